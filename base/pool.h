@@ -1,0 +1,25 @@
+/* pool: a fixed number of worker threads and one bounded queue of jobs. pool_submit may be called from
+ * any thread, workers included. */
+#pragma once
+
+#include <stddef.h>
+
+struct pool;
+
+typedef void pool_fn(void *arg);
+
+/* `threads` >= 1; at most `queue_max` jobs wait. NULL without memory or threads. `name` (<= 12 bytes) names
+ * the threads for top and gdb. All signals are blocked in the workers. */
+struct pool *pool_new(const char *name, unsigned threads, size_t queue_max);
+
+/* 0, or -EBUSYNOW when queue_max jobs wait already. */
+int pool_submit(struct pool *p, pool_fn *fn, void *arg);
+
+/* Waits until no job waits or runs. */
+void pool_drain(struct pool *p);
+
+size_t pool_waiting(struct pool *p);
+unsigned pool_threads(const struct pool *p);
+
+/* Drains, stops and joins. NULL is fine. */
+void pool_free(struct pool *p);

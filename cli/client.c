@@ -1,0 +1,2 @@
+/* client.c */
+typedef int unused_client;

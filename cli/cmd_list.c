@@ -1,0 +1,2 @@
+/* cmd_list.c */
+typedef int unused_cmd_list;

@@ -1,0 +1,2 @@
+/* cmd_push.c */
+typedef int unused_cmd_push;

@@ -1,0 +1,2 @@
+/* cmd_query.c */
+typedef int unused_cmd_query;

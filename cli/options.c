@@ -1,0 +1,2 @@
+/* options.c */
+typedef int unused_options;

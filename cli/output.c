@@ -1,0 +1,2 @@
+/* output.c */
+typedef int unused_output;

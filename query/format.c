@@ -1,0 +1,2 @@
+/* format.c */
+typedef int unused_format;

@@ -1,0 +1,2 @@
+/* lexer.c */
+typedef int unused_lexer;

@@ -1,0 +1,2 @@
+/* logexec.c */
+typedef int unused_logexec;

@@ -1,0 +1,2 @@
+/* metricexec.c */
+typedef int unused_metricexec;

@@ -1,0 +1,98 @@
+/* pipeline: the stages of a log expression, compiled once per query and run line by line. It knows nothing of
+ * blocks, storage or time.
+ *
+ * A struct pipeline is immutable; any thread may use it. A struct pipeline_run is one worker's state (the label
+ * builder, scratch memory that is reset per line; no allocation per line once warm).
+ *
+ * Labels of a line come in three groups, kept apart because results show them apart: stream labels, structured
+ * metadata, parsed (made or changed by a stage). `__error__` and `__error_details__` are parsed labels. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "ast.h"
+#include "err.h"
+#include "labels.h"
+
+struct pipeline;
+struct pipeline_run;
+
+/* Which labels the rest of the query will look at: parser stages extract nothing else, and are skipped whole when
+ * nothing is needed (Loki's ParserHints; the answer can depend on it, see SEMANTICS "json and the other
+ * parsers are skipped"). */
+struct label_needs {
+    bool all;                /* log queries; ungrouped range aggregations; without (...) */
+    bool none;               /* sum(count_over_time(...)) and the like */
+    const struct str *names; /* otherwise: exactly these are wanted at the end */
+    size_t count;
+};
+
+/* Leading line filters may be left out (`skip_stages` from the front): the executor has applied them to the whole
+ * block already. */
+struct pipeline_options {
+    struct label_needs needs;
+    const struct unwrap *unwrap;     /* NULL for none: value extraction and post filters of a metric query */
+};
+
+int pipeline_compile(const struct stage *stages, const struct pipeline_options *o,
+                     struct pipeline **ret, struct err *reterr);
+void pipeline_free(struct pipeline *p);
+
+/* Facts for the planner. */
+bool pipeline_needs_line(const struct pipeline *p);     /* some stage reads or the result shows line bytes */
+bool pipeline_needs_meta(const struct pipeline *p);     /* metadata is looked at or shown */
+/* With only_meta, exactly these metadata names are looked at (label filters, grouping); else all. */
+bool pipeline_meta_names(const struct pipeline *p, const struct str **ret, size_t *ret_count);
+
+/* Needles every surviving line must contain: literals of the leading |= and |~ stages before any stage that
+ * changes the line. For gram filters and whole-block search. `fold`: without case. */
+struct needle {
+    struct str text;
+    bool fold;
+};
+size_t pipeline_needles(const struct pipeline *p, const struct needle **ret);
+/* The number of leading line-filter stages which `needles` decide completely (|= with one literal): when the
+ * executor has searched the block for exactly needle i, stage i need not be run again. */
+
+struct pipeline_run *pipeline_run_new(const struct pipeline *p);
+void pipeline_run_free(struct pipeline_run *r);
+
+/* Tells the run which stream the following lines belong to. Labels must outlive the lines. */
+void pipeline_run_stream(struct pipeline_run *r, struct labels stream_labels);
+
+struct pipeline_line {
+    int64_t ts_ns;
+    struct str line;
+    const struct label *meta; /* sorted by name */
+    size_t meta_count;
+};
+
+struct pipeline_output {
+    struct str line; /* borrowed from the input or from the run; valid until the next line */
+    double value;    /* with unwrap */
+};
+
+/* Runs all stages. False when the line is dropped. */
+bool pipeline_run_line(struct pipeline_run *r, const struct pipeline_line *in,
+                       struct pipeline_output *ret);
+
+/* The labels of the line that just passed. The set is interned in the run: the same set gives the same pointer, so
+ * grouping is one pointer comparison. Lives as long as the run. */
+struct line_labels {
+    uint64_t hash;              /* of the merged set */
+    struct labels merged;       /* sorted: what a result shows without categorize-labels; metric labels */
+    struct labels stream;       /* what is left of the stream labels */
+    struct labels metadata;
+    struct labels parsed;
+    struct str error;           /* value of __error__, empty when none */
+    uint32_t id;                /* 0, 1, 2, ... in order of first appearance in this run */
+};
+/* NULL without memory. */
+const struct line_labels *pipeline_run_labels(struct pipeline_run *r);
+
+/* The merged set reduced by a grouping (by: only these; without: all but these; Loki's rules), interned the same
+ * way in its own table. `g->present` false = the merged set. */
+const struct line_labels *pipeline_run_group(struct pipeline_run *r, const struct grouping *g);

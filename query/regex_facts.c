@@ -1,0 +1,2 @@
+/* regex_facts.c */
+typedef int unused_regex_facts;

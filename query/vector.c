@@ -1,0 +1,2 @@
+/* vector.c */
+typedef int unused_vector;

@@ -1,0 +1,2 @@
+/* api_index.c */
+typedef int unused_api_index;

@@ -1,0 +1,2 @@
+/* api_push.c */
+typedef int unused_api_push;

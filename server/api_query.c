@@ -1,0 +1,2 @@
+/* api_query.c */
+typedef int unused_api_query;

@@ -1,0 +1,2 @@
+/* api_status.c */
+typedef int unused_api_status;

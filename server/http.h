@@ -1,0 +1,91 @@
+/* http: the HTTP/1.1 server over libevent's evhttp: one event loop per thread, all listening on the same port
+ * with SO_REUSEPORT; each loop owns its connections. This is the only module that knows libevent.
+ *
+ * A handler gets a request, which stays valid until http_reply (or the last http_stream call) is made, exactly
+ * once, from ANY thread: replies travel back to the owning loop by message. When the client goes away first, the
+ * request's cancel flag is set and the reply is dropped quietly. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "buf.h"
+#include "err.h"
+#include "str.h"
+
+struct http_server;
+struct http_request;
+
+enum http_method { HTTP_GET = 1, HTTP_POST = 2, HTTP_PUT = 4, HTTP_DELETE = 8, HTTP_HEAD = 16, HTTP_OTHER = 32 };
+
+typedef void http_handler(struct http_request *req, void *ctx);
+
+enum http_where {
+    HTTP_ON_LOOP, /* handler takes under a millisecond */
+    HTTP_ON_POOL, /* handler runs on the server's worker pool */
+};
+
+struct http_route {
+    unsigned methods; /* OR of http_method; a GET route also answers HEAD */
+    /* Exact path, or with one "{}" for one percent-decoded segment. */
+    const char *path;
+    http_handler *handler;
+    void *ctx;
+    enum http_where where;
+    const char *name; /* for metrics: route label */
+};
+
+struct http_options {
+    const char *address; /* "127.0.0.1" */
+    uint16_t port;       /* 0 = any free one */
+    unsigned loops;      /* 0 = number of cores */
+    unsigned workers;    /* pool for HTTP_ON_POOL; 0 = 2 * cores */
+    size_t body_max;     /* 413 above */
+    size_t headers_max;
+    int read_timeout_s, write_timeout_s, idle_timeout_s;
+    const char *path_prefix; /* "" or "/loki" */
+    unsigned connections_max;
+    /* After each reply: method, route name, status, seconds; any loop thread. */
+    void (*observe)(void *ctx, enum http_method m, const char *route, int status, double seconds);
+    void *observe_ctx;
+};
+
+int http_start(const struct http_options *o, const struct http_route *routes, size_t n_routes,
+               struct http_server **ret, struct err *reterr);
+uint16_t http_port(const struct http_server *s);
+/* Stops accepting; waits until running requests have been answered (at most grace_ms), then stops the loops. */
+void http_stop(struct http_server *s, int grace_ms);
+unsigned http_connections(const struct http_server *s);
+
+/* ---- request; all strings live until the reply */
+enum http_method http_request_method(const struct http_request *r);
+struct str http_request_path(const struct http_request *r);     /* decoded, slashes collapsed, without prefix */
+struct str http_request_segment(const struct http_request *r);  /* what "{}" matched */
+struct str http_request_header(const struct http_request *r, const char *name); /* .data NULL when absent */
+struct str http_request_body(const struct http_request *r);     /* contiguous */
+struct str http_request_peer(const struct http_request *r);
+struct arena *http_request_arena(struct http_request *r);
+const atomic_bool *http_request_cancel(const struct http_request *r);
+
+/* Parameters of the query string and, for a form-urlencoded POST, of the body, in that order. .data NULL when
+ * absent; the first one wins. */
+struct str http_param(struct http_request *r, const char *name);
+/* All values of a repeated parameter; returns the count. */
+size_t http_params(struct http_request *r, const char *name, const struct str **ret);
+
+/* ---- reply */
+struct http_header {
+    const char *name;
+    const char *value;
+};
+/* The body is copied or taken: with `take` the buf's memory becomes the server's. content_type NULL = no
+ * Content-Type (204). Compressed with gzip when the client accepts it and the body is worth it (never below
+ * 1 KiB). */
+void http_reply(struct http_request *r, int status, const char *content_type, struct buf *body);
+void http_reply_headers(struct http_request *r, int status, const char *content_type,
+                        const struct http_header *extra, size_t n_extra, struct buf *body);
+/* text/plain; charset=utf-8 with X-Content-Type-Options: nosniff. */
+void http_reply_error(struct http_request *r, int status, struct str text);

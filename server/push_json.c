@@ -1,0 +1,1 @@
+#include "push_json.h"

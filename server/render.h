@@ -1,0 +1,19 @@
+/* render: query results as Loki's JSON, in Loki's key order. Appends to a buf; escape and append, no tree. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "buf.h"
+#include "engine.h"
+
+struct render_options {
+    struct str encoding_flags; /* the header's value as sent; empty = none */
+    bool categorize;           /* categorize-labels is among them */
+};
+
+/* {"status":"success","data":{"resultType":...,"encodingFlags":...,"result":[...],"stats":{...}}}\n */
+void render_query_result(struct buf *out, const struct query_result *r,
+                         const struct render_options *o);
+
+/* {"a":"1","b":"x"} */
+void render_labels(struct buf *out, struct labels labels);

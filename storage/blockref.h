@@ -1,0 +1,58 @@
+/* blockref: one block of a snapshot, wherever it lives (open head, sealed in memory, chunk file), and a reader
+ * that decodes only the columns that are asked for.
+ *
+ * A struct block_ref is immutable and belongs to its snapshot; any thread may read it. A struct block_reader
+ * belongs to one worker thread and keeps its buffers from block to block; what it returns is valid until the
+ * next block_reader_open on it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "block.h"
+#include "gram.h"
+
+struct block_ref;
+struct block_reader;
+
+struct block_ref_info {
+    int64_t first_ns, last_ns;
+    uint32_t count;
+    uint32_t line_bytes;
+    uint32_t meta_bytes;
+    uint32_t stored_bytes; /* compressed; 0 for an open head */
+    bool in_memory;
+    bool may_overlap; /* another block of the stream covers part of its time range */
+};
+void block_ref_get(const struct block_ref *b, struct block_ref_info *ret);
+
+/* Asks the gram filter. True when there is none. Touches only filter bytes. */
+bool block_ref_may_contain(const struct block_ref *b, const struct gram_query *q);
+
+struct block_reader *block_reader_new(void);
+void block_reader_free(struct block_reader *r);
+
+/* No I/O yet, unless the block overlaps others: then duplicates among them are found first. */
+int block_reader_open(struct block_reader *r, const struct block_ref *b, struct err *reterr);
+
+/* All of these decode at first use and cost nothing when called again. -ECORRUPT, -EIO, -ENOENT (the
+ * file has gone), -ENOMEM. Arrays have `count` elements (offsets: count + 1). */
+int block_reader_times(struct block_reader *r, const int64_t **ret, struct err *reterr);
+/* Line i is [offsets[i], offsets[i + 1] - 1): each line is followed by '\n'. Lengths only: no line byte is
+ * decoded. */
+int block_reader_offsets(struct block_reader *r, const uint32_t **ret, struct err *reterr);
+int block_reader_lines(struct block_reader *r, struct str *ret, struct err *reterr);
+/* All metadata columns, sorted by name. */
+int block_reader_meta(struct block_reader *r, const struct meta_column **ret, size_t *ret_count,
+                      struct err *reterr);
+/* One column; *ret is NULL when the block has no such name. Decodes no other column. */
+int block_reader_meta_column(struct block_reader *r, struct str name,
+                             const struct meta_column **ret, struct err *reterr);
+
+/* Bitmap of entries that are duplicates of an entry in an overlapping block and must be left out, or NULL:
+ * bit i & 63 of word i >> 6. */
+const uint64_t *block_reader_dead(const struct block_reader *r);
+
+static inline bool dead_test(const uint64_t *dead, uint32_t i) {
+    return dead && (dead[i >> 6] >> (i & 63) & 1);
+}

@@ -1,0 +1,80 @@
+/* chunk: one immutable file with blocks of one stream and one UTC day.
+ *
+ *   header | block 0 | block 1 | ... | filters | trailer | footer
+ *
+ * The header names the tenant, the stream's labels, the stream id and the WAL position up to which the
+ * stream is in chunk files, so that the index can be rebuilt from chunk files alone. The trailer (block headers
+ * and filter offsets) and the footer are accelerators with checksums: without them the blocks are still
+ * read from the front. Byte layout in docs/format.md.
+ *
+ * Writing: chunk_write makes NAME.tmp and fills it; making it durable (fsync, rename, fsync folder) is done
+ * for many files at once by the flusher: chunk_write leaves the file open. Reading: a struct chunk maps only
+ * the tail (filters, trailer); block bytes are read with pread by blockref.c. A struct chunk is immutable after
+ * opening: any thread may read it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "block.h"
+#include "err.h"
+#include "labels.h"
+
+struct chunk_head {
+    struct str tenant;
+    struct labels labels;
+    uint64_t stream_id;
+    uint64_t chunk_seq;       /* unique in the store, grows with each chunk written */
+    uint64_t wal_lsn;         /* the stream's entries up to (wal_lsn, wal_index) are in chunk files once this */
+    uint32_t wal_index;       /* chunk is: see wal.h */
+    int32_t day;
+};
+
+/* One encoded block to write. */
+struct chunk_block {
+    struct str encoded;
+    struct str filter;
+};
+
+/* Totals of a chunk, as the index keeps them. */
+struct chunk_sums {
+    int64_t first_ns, last_ns;
+    uint64_t file_bytes;
+    uint64_t line_bytes;
+    uint64_t meta_bytes;
+    uint32_t entries;
+    uint32_t blocks;
+};
+
+/* Creates `name` (below dir_fd, with its own .tmp suffix given by the caller) and writes everything. The fd
+ * is returned open for the caller's fsync. On error the file is removed. */
+int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
+                const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
+                struct chunk_sums *ret_sums, struct err *reterr);
+
+struct chunk; /* an opened chunk file */
+
+/* Opens, checks header, footer and trailer. When the trailer is damaged, reads the blocks from the front
+ * (their filters are then missing and every block passes) and sets chunk_is_damaged. -ENOENT, -ECORRUPT,
+ * -EFORMAT. */
+int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *reterr);
+void chunk_close(struct chunk *c);
+
+const struct chunk_head *chunk_get_head(const struct chunk *c);
+const struct chunk_sums *chunk_get_sums(const struct chunk *c);
+bool chunk_is_damaged(const struct chunk *c);
+uint32_t chunk_block_count(const struct chunk *c);
+const struct block_info *chunk_block_info(const struct chunk *c, uint32_t i);
+/* Offset of block i's first byte in the file. */
+uint64_t chunk_block_offset(const struct chunk *c, uint32_t i);
+/* Bytes of the filter of block i, mapped; empty when there is none. */
+struct str chunk_block_filter(const struct chunk *c, uint32_t i);
+/* Memory and mapped bytes that keeping this chunk open costs. */
+size_t chunk_cost_bytes(const struct chunk *c);
+
+/* The file's name inside the data directory: chunks/<tenant>/<day>/<stream>-<seq>.chunk. Tenant names are
+ * encoded so that no name leaves the folder: bytes outside [A-Za-z0-9_-] as %XX. */
+enum { CHUNK_PATH_MAX = 640 };
+int chunk_path(char out[static CHUNK_PATH_MAX], struct str tenant, int32_t day, uint64_t stream_id,
+               uint64_t chunk_seq);

@@ -1,0 +1,2 @@
+/* flush.c */
+typedef int unused_flush;

@@ -1,0 +1,46 @@
+/* gram: the skip index of a block. One bitmap in which every gram of the block's lines has one bit; a needle
+ * whose grams are not all there is not in the block. False positives are possible, false negatives are not.
+ *
+ * A gram is 4 bytes where none of them is an ASCII digit, else 5 bytes starting at the same place; each byte is
+ * OR-ed with 0x20 (so ASCII case is folded), the length is part of the hash, and no gram holds '\n'. The length
+ * depends on the gram's own bytes only, so a needle forms the same grams as the text; grams that would run
+ * past the needle's end are left out. The bitmap has m = {4,5,6,7} * 2^k bits, the smallest that keeps the
+ * fill at or below GRAM_FILL_MAX; a gram's 20-bit hash x stands at bit x * m >> 20.
+ * Figures and alternatives: docs/design.md. Pure functions, any thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "str.h"
+
+enum {
+    GRAM_HASH_BITS = 20,
+    GRAM_QUERY_MAX = 64, /* grams of a needle that are asked; more do not help */
+    GRAM_FILTER_MAX_BYTES = (1 << GRAM_HASH_BITS) / 8,
+};
+
+/* Scratch of the builder: 128 KiB, one per thread that cuts blocks. */
+struct gram_builder;
+struct gram_builder *gram_builder_new(void);
+void gram_builder_free(struct gram_builder *b);
+
+/* Builds the filter of `lines` (lines separated by '\n') into `out` (room for GRAM_FILTER_MAX_BYTES + 8);
+ * returns its stored size: 8 bytes header (u32 bits m, u32 reserved 0), then m bits in whole 8-byte words. */
+size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out);
+
+/* The grams of a needle. count == 0: the filter cannot help, every block may contain it. */
+struct gram_query {
+    uint32_t hashes[GRAM_QUERY_MAX]; /* 20 bits each, deduplicated, those likely to be rare first */
+    uint32_t count;
+};
+
+/* `needle` is looked up as it is or case-folded (ASCII): both are safe because grams are folded. With
+ * `fold_unicode` (a Go (?i) literal) grams that hold k or s are left out, as these also match U+212A and
+ * U+017F; so are grams with a byte >= 0x80. */
+void gram_query_init(struct gram_query *q, struct str needle, bool fold_unicode);
+
+/* May `filter` (as gram_build wrote it, `size` bytes) contain all grams? True when the filter is malformed or
+ * empty. */
+bool gram_may_contain(const uint8_t *filter, size_t size, const struct gram_query *q);

@@ -1,0 +1,2 @@
+/* head.c */
+typedef int unused_head;

@@ -1,0 +1,107 @@
+/* index: the LMDB environment DATA/index: which streams exist, which chunks they have. Several processes may
+ * read it; one writes. All writes happen in an explicit transaction of the one writer at a time (the store
+ * serialises); read transactions are short: ids and rows are copied out.
+ *
+ * Databases (key -> value, all integers in keys big-endian so that they sort):
+ *   meta      name -> value             format version, next stream id, next chunk seq, ...
+ *   tenants   name -> u32 id
+ *   streams   u64 id -> u32 tenant, first/last ns, u64 lsn + u32 index flushed, labels (labels_encode)
+ *   byhash    u128 hash(tenant id, encoded labels) -> u64 id
+ *   postings  u32 tenant, name, 0, value or its hash when long -> u64 ids (DUPSORT | DUPFIXED)
+ *   chunks    u32 tenant, u64 stream, u64 start, u64 seq -> end, sizes, counts, day
+ *   deletes   request id -> delete request (opaque to this module)
+ * Map size is reserved large at once; MDB_MAP_RESIZED and MDB_MAP_FULL are handled here. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "chunk.h"
+#include "err.h"
+#include "labels.h"
+#include "matcher.h"
+
+struct index;
+
+struct index_options {
+    bool read_only;     /* another process may be writing */
+    uint64_t map_bytes; /* address space reserved; 0 = 64 GiB */
+};
+
+int index_open(const char *path, const struct index_options *o, struct index **ret,
+               struct err *reterr);
+void index_close(struct index *ix);
+
+struct index_stream {
+    uint64_t id;
+    struct str tenant;
+    struct labels labels;
+    int64_t first_ns, last_ns; /* of its chunks; first > last when it has none */
+    uint64_t flushed_lsn;      /* entries up to (flushed_lsn, flushed_index) are in chunk files */
+    uint32_t flushed_index;
+};
+
+struct index_chunk {
+    uint64_t stream_id;
+    uint64_t chunk_seq;
+    int32_t day;
+    struct chunk_sums sums;
+};
+
+/* ---- writing: one transaction at a time, by one thread */
+struct index_txn;
+int index_begin(struct index *ix, struct index_txn **ret, struct err *reterr);
+int index_commit(struct index_txn *t, struct err *reterr); /* durable when it returns 0; frees t */
+void index_abort(struct index_txn *t);                     /* NULL is fine */
+
+/* Inserts or replaces the stream row, its hash row and postings. */
+int index_put_stream(struct index_txn *t, const struct index_stream *s, struct err *reterr);
+int index_put_chunk(struct index_txn *t, struct str tenant, const struct index_chunk *c,
+                    struct err *reterr);
+/* 0 also when it was not there. */
+int index_del_chunk(struct index_txn *t, struct str tenant, const struct index_chunk *c,
+                    struct err *reterr);
+/* Removes row, hash row and postings. */
+int index_del_stream(struct index_txn *t, uint64_t stream_id, struct err *reterr);
+int index_put_counter(struct index_txn *t, struct str name, uint64_t value, struct err *reterr);
+/* A stream's row as this transaction sees it; strings live in the arena. -ENOENT. */
+int index_txn_stream(struct index_txn *t, uint64_t stream_id, struct arena *arena,
+                     struct index_stream *ret, struct err *reterr);
+
+/* ---- reading; each call is its own short read transaction. Results live in the arena. */
+int index_counter(struct index *ix, struct str name, uint64_t *ret); /* 0 when absent */
+int index_find_stream(struct index *ix, struct str tenant, struct labels labels,
+                      struct arena *arena, struct index_stream *ret); /* -ENOENT */
+int index_tenants(struct index *ix, struct arena *arena, struct str **ret, size_t *ret_count);
+
+/* Streams of the tenant that match all matchers and whose [first, last] overlaps [start, end]; n_matchers may
+ * be 0. Sorted by id. */
+int index_select(struct index *ix, struct str tenant, const struct matcher *matchers,
+                 size_t n_matchers, int64_t start_ns, int64_t end_ns, struct arena *arena,
+                 struct index_stream **ret, size_t *ret_count, struct err *reterr);
+
+/* Chunks of one stream that overlap [start, end], by start then seq; appended to *ret through the arena. A
+ * reader handle makes many lookups in one transaction. */
+struct index_reader;
+int index_reader_begin(struct index *ix, struct index_reader **ret, struct err *reterr);
+void index_reader_end(struct index_reader *r);
+int index_reader_chunks(struct index_reader *r, struct str tenant, uint64_t stream_id,
+                        int64_t start_ns, int64_t end_ns, struct arena *arena,
+                        struct index_chunk **ret, size_t *ret_count, struct err *reterr);
+
+/* Walks all chunk rows of a tenant (retention, listing); fn non-zero stops and is returned. */
+typedef int index_chunk_fn(const struct index_chunk *c, void *ctx);
+int index_walk_chunks(struct index *ix, struct str tenant, index_chunk_fn *fn, void *ctx,
+                      struct err *reterr);
+typedef int index_stream_fn(const struct index_stream *s, void *ctx);
+int index_walk_streams(struct index *ix, struct str tenant, index_stream_fn *fn, void *ctx,
+                       struct err *reterr);
+
+struct index_stats {
+    uint64_t streams, chunks, file_bytes, map_bytes;
+};
+int index_get_stats(struct index *ix, struct index_stats *ret);
+
+/* Frees the slots of readers that died; call at start and every minute. */
+void index_check_readers(struct index *ix);

@@ -1,0 +1,2 @@
+/* overlap.c */
+typedef int unused_overlap;

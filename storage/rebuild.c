@@ -1,0 +1,2 @@
+/* rebuild.c */
+typedef int unused_rebuild;

@@ -1,0 +1,2 @@
+/* snapshot.c */
+typedef int unused_snapshot;

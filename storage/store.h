@@ -1,0 +1,167 @@
+/* store: the one door to stored data. Owns the data directory: LOCK, format, wal/, index/, chunks/.
+ *
+ * A push: store_stream() for each label set (pins a stream), store_append() for the batch, completion from the
+ * WAL thread, store_unpin(). A query: store_select() makes a snapshot that stays as it is while heads grow,
+ * blocks are flushed and the compactor deletes; store_snapshot_free() lets go.
+ * All functions: any thread, unless said otherwise. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blockref.h"
+#include "entry.h"
+#include "err.h"
+#include "index.h"
+#include "labels.h"
+#include "matcher.h"
+#include "wal.h"
+
+struct store;
+struct stream;
+struct snapshot;
+
+struct store_options {
+    const char *data_dir;
+    bool read_only;              /* offline reader: no LOCK, WAL replayed in memory, nothing written */
+    struct wal_options wal;
+    uint64_t head_budget_bytes;  /* memory for all heads; 0 = default 128 MiB */
+    uint64_t wal_max_bytes;      /* flush oldest heads when the WAL is larger; 0 = default 512 MiB */
+    uint64_t chunk_target_bytes; /* flush a stream when its sealed blocks reach this; 0 = 1.5 MiB */
+    int64_t chunk_idle_ns;       /* 0 = 30 min */
+    int64_t chunk_max_age_ns;    /* 0 = 2 h */
+    unsigned seal_threads;       /* 0 = 1 */
+    uint64_t chunk_cache_bytes;  /* opened chunk tails kept mapped; 0 = 64 MiB */
+    void (*log)(int level, const char *msg, const char *pairs); /* levels of log.h; may be NULL */
+};
+
+/* Opens or creates. Replays the WAL. -EBUSY: another server has the directory; -EFORMAT; -ECORRUPT. */
+int store_open(const struct store_options *o, struct store **ret, struct err *reterr);
+
+/* Flushes everything to chunk files, then closes. After a failed WAL it closes without flushing. */
+void store_close(struct store *s);
+
+/* Rebuilds DATA/index from chunk files alone; the store must not be open. Prints nothing; counts returned. */
+struct store_rebuild {
+    uint64_t chunks, streams, damaged, entries;
+};
+int store_rebuild_index(const char *data_dir, struct store_rebuild *ret, struct err *reterr);
+
+/* ---- ingest */
+
+/* The stream of a raw label text seen before, pinned; NULL when unknown. `text_key` is the tenant's own raw
+ * spelling: the caller parses and validates only when this gives NULL. */
+struct stream *store_stream_by_text(struct store *s, struct str tenant, struct str text);
+
+/* Finds or creates the stream of a canonical, validated label set, pinned; remembers `text` (may be empty) as a
+ * spelling of it. -ENOMEM, -EIO. */
+int store_stream(struct store *s, struct str tenant, struct labels labels, struct str text,
+                 struct stream **ret, struct err *reterr);
+void store_unpin(struct store *s, struct stream *stream);
+struct labels stream_labels(const struct stream *stream);
+struct str stream_labels_text(const struct stream *stream); /* canonical */
+uint64_t stream_id(const struct stream *stream);
+
+/* Forgets all remembered spellings (limits changed). */
+void store_forget_texts(struct store *s);
+
+struct batch_stream {
+    struct stream *stream; /* pinned by the caller */
+    const struct entry *entries;
+    size_t count;
+};
+struct batch {
+    struct str tenant;
+    const struct batch_stream *streams;
+    size_t n_streams;
+};
+
+/* Appends the batch: WAL first, then heads, in one order for all. Everything is copied before it returns. On 0
+ * `done(ctx, status)` is called exactly once, from the WAL thread, when the batch is durable (or is not); on
+ * an error it is not called and nothing is stored. -EBUSYNOW (queue full), -ENOSPC, -EIO, -ENOMEM. */
+int store_append(struct store *s, const struct batch *batch, wal_done *done, void *ctx,
+                 struct err *reterr);
+
+/* Everything in memory becomes chunk files; returns when they are durable and indexed. */
+int store_flush(struct store *s, struct err *reterr);
+
+/* 0 when pushes can be accepted, else the reason (-ENOSPC, -EIO) with text. */
+int store_writable(struct store *s, struct err *reterr);
+
+/* ---- queries */
+
+/* Earliest visible time of a stream: entries before it do not exist for any reader. Set by the retention
+ * policy; NULL = all visible. Called with no lock held. */
+typedef int64_t store_visible_fn(void *ctx, struct str tenant, struct labels labels);
+void store_set_visibility(struct store *s, store_visible_fn *fn, void *ctx);
+
+struct select {
+    struct str tenant;
+    const struct matcher *matchers;
+    size_t n_matchers;
+    int64_t start_ns; /* inclusive */
+    int64_t end_ns;   /* inclusive */
+};
+
+struct snap_stream {
+    uint64_t id;
+    uint64_t hash; /* labels_hash */
+    struct labels labels;
+    int64_t visible_from_ns;
+    /* Blocks that overlap the range, ordered by first_ns, then by age. */
+    const struct block_ref *const *blocks;
+    size_t n_blocks;
+    /* Ends of the stream's data as known, not limited to the range. */
+    int64_t first_ns, last_ns;
+};
+
+/* Takes a snapshot. Streams without a block in the range are left out. Entries of blocks at the edges may lie
+ * outside the range or before visible_from_ns: the reader checks. */
+int store_select(struct store *s, const struct select *sel, struct snapshot **ret,
+                 struct err *reterr);
+void store_snapshot_free(struct snapshot *snap);
+size_t snapshot_streams(const struct snapshot *snap, const struct snap_stream **ret);
+
+/* Label sets only, without touching blocks: for labels, values, series. A stream counts when its [first, last]
+ * overlaps the range and is visible. fn non-zero stops and is returned. */
+typedef int store_series_fn(struct labels labels, void *ctx);
+int store_series(struct store *s, const struct select *sel, store_series_fn *fn, void *ctx,
+                 struct err *reterr);
+
+int store_tenants(struct store *s, struct arena *arena, struct str **ret, size_t *ret_count);
+
+/* ---- for the compactor */
+
+struct index *store_index(struct store *s);
+int store_dir_fd(struct store *s);
+
+/* One index transaction of the compactor: calls fn with an open write transaction, serialised with flushes, and
+ * commits when fn returns 0. */
+int store_index_update(struct store *s, int (*fn)(struct index_txn *t, void *ctx, struct err *reterr),
+                       void *ctx, struct err *reterr);
+
+/* Deletes the file of a chunk whose index row has gone, as soon as no running snapshot can need it. */
+void store_delete_chunk_file(struct store *s, struct str tenant, int32_t day, uint64_t stream_id,
+                             uint64_t chunk_seq);
+/* Deletes pending files whose time has come; the number still waiting. */
+size_t store_reap(struct store *s);
+/* Chunk files that the index does not know (a crash left them): removed; returns the number, or a negative
+ * errno. */
+int64_t store_sweep_orphans(struct store *s, struct err *reterr);
+/* Is the stream active in memory (head with entries, or pinned)? Such rows must not be removed. */
+bool store_stream_active(struct store *s, uint64_t stream_id);
+
+struct store_stats {
+    uint64_t streams_in_memory;
+    uint64_t head_bytes, head_budget_bytes;
+    uint64_t open_entries, sealed_blocks, sealed_bytes;
+    uint64_t appended_entries, appended_bytes, duplicate_entries;
+    uint64_t flushes, flushed_chunks, flushed_bytes, flush_ns_total;
+    uint64_t chunk_cache_bytes, chunk_cache_count;
+    uint64_t replayed_entries, replay_ns, lost_wal_bytes;
+    struct wal_stats wal;
+    struct index_stats index;
+    uint64_t disk_free_bytes, disk_total_bytes;
+};
+void store_get_stats(struct store *s, struct store_stats *ret);

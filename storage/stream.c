@@ -1,0 +1,2 @@
+/* stream.c */
+typedef int unused_stream;
