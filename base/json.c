@@ -1,1 +1,454 @@
+/* Budget: json_string_end and json_write_string run over every pushed and every returned byte; plain runs
+ * go at more than 3 GB/s on one core (bench: 16 bytes per step with SSE2), nothing allocates but the
+ * output buffer. */
 #include "json.h"
+
+#include <assert.h>
+
+#include "utf8.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+static const char *skip_blanks(const char *p, const char *end) {
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    return p;
+}
+
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+#if defined(__SSE2__)
+static __m128i load16(const char *p) {
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+/* One bit for each of the 16 bytes at p that is a quote or a backslash. */
+static unsigned quote_or_backslash_mask(const char *p) {
+    __m128i v = load16(p);
+    __m128i hit =
+        _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+    return (unsigned)_mm_movemask_epi8(hit);
+}
+#endif
+
+const char *json_string_end(const char *p, const char *end, bool *escaped) {
+    *escaped = false;
+    for (;;) {
+#if defined(__SSE2__)
+        while (end - p >= 16) {
+            unsigned mask = quote_or_backslash_mask(p);
+            if (mask == 0) {
+                p += 16;
+                continue;
+            }
+            p += __builtin_ctz(mask);
+            if (*p == '"')
+                return p;
+            *escaped = true;
+            if (end - p < 2)
+                return NULL;
+            p += 2;
+        }
+#endif
+        while (p < end && *p != '"' && *p != '\\')
+            p++;
+        if (p >= end)
+            return NULL;
+        if (*p == '"')
+            return p;
+        *escaped = true;
+        if (end - p < 2)
+            return NULL;
+        p += 2;
+    }
+}
+
+static struct json_value value_of(enum json_type type) {
+    return (struct json_value){.type = type};
+}
+
+static struct json_value read_string(struct json_reader *r) {
+    bool escaped;
+    const char *from = r->at + 1;
+    const char *quote = json_string_end(from, r->end, &escaped);
+    if (!quote)
+        return value_of(JSON_ERROR);
+    r->at = quote + 1;
+    return (struct json_value){
+        .type = JSON_STRING,
+        .escaped = escaped,
+        .raw = str_make(from, (size_t)(quote - from)),
+    };
+}
+
+/* number = ["-"] ("0" | digit1-9 digits) ["." digits] [("e" | "E") ["+" | "-"] digits] */
+static struct json_value read_number(struct json_reader *r) {
+    const char *from = r->at, *p = from, *end = r->end;
+    if (p < end && *p == '-')
+        p++;
+    if (p < end && *p == '0') {
+        p++;
+    } else {
+        if (p >= end || !is_digit(*p))
+            goto bad;
+        while (p < end && is_digit(*p))
+            p++;
+    }
+    if (p < end && *p == '.') {
+        p++;
+        if (p >= end || !is_digit(*p))
+            goto bad;
+        while (p < end && is_digit(*p))
+            p++;
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < end && (*p == '+' || *p == '-'))
+            p++;
+        if (p >= end || !is_digit(*p))
+            goto bad;
+        while (p < end && is_digit(*p))
+            p++;
+    }
+    r->at = p;
+    return (struct json_value){
+        .type = JSON_NUMBER,
+        .raw = str_make(from, (size_t)(p - from)),
+    };
+bad:
+    r->at = p;
+    return value_of(JSON_ERROR);
+}
+
+static struct json_value read_literal(struct json_reader *r, struct str word, enum json_type type) {
+    struct str rest = str_make(r->at, (size_t)(r->end - r->at));
+    if (!str_starts(rest, word))
+        return value_of(JSON_ERROR);
+    r->at += word.size;
+    return (struct json_value){.type = type, .raw = str_make(rest.data, word.size)};
+}
+
+struct json_value json_next(struct json_reader *r) {
+    r->at = skip_blanks(r->at, r->end);
+    if (r->at >= r->end)
+        return value_of(JSON_END);
+    switch (*r->at) {
+    case '{':
+        r->at++;
+        return value_of(JSON_OBJECT);
+    case '[':
+        r->at++;
+        return value_of(JSON_ARRAY);
+    case '"':
+        return read_string(r);
+    case 't':
+        return read_literal(r, STR("true"), JSON_TRUE);
+    case 'f':
+        return read_literal(r, STR("false"), JSON_FALSE);
+    case 'n':
+        return read_literal(r, STR("null"), JSON_NULL);
+    default:
+        return read_number(r);
+    }
+}
+
+/* Stands the reader at the next element of a container that ends with `close`. False when there is none:
+ * *ret_value tells whether that is its end or an error. */
+static bool find_element(struct json_reader *r, char close, bool *first,
+                         struct json_value *ret_value) {
+    r->at = skip_blanks(r->at, r->end);
+    *ret_value = value_of(JSON_ERROR);
+    if (r->at >= r->end)
+        return false;
+    if (*r->at == close) {
+        r->at++;
+        *ret_value = value_of(JSON_END);
+        return false;
+    }
+    if (!*first) {
+        if (*r->at != ',')
+            return false;
+        r->at = skip_blanks(r->at + 1, r->end);
+    }
+    *first = false;
+    return r->at < r->end;
+}
+
+/* A value must follow here, so the end of input is an error. */
+static bool read_element(struct json_reader *r, struct json_value *ret_value) {
+    *ret_value = json_next(r);
+    if (ret_value->type == JSON_END)
+        *ret_value = value_of(JSON_ERROR);
+    return ret_value->type != JSON_ERROR;
+}
+
+bool json_next_member(struct json_reader *r, bool *first, struct json_value *ret_key,
+                      struct json_value *ret_value) {
+    if (!find_element(r, '}', first, ret_value) || *r->at != '"')
+        return false;
+    *ret_key = read_string(r);
+    if (ret_key->type != JSON_STRING)
+        return false;
+    r->at = skip_blanks(r->at, r->end);
+    if (r->at >= r->end || *r->at != ':')
+        return false;
+    r->at++;
+    return read_element(r, ret_value);
+}
+
+bool json_next_item(struct json_reader *r, bool *first, struct json_value *ret_value) {
+    return find_element(r, ']', first, ret_value) && read_element(r, ret_value);
+}
+
+bool json_skip_rest(struct json_reader *r, enum json_type opened) {
+    if (opened == JSON_ERROR || opened == JSON_END)
+        return false;
+    if (opened != JSON_OBJECT && opened != JSON_ARRAY)
+        return true;
+    bool is_object[JSON_DEPTH_MAX];
+    size_t depth = 0;
+    is_object[depth++] = opened == JSON_OBJECT;
+    /* A container whose inner one has just closed goes on behind that element. The caller may have read
+     * elements of the outermost one already, so both a comma and an element may come there. */
+    r->at = skip_blanks(r->at, r->end);
+    bool first = !(r->at < r->end && *r->at == ',');
+    while (depth > 0) {
+        struct json_value key, value;
+        bool found = is_object[depth - 1] ? json_next_member(r, &first, &key, &value)
+                                          : json_next_item(r, &first, &value);
+        if (!found && value.type == JSON_ERROR)
+            return false;
+        if (!found) {
+            depth--;
+            first = false;
+            continue;
+        }
+        if (value.type == JSON_OBJECT || value.type == JSON_ARRAY) {
+            if (depth == JSON_DEPTH_MAX)
+                return false;
+            is_object[depth++] = value.type == JSON_OBJECT;
+            first = true;
+        }
+    }
+    return true;
+}
+
+static int hex_value(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* The four hex digits behind "\u" at p, or -1. */
+static int32_t read_u16(const char *p, const char *end) {
+    if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
+        return -1;
+    int32_t unit = 0;
+    for (int i = 2; i < 6; i++) {
+        int digit = hex_value(p[i]);
+        if (digit < 0)
+            return -1;
+        unit = unit << 4 | digit;
+    }
+    return unit;
+}
+
+static bool is_high_surrogate(int32_t unit) {
+    return unit >= 0xD800 && unit <= 0xDBFF;
+}
+
+static bool is_low_surrogate(int32_t unit) {
+    return unit >= 0xDC00 && unit <= 0xDFFF;
+}
+
+/* Decodes the escape at *p (a backslash) to out; returns the size written, 0 when it is bad. */
+static unsigned unescape_one(const char **p, const char *end, char *out) {
+    if (end - *p < 2)
+        return 0;
+    static const char plain[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+    char kind = (*p)[1];
+    if (kind != 'u') {
+        for (size_t i = 0; i + 1 < sizeof(plain); i += 2) {
+            if (plain[i] == kind) {
+                out[0] = plain[i + 1];
+                *p += 2;
+                return 1;
+            }
+        }
+        return 0;
+    }
+    int32_t unit = read_u16(*p, end);
+    if (unit < 0)
+        return 0;
+    *p += 6;
+    if (is_high_surrogate(unit)) {
+        int32_t low = read_u16(*p, end);
+        if (is_low_surrogate(low)) {
+            *p += 6;
+            return utf8_encode(out, 0x10000u + ((uint32_t)(unit - 0xD800) << 10) +
+                                        (uint32_t)(low - 0xDC00));
+        }
+    }
+    return utf8_encode(out, (uint32_t)unit);
+}
+
+int64_t json_unescape(struct str raw, char *out) {
+    const char *p = raw.data, *end = raw.data + raw.size;
+    char *at = out;
+    while (p < end) {
+        const char *backslash = memchr(p, '\\', (size_t)(end - p));
+        size_t run = (size_t)((backslash ? backslash : end) - p);
+        /* memmove: out may be raw.data itself. */
+        if (run > 0 && at != p)
+            memmove(at, p, run);
+        at += run;
+        p += run;
+        while (p < end && *p == '\\') {
+            unsigned size = unescape_one(&p, end, at);
+            if (size == 0)
+                return -1;
+            at += size;
+        }
+    }
+    assert((size_t)(at - out) <= raw.size);
+    return at - out;
+}
+
+/* A byte that json_write_string cannot copy as it is. */
+static bool is_special(uint8_t c) {
+    return c < 0x20 || c >= 0x80 || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&';
+}
+
+#if defined(__SSE2__)
+/* One bit for each of the 16 bytes for which is_special(). The signed comparison catches control characters
+ * and bytes from 0x80 on together; one bit apart are '<' and '>', and '"' and '&'. */
+static unsigned special_mask(__m128i v) {
+    __m128i hit = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
+    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+    hit = _mm_or_si128(
+        hit, _mm_cmpeq_epi8(_mm_or_si128(v, _mm_set1_epi8('<' ^ '>')), _mm_set1_epi8('>')));
+    hit = _mm_or_si128(
+        hit, _mm_cmpeq_epi8(_mm_or_si128(v, _mm_set1_epi8('"' ^ '&')), _mm_set1_epi8('&')));
+    return (unsigned)_mm_movemask_epi8(hit);
+}
+#endif
+
+/* Writes the one character at s.data, which is special; returns how many bytes of s it took. */
+static unsigned write_special(char **out, struct str s) {
+    static const char hex[] = "0123456789abcdef";
+    uint8_t c = (uint8_t)s.data[0];
+    char *at = *out;
+    if (c >= 0x80) {
+        uint32_t rune;
+        unsigned length = utf8_decode(s, &rune);
+        if (length == 1) {
+            memcpy(at, "\\ufffd", 6);
+            *out = at + 6;
+        } else if (rune == 0x2028 || rune == 0x2029) {
+            memcpy(at, rune == 0x2028 ? "\\u2028" : "\\u2029", 6);
+            *out = at + 6;
+        } else {
+            for (unsigned i = 0; i < length; i++)
+                at[i] = s.data[i];
+            *out = at + length;
+        }
+        return length;
+    }
+    char letter = c == '"' || c == '\\' ? (char)c
+                  : c == '\n'           ? 'n'
+                  : c == '\r'           ? 'r'
+                  : c == '\t'           ? 't'
+                  : c == '\b'           ? 'b'
+                  : c == '\f'           ? 'f'
+                                        : '\0';
+    if (letter) {
+        at[0] = '\\';
+        at[1] = letter;
+        *out = at + 2;
+        return 1;
+    }
+    memcpy(at, "\\u00", 4);
+    at[4] = hex[c >> 4];
+    at[5] = hex[c & 15];
+    *out = at + 6;
+    return 1;
+}
+
+/* Room that every step of write_bytes may use beyond the plain bytes: a whole vector, or one escape. */
+enum { WRITE_STEP = 16, ESCAPE_MAX = 6, WRITE_BATCH = 8192, WRITE_SMALL_BATCH = 64 };
+
+/* Writes `s` escaped at out, where there is room for s.size * ESCAPE_MAX + WRITE_STEP bytes. */
+static char *write_bytes(char *out, struct str s) {
+    const char *p = s.data, *end = s.data + s.size;
+    while (p < end) {
+#if defined(__SSE2__)
+        while (end - p >= WRITE_STEP) {
+            __m128i v = load16(p);
+            unsigned mask = special_mask(v);
+            _mm_storeu_si128((__m128i *)(void *)out, v);
+            unsigned run = mask ? (unsigned)__builtin_ctz(mask) : WRITE_STEP;
+            p += run;
+            out += run;
+            if (mask)
+                break;
+        }
+#endif
+        unsigned left = WRITE_STEP;
+        while (p < end && left > 0 && !is_special((uint8_t)*p)) {
+            *out++ = *p++;
+            left--;
+        }
+        /* Special characters come in runs: text that is not Latin, indented JSON in a line. */
+        while (p < end && is_special((uint8_t)*p))
+            p += write_special(&out, str_make(p, (size_t)(end - p)));
+    }
+    return out;
+}
+
+/* A cut of at most `size` bytes from the front of s that does not split a character. */
+static struct str front(struct str s, size_t size) {
+    if (s.size <= size)
+        return s;
+    size_t cut = size;
+    while (cut > size - 3 && ((uint8_t)s.data[cut] & 0xC0) == 0x80)
+        cut--;
+    return str_make(s.data, cut);
+}
+
+/* Near out->max the worst case has no room although the actual bytes may. */
+static void write_near_max(struct buf *out, struct str s) {
+    char escaped[WRITE_SMALL_BATCH * ESCAPE_MAX + WRITE_STEP];
+    while (s.size > 0 && !out->failed) {
+        struct str part = front(s, WRITE_SMALL_BATCH);
+        char *end = write_bytes(escaped, part);
+        buf_add(out, escaped, (size_t)(end - escaped));
+        s = str_from_offset(s, part.size);
+    }
+}
+
+void json_write_string(struct buf *out, struct str s) {
+    buf_add_char(out, '"');
+    while (s.size > 0 && !out->failed) {
+        /* The worst case is reserved per batch, so that long strings do not claim six times their size. */
+        struct str part = front(s, WRITE_BATCH);
+        size_t worst = part.size * ESCAPE_MAX + WRITE_STEP;
+        if (worst > out->max - out->size) {
+            write_near_max(out, s);
+            break;
+        }
+        if (buf_reserve(out, worst) < 0)
+            return;
+        char *at = write_bytes(out->data + out->size, part);
+        out->size = (size_t)(at - out->data);
+        s = str_from_offset(s, part.size);
+    }
+    buf_add_char(out, '"');
+}

@@ -1,1 +1,165 @@
 #include "pool.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+
+struct job {
+    pool_fn *fn;
+    void *arg;
+};
+
+enum { QUEUE_FIRST = 64 };
+
+struct pool {
+    pthread_mutex_t lock; /* guards: jobs, capacity, head, waiting, running, stopping */
+    pthread_cond_t wake;  /* a job came, or stopping */
+    pthread_cond_t idle;  /* nothing waits and nothing runs */
+    struct job *jobs;     /* ring of `capacity`, grows up to queue_max */
+    size_t capacity;
+    size_t head; /* the oldest waiting job */
+    size_t waiting;
+    size_t running;
+    bool stopping;
+    size_t queue_max;
+    unsigned threads_count; /* of those started */
+    char name[13];
+    pthread_t threads[];
+};
+
+static void *work(void *arg) {
+    struct pool *p = arg;
+    (void)pthread_mutex_lock(&p->lock);
+    for (;;) {
+        while (p->waiting == 0 && !p->stopping)
+            (void)pthread_cond_wait(&p->wake, &p->lock);
+        if (p->waiting == 0)
+            break;
+        struct job job = p->jobs[p->head];
+        p->head = p->head + 1 == p->capacity ? 0 : p->head + 1;
+        p->waiting--;
+        p->running++;
+        (void)pthread_mutex_unlock(&p->lock);
+        job.fn(job.arg);
+        (void)pthread_mutex_lock(&p->lock);
+        p->running--;
+        if (p->waiting == 0 && p->running == 0)
+            (void)pthread_cond_broadcast(&p->idle);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+/* Threads inherit the signal mask, so all is blocked around their start: a signal is the main thread's. */
+static bool start_threads(struct pool *p, unsigned threads) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (unsigned i = 0; i < threads; i++) {
+        if (pthread_create(&p->threads[i], NULL, work, p) != 0)
+            break;
+        p->threads_count++;
+        char name[16];
+        (void)snprintf(name, sizeof(name), "%s-%u", p->name, i % 100);
+        (void)pthread_setname_np(p->threads[i], name);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return p->threads_count == threads;
+}
+
+struct pool *pool_new(const char *name, unsigned threads, size_t queue_max) {
+    assert(threads >= 1);
+    assert(queue_max >= 1);
+    struct pool *p = calloc(1, sizeof(*p) + threads * sizeof(p->threads[0]));
+    if (!p)
+        return NULL;
+    p->queue_max = queue_max;
+    (void)snprintf(p->name, sizeof(p->name), "%s", name);
+    (void)pthread_mutex_init(&p->lock, NULL);
+    (void)pthread_cond_init(&p->wake, NULL);
+    (void)pthread_cond_init(&p->idle, NULL);
+    if (!start_threads(p, threads)) {
+        pool_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+/* Called with the lock held and the ring full. */
+static bool grow(struct pool *p) {
+    size_t capacity = p->capacity == 0 ? QUEUE_FIRST : p->capacity * 2;
+    if (capacity > p->queue_max)
+        capacity = p->queue_max;
+    struct job *jobs = calloc(capacity, sizeof(*jobs));
+    if (!jobs)
+        return false;
+    size_t until_wrap = p->capacity - p->head;
+    if (p->waiting > 0) {
+        memcpy(jobs, p->jobs + p->head, until_wrap * sizeof(*jobs));
+        memcpy(jobs + until_wrap, p->jobs, p->head * sizeof(*jobs));
+    }
+    free(p->jobs);
+    p->jobs = jobs;
+    p->capacity = capacity;
+    p->head = 0;
+    return true;
+}
+
+int pool_submit(struct pool *p, pool_fn *fn, void *arg) {
+    int r = -EBUSYNOW;
+    (void)pthread_mutex_lock(&p->lock);
+    if (p->waiting >= p->queue_max)
+        goto out;
+    /* No memory for a longer queue is overload too: the caller comes again later. */
+    if (p->waiting == p->capacity && !grow(p))
+        goto out;
+    p->jobs[(p->head + p->waiting) % p->capacity] = (struct job){.fn = fn, .arg = arg};
+    p->waiting++;
+    (void)pthread_cond_signal(&p->wake);
+    r = 0;
+out:
+    (void)pthread_mutex_unlock(&p->lock);
+    return r;
+}
+
+void pool_drain(struct pool *p) {
+    (void)pthread_mutex_lock(&p->lock);
+    while (p->waiting > 0 || p->running > 0)
+        (void)pthread_cond_wait(&p->idle, &p->lock);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+size_t pool_waiting(struct pool *p) {
+    (void)pthread_mutex_lock(&p->lock);
+    size_t waiting = p->waiting;
+    (void)pthread_mutex_unlock(&p->lock);
+    return waiting;
+}
+
+unsigned pool_threads(const struct pool *p) {
+    return p->threads_count;
+}
+
+void pool_free(struct pool *p) {
+    if (!p)
+        return;
+    /* Workers leave only when nothing waits; a running job may still submit, so idleness comes first. */
+    pool_drain(p);
+    (void)pthread_mutex_lock(&p->lock);
+    p->stopping = true;
+    (void)pthread_cond_broadcast(&p->wake);
+    (void)pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < p->threads_count; i++)
+        (void)pthread_join(p->threads[i], NULL);
+    (void)pthread_cond_destroy(&p->idle);
+    (void)pthread_cond_destroy(&p->wake);
+    (void)pthread_mutex_destroy(&p->lock);
+    free(p->jobs);
+    free(p);
+}
