@@ -1,1 +1,297 @@
+/* Building: every gram sets one bit of a 2^20-bit scratch bitmap; its number of set bits tells how many distinct
+ * grams there are and so how large the stored bitmap has to be; then each set scratch bit x goes to bit
+ * x * m >> 20. That map is monotone, so scratch bits keep their order, and a query finds the same place
+ * from the hash alone, whatever m is.
+ *
+ * A gram's class (plain: 4 bytes, no digit; else 5) is decided on the folded bytes. Folding also makes digits
+ * of the control bytes 0x10-0x19; both sides do it, so it is harmless. '\n' would fold to '*' and is therefore
+ * looked for in the bytes as they are.
+ *
+ * Two builders give the same bitmap: a scalar one, and one for AVX2 that hashes eight neighbouring
+ * positions at a time (the multiplies are 32 bits wide for this reason). Measured on one core of an AMD EPYC
+ * with bench_block: see docs/format.md. */
 #include "gram.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define GRAM_AVX2 1
+#else
+#define GRAM_AVX2 0
+#endif
+
+enum {
+    SCRATCH_BITS = 1 << GRAM_HASH_BITS,
+    FOLD = 0x20,
+    FIFTH = 0x100, /* marks the fifth byte of a long gram, so that the length is part of the hash */
+    FILTER_HEADER = 8,
+    M_MIN_SHIFT = 7,                  /* the smallest bitmap has 4 << 7 = 512 bits */
+    M_MAX_SHIFT = GRAM_HASH_BITS - 2, /* the largest has 4 << 18 = 2^20 bits */
+    M_CLASSES = (M_MAX_SHIFT - M_MIN_SHIFT) * 4 + 1,
+};
+
+/* Half full is the optimum of information per bit for one hash. */
+static const double gram_fill_max = 0.5;
+
+static const uint32_t multiply_1 = 0x9e3779b1u, multiply_2 = 0x85ebca77u;
+
+struct gram_builder {
+    bool scalar;
+    uint32_t limits[M_CLASSES]; /* most scratch bits that class i takes without passing the fill */
+    uint32_t bits[SCRATCH_BITS / 32];
+};
+
+static uint32_t class_bits(unsigned i) {
+    return (uint32_t)(4 + i % 4) << (M_MIN_SHIFT + i / 4);
+}
+
+struct gram_builder *gram_builder_new(void) {
+    struct gram_builder *b = aligned_alloc(64, (sizeof(*b) + 63) & ~(size_t)63);
+    if (!b)
+        return NULL;
+    memset(b, 0, sizeof(*b));
+    /* With n of 2^20 scratch bits set, a bit of the small map stays 0 with the chance
+     * (1 - n / 2^20) ^ (2^20 / m); solved for n. */
+    for (unsigned i = 0; i < M_CLASSES; i++) {
+        double share = class_bits(i) / (double)SCRATCH_BITS;
+        b->limits[i] = (uint32_t)(SCRATCH_BITS * (1 - pow(1 - gram_fill_max, share)));
+    }
+#if GRAM_AVX2
+    __builtin_cpu_init();
+    b->scalar = !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("popcnt");
+#else
+    b->scalar = true;
+#endif
+    return b;
+}
+
+void gram_builder_free(struct gram_builder *b) {
+    free(b);
+}
+
+void gram_builder_force_scalar(struct gram_builder *b) {
+    b->scalar = true;
+}
+
+/* `four`: four folded bytes, little-endian. `fifth`: 0 for a plain gram, else FIFTH | folded byte. */
+static inline uint32_t gram_hash(uint32_t four, uint32_t fifth) {
+    uint32_t h = four * multiply_1;
+    h ^= h >> 15;
+    h += fifth;
+    h *= multiply_2;
+    return h >> (32 - GRAM_HASH_BITS);
+}
+
+/* Is one of four folded bytes a digit? The classic "has a byte less than n", exact as a yes or no. */
+static inline bool has_digit(uint32_t four) {
+    uint32_t t = four ^ 0x30303030u;
+    return ((t - 0x0a0a0a0au) & ~t & 0x80808080u) != 0;
+}
+
+static inline void set_bit(uint32_t *bits, uint32_t x) {
+    bits[x >> 5] |= 1u << (x & 31);
+}
+
+static void add_line_scalar(uint32_t *bits, const char *p, const char *end) {
+    for (; end - p >= 4; p++) {
+        uint32_t four = get_le32(p) | 0x20202020u;
+        if (!has_digit(four))
+            set_bit(bits, gram_hash(four, 0));
+        else if (end - p >= 5)
+            set_bit(bits, gram_hash(four, FIFTH | (uint8_t)p[4] | FOLD));
+    }
+}
+
+static void add_scalar(uint32_t *bits, const char *p, const char *end) {
+    while (p < end) {
+        const char *newline = memchr(p, '\n', (size_t)(end - p));
+        const char *line_end = newline ? newline : end;
+        add_line_scalar(bits, p, line_end);
+        p = line_end + 1;
+    }
+}
+
+#if GRAM_AVX2
+/* Bytes 0..11 of a 16-byte load as eight overlapping grams: lane k holds bytes k..k+3, or byte k+4. */
+#define LANE4(k) (k), (k) + 1, (k) + 2, (k) + 3
+#define LANE5(k) (k) + 4, -1, -1, -1
+
+/* Eight positions at p: word index and bit of each gram; the bit is 0 where the gram holds a '\n'. */
+__attribute__((target("avx2"), always_inline)) static inline void hash_eight(
+    const char *p, uint32_t words[static 8], uint32_t masks[static 8]) {
+    const __m256i first_four = _mm256_setr_epi8(LANE4(0), LANE4(1), LANE4(2), LANE4(3), LANE4(4),
+                                                LANE4(5), LANE4(6), LANE4(7));
+    const __m256i fifth_only = _mm256_setr_epi8(LANE5(0), LANE5(1), LANE5(2), LANE5(3), LANE5(4),
+                                                LANE5(5), LANE5(6), LANE5(7));
+    const __m256i zero = _mm256_setzero_si256();
+    __m128i half;
+    memcpy(&half, p, sizeof(half));
+    __m256i raw = _mm256_broadcastsi128_si256(half);
+    __m256i folded = _mm256_or_si256(raw, _mm256_set1_epi8(FOLD));
+    __m256i newline = _mm256_cmpeq_epi8(raw, _mm256_set1_epi8('\n'));
+    __m256i from_zero = _mm256_sub_epi8(folded, _mm256_set1_epi8('0'));
+    __m256i digit = _mm256_cmpeq_epi8(_mm256_min_epu8(from_zero, _mm256_set1_epi8(9)), from_zero);
+
+    __m256i four = _mm256_shuffle_epi8(folded, first_four);
+    __m256i fifth = _mm256_shuffle_epi8(folded, fifth_only);
+    __m256i plain = _mm256_cmpeq_epi32(_mm256_shuffle_epi8(digit, first_four), zero);
+    __m256i bad =
+        _mm256_or_si256(_mm256_shuffle_epi8(newline, first_four),
+                        _mm256_andnot_si256(plain, _mm256_shuffle_epi8(newline, fifth_only)));
+    __m256i good = _mm256_cmpeq_epi32(bad, zero);
+    fifth = _mm256_andnot_si256(plain, _mm256_or_si256(fifth, _mm256_set1_epi32(FIFTH)));
+
+    __m256i h = _mm256_mullo_epi32(four, _mm256_set1_epi32((int)multiply_1));
+    h = _mm256_xor_si256(h, _mm256_srli_epi32(h, 15));
+    h = _mm256_add_epi32(h, fifth);
+    h = _mm256_mullo_epi32(h, _mm256_set1_epi32((int)multiply_2));
+    __m256i word = _mm256_srli_epi32(h, 32 - GRAM_HASH_BITS + 5);
+    __m256i bit =
+        _mm256_and_si256(_mm256_srli_epi32(h, 32 - GRAM_HASH_BITS), _mm256_set1_epi32(31));
+    bit = _mm256_and_si256(_mm256_sllv_epi32(_mm256_set1_epi32(1), bit), good);
+    memcpy(words, &word, sizeof(word));
+    memcpy(masks, &bit, sizeof(bit));
+}
+
+__attribute__((target("avx2"))) static void add_avx2(uint32_t *bits, const char *p,
+                                                     const char *end) {
+    _Alignas(32) uint32_t words[8];
+    _Alignas(32) uint32_t masks[8];
+    /* A load takes 16 bytes, of which the eight grams need 12. */
+    for (; end - p >= 16; p += 8) {
+        hash_eight(p, words, masks);
+        for (int k = 0; k < 8; k++)
+            bits[words[k]] |= masks[k];
+    }
+    add_scalar(bits, p, end);
+}
+
+__attribute__((target("popcnt"))) static uint32_t count_bits_popcnt(const uint32_t *bits) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < SCRATCH_BITS / 32; i += 2)
+        n += (uint64_t)__builtin_popcountll(get_le64(bits + i));
+    return (uint32_t)n;
+}
+#endif
+
+static uint32_t count_bits_scalar(const uint32_t *bits) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < SCRATCH_BITS / 32; i += 2)
+        n += (uint64_t)__builtin_popcountll(get_le64(bits + i));
+    return (uint32_t)n;
+}
+
+/* Moves each set bit of the scratch map to its place among m bits. */
+static void shrink(const uint32_t *bits, uint32_t m, uint8_t *out) {
+    memset(out, 0, m / 8);
+    for (size_t i = 0; i < SCRATCH_BITS / 32; i += 2) {
+        uint64_t word = get_le64(bits + i);
+        for (; word != 0; word &= word - 1) {
+            uint64_t x = (uint64_t)i * 32 + (unsigned)__builtin_ctzll(word);
+            uint32_t at = (uint32_t)(x * m >> GRAM_HASH_BITS);
+            out[at >> 3] = (uint8_t)(out[at >> 3] | 1u << (at & 7));
+        }
+    }
+}
+
+size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
+    const char *end = lines.data + lines.size;
+    uint32_t n = 0;
+    memset(b->bits, 0, sizeof(b->bits));
+    if (b->scalar) {
+        add_scalar(b->bits, lines.data, end);
+        n = count_bits_scalar(b->bits);
+    } else {
+#if GRAM_AVX2
+        add_avx2(b->bits, lines.data, end);
+        n = count_bits_popcnt(b->bits);
+#endif
+    }
+    unsigned class = 0;
+    while (class < M_CLASSES - 1 && n > b->limits[class])
+        class ++;
+    uint32_t m = class_bits(class);
+    assert(m <= SCRATCH_BITS && m % 64 == 0);
+    put_le32(out, m);
+    put_le32(out + 4, 0);
+    if (m == SCRATCH_BITS)
+        memcpy(out + FILTER_HEADER, b->bits, sizeof(b->bits));
+    else
+        shrink(b->bits, m, out + FILTER_HEADER);
+    return FILTER_HEADER + m / 8;
+}
+
+/* ---- asking */
+
+static bool gram_is_safe(const uint8_t *p, unsigned length, bool fold_unicode) {
+    for (unsigned i = 0; i < length; i++) {
+        uint8_t c = p[i] | FOLD;
+        if (p[i] == '\n' || (fold_unicode && (p[i] >= 0x80 || c == 'k' || c == 's')))
+            return false;
+    }
+    return true;
+}
+
+/* How rare a gram is likely to be, 0 = rarest: ids mix digits and letters; words and plain numbers (dates) are
+ * everywhere. */
+enum { RARITY_LEVELS = 3 };
+static unsigned gram_rarity(const uint8_t *p, unsigned length) {
+    bool digit = false, letter = false, other = false;
+    for (unsigned i = 0; i < length; i++) {
+        uint8_t c = p[i] | FOLD;
+        if (p[i] >= '0' && p[i] <= '9')
+            digit = true;
+        else if (c >= 'a' && c <= 'z')
+            letter = true;
+        else
+            other = true;
+    }
+    if (digit && letter)
+        return 0;
+    return digit || (letter && other) ? 1 : 2;
+}
+
+static void query_add(struct gram_query *q, uint32_t hash) {
+    for (uint32_t i = 0; i < q->count; i++) {
+        if (q->hashes[i] == hash)
+            return;
+    }
+    if (q->count < GRAM_QUERY_MAX)
+        q->hashes[q->count++] = hash;
+}
+
+void gram_query_init(struct gram_query *q, struct str needle, bool fold_unicode) {
+    const uint8_t *p = (const uint8_t *)needle.data;
+    q->count = 0;
+    for (unsigned level = 0; level < RARITY_LEVELS; level++) {
+        for (size_t i = 0; i + 4 <= needle.size && q->count < GRAM_QUERY_MAX; i++) {
+            uint32_t four = get_le32(p + i) | 0x20202020u;
+            unsigned length = has_digit(four) ? 5 : 4;
+            if (i + length > needle.size || gram_rarity(p + i, length) != level ||
+                !gram_is_safe(p + i, length, fold_unicode))
+                continue;
+            query_add(q, gram_hash(four, length == 5 ? (uint32_t)(FIFTH | p[i + 4] | FOLD) : 0));
+        }
+    }
+}
+
+bool gram_may_contain(const uint8_t *filter, size_t size, const struct gram_query *q) {
+    if (size < FILTER_HEADER)
+        return true;
+    uint32_t m = get_le32(filter);
+    if (m == 0 || m > SCRATCH_BITS || m % 64 != 0 || get_le32(filter + 4) != 0 ||
+        size - FILTER_HEADER < m / 8)
+        return true;
+    const uint8_t *bits = filter + FILTER_HEADER;
+    for (uint32_t i = 0; i < q->count; i++) {
+        uint32_t at = (uint32_t)((uint64_t)q->hashes[i] * m >> GRAM_HASH_BITS);
+        if (!(bits[at >> 3] >> (at & 7) & 1))
+            return false;
+    }
+    return true;
+}

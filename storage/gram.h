@@ -5,7 +5,7 @@
  * OR-ed with 0x20 (so ASCII case is folded), the length is part of the hash, and no gram holds '\n'. The length
  * depends on the gram's own bytes only, so a needle forms the same grams as the text; grams that would run
  * past the needle's end are left out. The bitmap has m = {4,5,6,7} * 2^k bits, the smallest that keeps the
- * fill at or below GRAM_FILL_MAX; a gram's 20-bit hash x stands at bit x * m >> 20.
+ * fill at or below one half; a gram's 20-bit hash x stands at bit x * m >> 20.
  * Figures and alternatives: docs/design.md. Pure functions, any thread. */
 #pragma once
 
@@ -25,6 +25,8 @@ enum {
 struct gram_builder;
 struct gram_builder *gram_builder_new(void);
 void gram_builder_free(struct gram_builder *b);
+/* Leaves the vector instructions alone; the bitmaps are the same. For tests and measurements. */
+void gram_builder_force_scalar(struct gram_builder *b);
 
 /* Builds the filter of `lines` (lines separated by '\n') into `out` (room for GRAM_FILTER_MAX_BYTES + 8);
  * returns its stored size: 8 bytes header (u32 bits m, u32 reserved 0), then m bits in whole 8-byte words. */
