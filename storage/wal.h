@@ -26,6 +26,7 @@ struct wal_options {
     uint64_t sync_interval_ns; /* WAL_SYNC_INTERVAL */
     uint64_t segment_bytes;    /* a segment is closed when it reaches this; 0 = WAL_SEGMENT_DEFAULT */
     uint64_t buffer_max_bytes; /* waiting records; more are refused with -EBUSYNOW; 0 = default */
+    uint64_t first_segment;    /* the new segment's number is at least this: positions never repeat */
 };
 
 enum { WAL_SEGMENT_DEFAULT = 64 << 20, WAL_BUFFER_DEFAULT = 64 << 20, WAL_RECORD_MAX = 256 << 20 };

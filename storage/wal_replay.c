@@ -1,0 +1,283 @@
+/* The reading half of the WAL: names, headers and records of segment files, and their replay.
+ *
+ * What a crash can leave of a segment, and what replay makes of it:
+ *   (1) an empty or all-zero file (created, nothing written): no records, nothing lost.
+ *   (2) a header and records, then zeros (the preallocated rest): all records.
+ *   (3) as 2 with a half-written record at the end: the records before it; its bytes are counted as lost. It
+ *       was never acknowledged.
+ *   (4) a damaged header or record in the middle (bad disk): the valid prefix; the rest is counted as lost.
+ *   (5) a sound header of an unknown format version: refused with -EFORMAT, for reading on would end in
+ *       the deletion of a segment that a newer build wrote.
+ * Nothing is written here. */
+#include "wal_segment.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "buf.h"
+#include "bytes.h"
+#include "hash.h"
+#include "io.h"
+
+static const char MAGIC[8] = {'L', 'O', 'G', 'Q', 'W', 'A', 'L', '\n'};
+
+enum {
+    HEADER_CHECKED = 28,
+    READ_AHEAD = 1 << 20,   /* bytes read at a time; records larger than this are read whole */
+    SEGMENTS_MAX = 1 << 20, /* 64 TiB of default segments: a folder with more is not ours */
+};
+
+static_assert(8 + 2 + 2 + 4 + 4 + 8 == HEADER_CHECKED && HEADER_CHECKED + 4 == WAL_HEADER_SIZE,
+              "on-disk layout");
+static_assert(4 + 4 + 1 + 1 + 2 + 4 == WAL_RECORD_HEADER_SIZE, "on-disk layout");
+
+void wal_segment_name(char out[static WAL_NAME_SIZE], uint64_t number) {
+    (void)snprintf(out, WAL_NAME_SIZE, "%016" PRIx64 ".wal", number);
+}
+
+/* True for exactly the names that wal_segment_name makes of numbers that fit an lsn. */
+static bool name_parse(const char *name, uint64_t *ret_number) {
+    uint64_t number = 0;
+    for (int i = 0; i < 16; i++) {
+        char c = name[i];
+        if (c >= '0' && c <= '9')
+            number = number << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            number = number << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            return false;
+    }
+    if (strcmp(name + 16, ".wal") != 0 || number == 0 || number > UINT32_MAX)
+        return false;
+    *ret_number = number;
+    return true;
+}
+
+void wal_header_encode(uint8_t out[static WAL_HEADER_SIZE], uint64_t number) {
+    memset(out, 0, WAL_HEADER_SIZE);
+    memcpy(out, MAGIC, sizeof(MAGIC));
+    put_le16(out + 8, WAL_VERSION);
+    put_le64(out + 20, number);
+    put_le32(out + HEADER_CHECKED, (uint32_t)hash64(out, HEADER_CHECKED));
+}
+
+int wal_header_check(const uint8_t header[static WAL_HEADER_SIZE], uint64_t number) {
+    if (memcmp(header, MAGIC, sizeof(MAGIC)) != 0 ||
+        get_le32(header + HEADER_CHECKED) != (uint32_t)hash64(header, HEADER_CHECKED))
+        return -ECORRUPT;
+    if (get_le16(header + 8) != WAL_VERSION || get_le32(header + 16) != 0)
+        return -EFORMAT;
+    return get_le64(header + 20) == number ? 0 : -ECORRUPT;
+}
+
+static uint32_t record_checksum(const uint8_t *record, size_t payload_size) {
+    return (uint32_t)hash64(record + WAL_RECORD_CHECKED_FROM,
+                            WAL_RECORD_HEADER_SIZE - WAL_RECORD_CHECKED_FROM + payload_size);
+}
+
+void wal_record_seal(uint8_t *record, uint8_t type, uint8_t codec, uint32_t raw_size,
+                     uint32_t payload_size) {
+    put_le32(record, payload_size);
+    record[8] = type;
+    record[9] = codec;
+    put_le16(record + 10, 0);
+    put_le32(record + 12, raw_size);
+    put_le32(record + 4, record_checksum(record, payload_size));
+}
+
+/* ---- listing */
+
+struct number_list {
+    uint64_t *items;
+    size_t count, capacity;
+};
+
+static int list_add(const char *name, bool is_dir, void *ctx) {
+    struct number_list *list = ctx;
+    uint64_t number;
+    if (is_dir || !name_parse(name, &number))
+        return 0;
+    if (list->count == SEGMENTS_MAX)
+        return -E2BIG;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 64;
+        uint64_t *items = realloc(list->items, capacity * sizeof(*items));
+        if (!items)
+            return -ENOMEM;
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = number;
+    return 0;
+}
+
+static int compare_u64(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int wal_segment_list(int dir_fd, uint64_t **ret, size_t *ret_count, struct err *reterr) {
+    struct number_list list = {0};
+    int r = io_list(dir_fd, ".", list_add, &list);
+    if (r < 0) {
+        free(list.items);
+        return err_set(reterr, r, "cannot list the WAL folder: %s", err_name(r));
+    }
+    if (list.count > 1)
+        qsort(list.items, list.count, sizeof(*list.items), compare_u64);
+    *ret = list.items;
+    *ret_count = list.count;
+    return 0;
+}
+
+/* ---- scanning one segment */
+
+struct scanner {
+    int fd;
+    uint64_t file_size;
+    uint64_t offset;   /* of the next record */
+    struct buf window; /* bytes [window_offset, window_offset + window.size) of the file */
+    uint64_t window_offset;
+    bool read_failed;
+};
+
+/* `size` bytes at s->offset, valid until the next call; NULL when the file ends before them, cannot be read
+ * (read_failed) or memory is used up (window.failed). */
+static const uint8_t *scanner_peek(struct scanner *s, size_t size) {
+    if (size > s->file_size - s->offset)
+        return NULL;
+    if (s->offset + size > s->window_offset + s->window.size) {
+        size_t wanted = size > READ_AHEAD ? size : READ_AHEAD;
+        if (wanted > s->file_size - s->offset)
+            wanted = (size_t)(s->file_size - s->offset);
+        buf_clear(&s->window);
+        if (buf_reserve(&s->window, wanted) < 0)
+            return NULL;
+        ssize_t n = io_pread_all(s->fd, s->window.data, wanted, s->offset);
+        s->window_offset = s->offset;
+        s->window.size = n > 0 ? (size_t)n : 0;
+        if (s->window.size < size) {
+            s->read_failed = n < 0;
+            return NULL;
+        }
+    }
+    return (const uint8_t *)s->window.data + (s->offset - s->window_offset);
+}
+
+static bool all_zero(const uint8_t *p, size_t size) {
+    return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
+}
+
+/* Bytes from s->offset up to the last one that is not zero. What cannot be read counts as lost. */
+static uint64_t scanner_lost(struct scanner *s) {
+    uint64_t start = s->offset, lost = 0;
+    while (s->offset < s->file_size && !s->read_failed && !s->window.failed) {
+        uint64_t left = s->file_size - s->offset;
+        size_t size = left < READ_AHEAD ? (size_t)left : READ_AHEAD;
+        const uint8_t *p = scanner_peek(s, size);
+        if (!p)
+            break;
+        if (!all_zero(p, size)) {
+            size_t used = size;
+            while (p[used - 1] == 0)
+                used--;
+            lost = s->offset + used - start;
+        }
+        s->offset += size;
+    }
+    return s->read_failed ? s->file_size - start : lost;
+}
+
+/* Delivers records until the valid prefix ends. s->offset stands behind the last valid record. */
+static int scan_records(struct scanner *s, uint64_t number, wal_replay_fn *fn, void *ctx) {
+    for (;;) {
+        const uint8_t *p = scanner_peek(s, WAL_RECORD_HEADER_SIZE);
+        if (!p || all_zero(p, WAL_RECORD_HEADER_SIZE))
+            return 0;
+        size_t payload_size = get_le32(p);
+        if (payload_size > WAL_RECORD_MAX)
+            return 0;
+        p = scanner_peek(s, WAL_RECORD_HEADER_SIZE + payload_size);
+        if (!p || get_le32(p + 4) != record_checksum(p, payload_size))
+            return 0;
+        struct wal_record record = {
+            .lsn = wal_lsn_make(number, s->offset),
+            .type = p[8],
+            .codec = p[9],
+            .raw_size = get_le32(p + 12),
+            .payload = str_make((const char *)p + WAL_RECORD_HEADER_SIZE, payload_size),
+        };
+        int r = fn ? fn(&record, ctx) : 0;
+        if (r != 0)
+            return r;
+        s->offset += WAL_RECORD_HEADER_SIZE + payload_size;
+    }
+}
+
+int wal_segment_scan(int dir_fd, uint64_t number, wal_replay_fn *fn, void *ctx,
+                     struct wal_scan *ret, struct err *reterr) {
+    char name[WAL_NAME_SIZE];
+    wal_segment_name(name, number);
+    struct scanner s = {.fd = -1,
+                        .window = buf_make(WAL_RECORD_HEADER_SIZE + (size_t)WAL_RECORD_MAX)};
+    int r = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
+    s.fd = r;
+    if (r == -ENOENT) {
+        *ret = (struct wal_scan){.missing = true};
+        return 0;
+    }
+    if (r < 0)
+        return err_set(reterr, r, "cannot open WAL segment %s: %s", name, err_name(r));
+    r = io_file_size(s.fd, &s.file_size);
+    if (r < 0) {
+        err_set(reterr, r, "cannot get the size of WAL segment %s: %s", name, err_name(r));
+        goto out;
+    }
+    if (s.file_size >
+        UINT32_MAX) /* offsets behind this do not fit a position: never written by us */
+        s.file_size = UINT32_MAX;
+    const uint8_t *header = scanner_peek(&s, WAL_HEADER_SIZE);
+    int header_state = header ? wal_header_check(header, number) : -ECORRUPT;
+    if (header_state == -EFORMAT) {
+        r = err_set(reterr, -EFORMAT, "WAL segment %s was written in a newer format", name);
+        goto out;
+    }
+    if (header_state == 0) {
+        s.offset = WAL_HEADER_SIZE;
+        r = scan_records(&s, number, fn, ctx);
+        if (r != 0)
+            goto out;
+    }
+    r = 0;
+    struct wal_scan found = {.used_bytes = s.offset};
+    found.lost_bytes = scanner_lost(&s);
+    if (s.window.failed) {
+        r = err_set(reterr, -ENOMEM, "no memory to read WAL segment %s", name);
+        goto out;
+    }
+    *ret = found;
+out:
+    buf_done(&s.window);
+    io_close(s.fd);
+    return r;
+}
+
+int wal_replay(int dir_fd, wal_replay_fn *fn, void *ctx, uint64_t *ret_lost_bytes,
+               struct err *reterr) {
+    uint64_t *numbers = NULL, lost_bytes = 0;
+    size_t count = 0;
+    int r = wal_segment_list(dir_fd, &numbers, &count, reterr);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        struct wal_scan scan = {0};
+        r = wal_segment_scan(dir_fd, numbers[i], fn, ctx, &scan, reterr);
+        lost_bytes += scan.lost_bytes;
+    }
+    free(numbers);
+    if (r == 0)
+        *ret_lost_bytes = lost_bytes;
+    return r;
+}
