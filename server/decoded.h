@@ -2,6 +2,7 @@
  * arrays in the request's arena. No line is copied; nothing is allocated per line beyond array growth. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,10 +14,20 @@
 
 enum { PUSH_STREAMS_MAX = 100000, PUSH_ENTRIES_MAX = 4000000 };
 
+/* One stream's label text is at most this long: Loki's own number. */
+enum { PUSH_LABELS_TEXT_MAX = 16 << 20 };
+
+/* Times that int64 nanoseconds cannot hold (or that are absent): always refused as too old or too new. */
+#define PUSH_TS_TOO_OLD INT64_MIN
+#define PUSH_TS_TOO_NEW INT64_MAX
+
 struct decoded_stream {
-    struct str labels_text; /* protobuf and legacy JSON: the raw label text */
-    struct labels labels;   /* JSON v1 and OTLP: pairs as given (unsorted, empties included) when text is empty */
-    struct str labels_key;  /* JSON v1: the raw bytes of the "stream" object, a spelling for store_stream_by_text */
+    struct str
+        labels_text; /* protobuf and legacy JSON: the raw label text; .data NULL for the other form */
+    struct labels
+        labels; /* JSON v1 and OTLP: pairs as given (unsorted, empties included) when text is empty */
+    struct str
+        labels_key; /* JSON v1: the raw bytes of the "stream" object, a spelling for store_stream_by_text */
     uint32_t first_entry, n_entries;
 };
 
@@ -26,9 +37,19 @@ struct decoded_push {
     size_t n_streams, streams_capacity;
     struct entry *entries; /* meta as given: unsorted, unsanitised */
     size_t n_entries, entries_capacity;
+    struct label *pairs; /* the present block of metadata pairs */
+    size_t n_pairs, pairs_capacity;
 };
 
 void decoded_push_init(struct decoded_push *d, struct arena *arena);
-/* Growth by doubling inside the arena. NULL without memory or above the limits above. */
+/* Growth by doubling inside the arena. NULL without memory or above the limits above. The pointers are valid until
+ * the next call. */
 struct decoded_stream *decoded_add_stream(struct decoded_push *d);
 struct entry *decoded_add_entry(struct decoded_push *d, struct decoded_stream *s);
+
+/* Adds a pair to the entry that was added last. Behind the pairs of each entry one more place is free, so that
+ * the owner of the push may put detected_level there. False without memory. */
+bool decoded_add_meta(struct decoded_push *d, struct entry *e, struct str name, struct str value);
+
+/* Why one of the above gave nothing: -E2BIG (a limit) or -ENOMEM, with text. */
+int decoded_error(const struct decoded_push *d, struct err *reterr);
