@@ -54,7 +54,11 @@ void *arena_alloc_slow(struct arena *a, size_t size) {
         wanted = CHUNK_LARGEST;
     if (wanted < rounded)
         wanted = rounded;
-    if (wanted > a->max_bytes || a->total_bytes > a->max_bytes - wanted)
+    /* The last chunk may be smaller than wanted, so that all of the maximum can be used. */
+    size_t left = a->max_bytes - a->total_bytes;
+    if (wanted > left)
+        wanted = left & ~(size_t)15;
+    if (wanted < rounded)
         return NULL;
     struct arena_chunk *c = malloc(HEADER + wanted);
     if (!c)

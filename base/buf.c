@@ -51,6 +51,8 @@ void buf_addf(struct buf *b, const char *format, ...) {
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
+    if (n < 0)
+        b->failed = true;
     if (n > 0 && buf_reserve(b, (size_t)n + 1) == 0) {
         (void)vsnprintf(b->data + b->size, (size_t)n + 1, format, again);
         b->size += (size_t)n;

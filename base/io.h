@@ -12,8 +12,19 @@
 #include "buf.h"
 
 enum io_op {
-    IO_OPEN, IO_READ, IO_WRITE, IO_FSYNC, IO_RENAME, IO_UNLINK, IO_MKDIR, IO_TRUNCATE, IO_ALLOCATE, IO_MMAP,
-    IO_CLOSE, IO_LIST, IO_COMMIT, /* LMDB commit, asked by index.c */
+    IO_OPEN,
+    IO_READ,
+    IO_WRITE,
+    IO_FSYNC,
+    IO_RENAME,
+    IO_UNLINK,
+    IO_MKDIR,
+    IO_TRUNCATE,
+    IO_ALLOCATE,
+    IO_MMAP,
+    IO_CLOSE,
+    IO_LIST,
+    IO_COMMIT, /* LMDB commit, asked by index.c */
 };
 
 /* Called before each operation with its path or NULL; a negative return is given to the caller instead of

@@ -17,6 +17,10 @@ struct str {
 /* A view of a string literal. */
 #define STR(literal) ((struct str){.data = "" literal, .size = sizeof(literal) - 1})
 
+/* The same as the initialiser of a static object, which may not hold a compound literal. */
+#define STR_INIT(literal)                                                                          \
+    { .data = "" literal, .size = sizeof(literal) - 1 }
+
 static inline struct str str_make(const char *data, size_t size) {
     return (struct str){.data = data, .size = size};
 }
@@ -39,13 +43,13 @@ static inline int str_cmp(struct str a, struct str b) {
 }
 
 static inline bool str_starts(struct str s, struct str prefix) {
-    return s.size >= prefix.size && (prefix.size == 0 || memcmp(s.data, prefix.data, prefix.size) == 0);
+    return s.size >= prefix.size &&
+           (prefix.size == 0 || memcmp(s.data, prefix.data, prefix.size) == 0);
 }
 
 static inline bool str_ends(struct str s, struct str suffix) {
-    return s.size >= suffix.size &&
-           (suffix.size == 0 ||
-            memcmp(s.data + s.size - suffix.size, suffix.data, suffix.size) == 0);
+    return s.size >= suffix.size && (suffix.size == 0 || memcmp(s.data + s.size - suffix.size,
+                                                                suffix.data, suffix.size) == 0);
 }
 
 /* The bytes from `from` on; empty when `from` is at or past the end. */

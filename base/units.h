@@ -1,6 +1,6 @@
 /* units: times, durations, byte sizes and floats as people, Loki and Go write them. Pure functions, any
- * thread. Parsers take the whole of `text`; trailing bytes are an error. All return 0 or -ESYNTAX and
- * write their result only on success. */
+ * thread. Parsers take the whole of `text`; trailing bytes are an error. All return 0 or -ESYNTAX (or
+ * -ERANGE where said) and write their result only on success. */
 #pragma once
 
 #include <stdbool.h>
@@ -55,15 +55,15 @@ int32_t time_day(int64_t ns);
 void day_format(char out[static 11], int32_t day);
 int day_parse(struct str text, int32_t *ret_day);
 
-/* Go's strconv.ParseFloat(s, 64): decimal and hex floats, Inf/NaN in any case, underscores only with a
- * base prefix as Go has it. */
+/* Go's strconv.ParseFloat(s, 64): decimal floats, hex floats with a p exponent, Inf/NaN in any case,
+ * underscores between digits. -ERANGE past the largest double. */
 int float_parse_go(struct str text, double *ret);
 
 /* Go's strconv.FormatFloat(v, 'f', -1, 64): shortest digits that round-trip, no exponent; "NaN", "+Inf",
  * "-Inf". This is how Loki prints sample values. */
 void float_format(struct buf *out, double value);
 
-/* Go's %v of a float64 ('g' shortest, exponent when < -4 or >= 21): "5e+06" with templates' rules. */
+/* Go's %v of a float64 ('g' shortest, exponent form when it is below -4 or from 6 on): "5e+06", "123456". */
 void float_format_g(struct buf *out, double value);
 
 /* Whole decimal integers with optional sign. -ESYNTAX or -ERANGE. */
