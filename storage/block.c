@@ -1,1 +1,360 @@
+/* Reading encoded blocks. Nothing here trusts a stored value: every size is compared with what holds it before
+ * it is used, every column must come out exactly as long as the header says, and a checksum is looked at
+ * before the bytes under it. A checksum does not replace the other checks: bytes may have been made up together
+ * with it. */
 #include "block.h"
+
+#include <errno.h>
+
+#include <lz4.h>
+#include <zstd.h>
+
+#include "block_format.h"
+#include "bytes.h"
+#include "hash.h"
+
+/* ---- header */
+
+static void read_section(const uint8_t *p, struct section *ret) {
+    *ret = (struct section){
+        .kind = p[SECTION_AT_KIND],
+        .codec = p[SECTION_AT_CODEC],
+        .key = get_le32(p + SECTION_AT_KEY),
+        .offset = get_le32(p + SECTION_AT_OFFSET),
+        .stored_size = get_le32(p + SECTION_AT_STORED),
+        .raw_size = get_le32(p + SECTION_AT_RAW),
+        .checksum = get_le32(p + SECTION_AT_CHECKSUM),
+    };
+}
+
+/* Sizes that any section of its kind can have, given the entries. */
+static bool section_sane(const struct block_info *info, const struct section *s) {
+    uint64_t count = info->count;
+    if (s->raw_size > BLOCK_RAW_MAX || (s->codec == CODEC_NONE && s->raw_size != s->stored_size))
+        return false;
+    switch (s->kind) {
+    case SECTION_TIMES:
+        return s->raw_size >= count && s->raw_size <= 1 + (count - 1) * VARINT_MAX_BYTES;
+    case SECTION_LENGTHS:
+        return s->raw_size >= count && s->raw_size <= count * 5;
+    case SECTION_LINES:
+        return s->raw_size == (uint64_t)info->line_bytes + count;
+    case SECTION_META:
+        return s->raw_size >= 3;
+    }
+    return true; /* a kind that this build does not know: nobody will ask for it */
+}
+
+/* Sections stand behind one another without gaps up to the end of the block; times, lengths and lines are there
+ * once each. */
+static int check_sections(const struct block_info *info, struct err *reterr) {
+    unsigned seen[SECTION_META + 1] = {0};
+    uint64_t at = info->header_size;
+    for (uint32_t i = 0; i < info->n_sections; i++) {
+        const struct section *s = &info->sections[i];
+        if (s->offset != at)
+            return err_set(reterr, -ECORRUPT, "block: section %u is at %u, not at %llu", i,
+                           s->offset, (unsigned long long)at);
+        if (s->codec > CODEC_ZSTD)
+            return err_set(reterr, -EFORMAT, "block: section %u has the unknown codec %u", i,
+                           (unsigned)s->codec);
+        if (!section_sane(info, s))
+            return err_set(reterr, -ECORRUPT, "block: section %u cannot have %u bytes", i,
+                           s->raw_size);
+        at += s->stored_size;
+        if (s->kind <= SECTION_META)
+            seen[s->kind]++;
+    }
+    if (at != info->stored_size)
+        return err_set(reterr, -ECORRUPT, "block: sections end at %llu, the block at %u",
+                       (unsigned long long)at, info->stored_size);
+    if (seen[SECTION_TIMES] != 1 || seen[SECTION_LENGTHS] != 1 || seen[SECTION_LINES] != 1)
+        return err_set(reterr, -ECORRUPT, "block: times, lengths or lines are not there once");
+    return 0;
+}
+
+static int check_envelope(struct str bytes, uint32_t *ret_sections, struct err *reterr) {
+    const uint8_t *p = (const uint8_t *)bytes.data;
+    if (bytes.size < BLOCK_HEADER_FIXED)
+        return err_set(reterr, -ECORRUPT, "block: header is cut off at %zu bytes", bytes.size);
+    if (memcmp(p + BLOCK_AT_MAGIC, BLOCK_MAGIC, 8) != 0)
+        return err_set(reterr, -ECORRUPT, "block: does not start with its magic bytes");
+    uint32_t n = get_le16(p + BLOCK_AT_SECTIONS);
+    size_t header_size = BLOCK_HEADER_FIXED + (size_t)n * BLOCK_SECTION_SIZE;
+    if (n > BLOCK_SECTIONS_MAX || header_size > bytes.size)
+        return err_set(reterr, -ECORRUPT, "block: table of %u sections is cut off", n);
+    const size_t sum_from = BLOCK_AT_CHECKSUM + 4;
+    if ((uint32_t)hash64(p + sum_from, header_size - sum_from) != get_le32(p + BLOCK_AT_CHECKSUM))
+        return err_set(reterr, -ECORRUPT, "block: wrong checksum of the header");
+    uint32_t flags = get_le32(p + BLOCK_AT_INCOMPAT);
+    if (flags & ~(uint32_t)BLOCK_INCOMPAT_KNOWN)
+        return err_set(reterr, -EFORMAT, "block: written by a newer version (flags 0x%x)", flags);
+    *ret_sections = n;
+    return 0;
+}
+
+int block_parse_header(struct str bytes, struct arena *arena, struct block_info *ret,
+                       struct err *reterr) {
+    uint32_t n = 0;
+    int r = check_envelope(bytes, &n, reterr);
+    if (r < 0)
+        return r;
+    const uint8_t *p = (const uint8_t *)bytes.data;
+    struct section *sections = arena_array(arena, n, sizeof(sections[0]));
+    if (!sections)
+        return err_set(reterr, -ENOMEM, "block: no memory for %u sections", n);
+    for (uint32_t i = 0; i < n; i++)
+        read_section(p + BLOCK_HEADER_FIXED + (size_t)i * BLOCK_SECTION_SIZE, &sections[i]);
+    struct block_info info = {
+        .count = get_le32(p + BLOCK_AT_COUNT),
+        .line_bytes = get_le32(p + BLOCK_AT_LINE_BYTES),
+        .meta_bytes = get_le32(p + BLOCK_AT_META_BYTES),
+        .stored_size = get_le32(p + BLOCK_AT_STORED),
+        .header_size = BLOCK_HEADER_FIXED + n * BLOCK_SECTION_SIZE,
+        .first_ns = (int64_t)get_le64(p + BLOCK_AT_FIRST),
+        .last_ns = (int64_t)get_le64(p + BLOCK_AT_LAST),
+        .n_sections = n,
+        .sections = sections,
+    };
+    if (info.count == 0 || info.count > BLOCK_ENTRIES_MAX)
+        return err_set(reterr, -ECORRUPT, "block: cannot have %u entries", info.count);
+    if (info.first_ns > info.last_ns)
+        return err_set(reterr, -ECORRUPT, "block: first time is after the last");
+    r = check_sections(&info, reterr);
+    if (r < 0)
+        return r;
+    *ret = info;
+    return 0;
+}
+
+const struct section *block_section(const struct block_info *info, enum section_kind kind) {
+    for (uint32_t i = 0; i < info->n_sections; i++) {
+        if (info->sections[i].kind == kind)
+            return &info->sections[i];
+    }
+    return NULL;
+}
+
+/* ---- codec */
+
+static int check_stored(const struct section *s, struct str stored, struct err *reterr) {
+    if (stored.size != s->stored_size)
+        return err_set(reterr, -ECORRUPT, "block: section has %zu bytes, not %u", stored.size,
+                       s->stored_size);
+    if ((uint32_t)hash64(stored.data, stored.size) != s->checksum)
+        return err_set(reterr, -ECORRUPT, "block: wrong checksum of section kind %u",
+                       (unsigned)s->kind);
+    return 0;
+}
+
+/* Unpacks into `out`, which has room for s->raw_size. */
+static int unpack(const struct section *s, struct str stored, char *out, struct err *reterr) {
+    size_t size = 0;
+    switch (s->codec) {
+    case CODEC_NONE:
+        if (stored.size > s->raw_size)
+            break;
+        size = stored.size;
+        if (size > 0)
+            memcpy(out, stored.data, size);
+        break;
+    case CODEC_LZ4: {
+        int n = LZ4_decompress_safe(stored.data, out, (int)stored.size, (int)s->raw_size);
+        size = n < 0 ? SIZE_MAX : (size_t)n;
+        break;
+    }
+    case CODEC_ZSTD:
+        size = ZSTD_decompress(out, s->raw_size, stored.data, stored.size);
+        break;
+    }
+    if (size != s->raw_size)
+        return err_set(reterr, -ECORRUPT, "block: section kind %u does not decompress to %u bytes",
+                       (unsigned)s->kind, s->raw_size);
+    return 0;
+}
+
+/* The raw bytes of a section: those stored, or unpacked into scratch. */
+static int load_raw(const struct section *s, struct str stored, struct buf *scratch,
+                    struct str *ret, struct err *reterr) {
+    int r = check_stored(s, stored, reterr);
+    if (r < 0)
+        return r;
+    if (s->codec == CODEC_NONE) {
+        *ret = stored;
+        return 0;
+    }
+    buf_clear(scratch);
+    r = buf_reserve(scratch, s->raw_size);
+    if (r < 0)
+        return err_set(reterr, -ENOMEM, "block: no memory for a section of %u bytes", s->raw_size);
+    r = unpack(s, stored, scratch->data, reterr);
+    if (r < 0)
+        return r;
+    scratch->size = s->raw_size;
+    *ret = buf_str(scratch);
+    return 0;
+}
+
+/* ---- columns */
+
+/* Fills times[1..]; they ascend and end at the header's last time, or it is corrupt. Distances are
+ * counted from the first time, in the column's unit, as unsigned numbers: the whole int64 range fits. */
+static bool read_times(const struct block_info *info, const uint8_t *p, const uint8_t *end,
+                       uint64_t unit, int64_t *times) {
+    uint64_t span = (uint64_t)info->last_ns - (uint64_t)info->first_ns;
+    uint64_t limit = span / unit, at = 0, delta = 0;
+    times[0] = info->first_ns;
+    for (uint32_t i = 1; i < info->count; i++) {
+        uint64_t code;
+        if (p < end && *p < 0x80)
+            code = *p++;
+        else if (!(p = get_varint(p, end, &code)))
+            return false;
+        delta += (uint64_t)unzigzag(code);
+        if (delta > limit - at)
+            return false;
+        at += delta;
+        times[i] = (int64_t)((uint64_t)info->first_ns + at * unit);
+    }
+    return p == end && at * unit == span;
+}
+
+int block_decode_times(const struct block_info *info, const struct section *s, struct str stored,
+                       struct buf *scratch, int64_t *ret_times, struct err *reterr) {
+    struct str raw;
+    int r = load_raw(s, stored, scratch, &raw, reterr);
+    if (r < 0)
+        return r;
+    const uint8_t *p = (const uint8_t *)raw.data;
+    if (raw.size < 1 || p[0] >= TIME_SCALES)
+        return err_set(reterr, -ECORRUPT, "block: unknown unit of the times");
+    if (!read_times(info, p + 1, p + raw.size, (uint64_t)time_scales[p[0]], ret_times))
+        return err_set(reterr, -ECORRUPT, "block: times do not add up");
+    return 0;
+}
+
+int block_decode_lengths(const struct block_info *info, const struct section *s, struct str stored,
+                         struct buf *scratch, uint32_t *ret_offsets, struct err *reterr) {
+    struct str raw;
+    int r = load_raw(s, stored, scratch, &raw, reterr);
+    if (r < 0)
+        return r;
+    const uint8_t *p = (const uint8_t *)raw.data, *end = p + raw.size;
+    uint64_t at = 0, total = (uint64_t)info->line_bytes + info->count;
+    for (uint32_t i = 0; i < info->count; i++) {
+        uint64_t length;
+        ret_offsets[i] = (uint32_t)at;
+        p = get_varint(p, end, &length);
+        if (!p || length >= total - at)
+            return err_set(reterr, -ECORRUPT, "block: length of line %u is out of bounds", i);
+        at += length + 1;
+    }
+    if (p != end || at != total)
+        return err_set(reterr, -ECORRUPT, "block: line lengths do not add up");
+    ret_offsets[info->count] = (uint32_t)at;
+    return 0;
+}
+
+int block_decode_lines(const struct block_info *info, const struct section *s, struct str stored,
+                       char *ret_lines, struct err *reterr) {
+    int r = check_stored(s, stored, reterr);
+    if (r == 0)
+        r = unpack(s, stored, ret_lines, reterr);
+    if (r < 0)
+        return r;
+    if (s->raw_size != (uint64_t)info->line_bytes + info->count ||
+        ret_lines[s->raw_size - 1] != '\n')
+        return err_set(reterr, -ECORRUPT, "block: the last line has no end");
+    return 0;
+}
+
+int block_check_line_ends(const struct block_info *info, const uint32_t *offsets, const char *lines,
+                          struct err *reterr) {
+    for (uint32_t i = 1; i <= info->count; i++) {
+        if (lines[offsets[i] - 1] != '\n')
+            return err_set(reterr, -ECORRUPT, "block: line %u does not end where it should", i - 1);
+    }
+    return 0;
+}
+
+/* ---- metadata */
+
+/* A size and so many bytes. */
+static const uint8_t *read_text(const uint8_t *p, const uint8_t *end, struct str *ret) {
+    uint64_t size;
+    p = get_varint(p, end, &size);
+    if (!p || size > (uint64_t)(end - p))
+        return NULL;
+    *ret = str_make((const char *)p, (size_t)size);
+    return p + size;
+}
+
+/* Unpacks `count` ids of `width` bits, low bits first; false when one is above n_values. A field is at most 17
+ * bits wide, so 4 bytes at any bit offset hold it; the last ones are read byte by byte. */
+static bool unpack_ids(const uint8_t *p, size_t size, unsigned width, uint32_t count,
+                       uint32_t n_values, uint32_t *ids) {
+    const uint32_t mask = (1u << width) - 1;
+    uint32_t largest = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t bit = (size_t)i * width, at = bit >> 3;
+        uint32_t word = 0;
+        if (at + 4 <= size)
+            word = get_le32(p + at);
+        else
+            memcpy(&word, p + at, size - at);
+        uint32_t id = word >> (bit & 7) & mask;
+        largest = id > largest ? id : largest;
+        ids[i] = id;
+    }
+    return largest <= n_values;
+}
+
+static_assert(BLOCK_ENTRIES_MAX < 1 << 17,
+              "an id has at most 17 bits, 24 with its offset in a byte");
+
+static int read_column(const struct block_info *info, const struct section *s, struct str raw,
+                       struct arena *arena, struct meta_column *ret, struct err *reterr) {
+    const uint8_t *p = (const uint8_t *)raw.data, *end = p + raw.size;
+    struct meta_column c = {0};
+    uint64_t n_values = 0;
+    p = read_text(p, end, &c.name);
+    if (!p || (uint32_t)hash_str(c.name) != s->key)
+        return err_set(reterr, -ECORRUPT, "block: name of a metadata column is damaged");
+    p = get_varint(p, end, &n_values);
+    if (!p || n_values == 0 || n_values > info->count)
+        return err_set(reterr, -ECORRUPT, "block: metadata column has a wrong number of values");
+    struct str *values = arena_alloc(arena, (size_t)n_values * sizeof(*values));
+    uint32_t *ids = arena_alloc(arena, info->count * sizeof(*ids));
+    if (!values || !ids)
+        return err_set(reterr, -ENOMEM, "block: no memory for a metadata column");
+    for (uint64_t i = 0; i < n_values; i++) {
+        p = read_text(p, end, &values[i]);
+        if (!p)
+            return err_set(reterr, -ECORRUPT, "block: metadata value is cut off");
+    }
+    unsigned width = block_id_width((uint32_t)n_values);
+    size_t size = ((size_t)info->count * width + 7) / 8;
+    if ((size_t)(end - p) != size ||
+        !unpack_ids(p, size, width, info->count, (uint32_t)n_values, ids))
+        return err_set(reterr, -ECORRUPT, "block: metadata ids are damaged");
+    c.values = values;
+    c.n_values = (uint32_t)n_values;
+    c.ids = ids;
+    *ret = c;
+    return 0;
+}
+
+int block_decode_meta(const struct block_info *info, const struct section *s, struct str stored,
+                      struct arena *arena, struct meta_column *ret, struct err *reterr) {
+    int r = check_stored(s, stored, reterr);
+    if (r < 0)
+        return r;
+    char *raw = arena_alloc(arena, s->raw_size);
+    if (!raw)
+        return err_set(reterr, -ENOMEM, "block: no memory for a metadata column of %u bytes",
+                       s->raw_size);
+    r = unpack(s, stored, raw, reterr);
+    if (r < 0)
+        return r;
+    return read_column(info, s, str_make(raw, s->raw_size), arena, ret, reterr);
+}

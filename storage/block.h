@@ -73,7 +73,9 @@ struct block_encoder *block_encoder_new(void);
 void block_encoder_free(struct block_encoder *e);
 
 /* Appends the encoded block to `out` and the gram filter of its lines to `filter`. The order in which entries
- * end up is stable by time. 0, -ENOMEM, -E2BIG. */
+ * end up is stable by time. -E2BIG: more than BLOCK_ENTRIES_MAX entries, BLOCK_RAW_MAX bytes of lines or of one
+ * metadata column, or BLOCK_META_COLUMNS_MAX names; the caller halves the entries and tries again (one
+ * entry within entry.h's maxima always fits). 0, -EINVAL (no entry), -ENOMEM. On an error nothing is appended. */
 int block_encode(struct block_encoder *e, const struct block_input *in, enum block_effort effort,
                  struct buf *out, struct buf *filter);
 
@@ -102,6 +104,11 @@ int block_decode_lengths(const struct block_info *info, const struct section *s,
 /* `ret_lines`: room for s->raw_size. */
 int block_decode_lines(const struct block_info *info, const struct section *s, struct str stored,
                        char *ret_lines, struct err *reterr);
+
+/* Does each decoded line end in '\n' where its offset says? What the checksums cannot tell (lengths of another
+ * block); for verification, as readers stay in bounds without it. */
+int block_check_line_ends(const struct block_info *info, const uint32_t *offsets, const char *lines,
+                          struct err *reterr);
 
 struct meta_column {
     struct str name;

@@ -1,0 +1,395 @@
+/* The encoder gathers the lines once, each followed by '\n', in a scratch buffer that both the compressor and
+ * the gram builder read. Compressed sections gather in `body`; the header is made last, when all
+ * sizes are known, and header and body are appended to the caller's buffer. Nothing is allocated per line: all
+ * scratch memory stays with the encoder. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include <lz4.h>
+#include <lz4hc.h>
+#include <zstd.h>
+
+#include "block_format.h"
+#include "block_meta.h"
+#include "bytes.h"
+#include "gram.h"
+#include "hash.h"
+
+enum {
+    LZ4_ACCELERATION = 1,
+    LZ4HC_LEVEL = 4,
+    ZSTD_LEVEL = 3,
+    COMPRESS_MIN = 32, /* smaller sections are stored as they are */
+    PAYS_SHARE = 32, /* compression must save 1/32 of the section, or decoding it is wasted work */
+    SORT_RUN = 16,
+};
+
+struct timed {
+    int64_t time;
+    uint32_t index;
+};
+
+struct block_encoder {
+    struct meta_builder *meta;
+    struct gram_builder *grams;
+    void *lz4_state, *lz4hc_state;
+    ZSTD_CCtx *zstd;
+    struct timed *sorted; /* two halves: the array and the space to merge in */
+    uint32_t *order;
+    struct buf lines, column, body;
+    struct section sections[BLOCK_SECTIONS_MAX];
+    uint32_t n_sections;
+    uint8_t filter[GRAM_FILTER_MAX_BYTES + 8];
+};
+
+struct block_encoder *block_encoder_new(void) {
+    struct block_encoder *e = calloc(1, sizeof(*e));
+    if (!e)
+        return NULL;
+    e->meta = meta_builder_new();
+    e->grams = gram_builder_new();
+    e->lz4_state = malloc((size_t)LZ4_sizeofState());
+    e->sorted = malloc(2 * BLOCK_ENTRIES_MAX * sizeof(e->sorted[0]));
+    e->order = malloc(BLOCK_ENTRIES_MAX * sizeof(e->order[0]));
+    e->lines = buf_make(BLOCK_RAW_MAX);
+    e->column = buf_make(BLOCK_RAW_MAX);
+    e->body = buf_make(UINT32_MAX);
+    if (!e->meta || !e->grams || !e->lz4_state || !e->sorted || !e->order) {
+        block_encoder_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+void block_encoder_free(struct block_encoder *e) {
+    if (!e)
+        return;
+    meta_builder_free(e->meta);
+    gram_builder_free(e->grams);
+    free(e->lz4_state);
+    free(e->lz4hc_state);
+    ZSTD_freeCCtx(e->zstd);
+    free(e->sorted);
+    free(e->order);
+    buf_done(&e->lines);
+    buf_done(&e->column);
+    buf_done(&e->body);
+    free(e);
+}
+
+/* ---- order */
+
+static bool is_ascending(const int64_t *times, uint32_t count) {
+    for (uint32_t i = 1; i < count; i++) {
+        if (times[i] < times[i - 1])
+            return false;
+    }
+    return true;
+}
+
+static void sort_run(struct timed *a, size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        struct timed t = a[i];
+        size_t k = i;
+        for (; k > 0 && a[k - 1].time > t.time; k--)
+            a[k] = a[k - 1];
+        a[k] = t;
+    }
+}
+
+static void merge(const struct timed *a, size_t n_a, const struct timed *b, size_t n_b,
+                  struct timed *out) {
+    size_t i = 0, k = 0;
+    while (i < n_a && k < n_b)
+        *out++ = b[k].time < a[i].time ? b[k++] : a[i++];
+    while (i < n_a)
+        *out++ = a[i++];
+    while (k < n_b)
+        *out++ = b[k++];
+}
+
+/* Stable merge sort: arrival mostly is nearly in order, so short runs are inserted and runs that already follow
+ * one another are copied. */
+static void sort_entries(struct block_encoder *e, const int64_t *times, uint32_t count) {
+    struct timed *from = e->sorted, *to = e->sorted + BLOCK_ENTRIES_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        from[i] = (struct timed){.time = times[i], .index = i};
+    for (size_t at = 0; at < count; at += SORT_RUN)
+        sort_run(from + at, count - at < SORT_RUN ? count - at : SORT_RUN);
+    for (size_t width = SORT_RUN; width < count; width *= 2) {
+        for (size_t at = 0; at < count; at += 2 * width) {
+            size_t middle = at + width < count ? at + width : count;
+            size_t end = at + 2 * width < count ? at + 2 * width : count;
+            if (middle == end || from[middle - 1].time <= from[middle].time)
+                memcpy(to + at, from + at, (end - at) * sizeof(*to));
+            else
+                merge(from + at, middle - at, from + middle, end - middle, to + at);
+        }
+        struct timed *other = from;
+        from = to;
+        to = other;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        e->order[i] = from[i].index;
+}
+
+/* ---- sections */
+
+/* Bytes written to `out`, or 0 when they do not fit `room` or the compressor failed. */
+static size_t compress(struct block_encoder *e, enum block_effort effort, struct str raw, char *out,
+                       size_t room) {
+    int n = 0;
+    switch (effort) {
+    case EFFORT_FAST:
+        n = LZ4_compress_fast_extState(e->lz4_state, raw.data, out, (int)raw.size, (int)room,
+                                       LZ4_ACCELERATION);
+        return n > 0 ? (size_t)n : 0;
+    case EFFORT_LZ4HC:
+        n = LZ4_compress_HC_extStateHC(e->lz4hc_state, raw.data, out, (int)raw.size, (int)room,
+                                       LZ4HC_LEVEL);
+        return n > 0 ? (size_t)n : 0;
+    case EFFORT_ZSTD: {
+        size_t size = ZSTD_compressCCtx(e->zstd, out, room, raw.data, raw.size, ZSTD_LEVEL);
+        return ZSTD_isError(size) ? 0 : size;
+    }
+    }
+    return 0;
+}
+
+static int prepare_effort(struct block_encoder *e, enum block_effort effort) {
+    if (effort == EFFORT_LZ4HC && !e->lz4hc_state) {
+        e->lz4hc_state = malloc((size_t)LZ4_sizeofStateHC());
+        return e->lz4hc_state ? 0 : -ENOMEM;
+    }
+    if (effort == EFFORT_ZSTD && !e->zstd) {
+        e->zstd = ZSTD_createCCtx();
+        return e->zstd ? 0 : -ENOMEM;
+    }
+    return 0;
+}
+
+static_assert(BLOCK_RAW_MAX <= LZ4_MAX_INPUT_SIZE, "a section fits one LZ4 block");
+
+/* Appends one section to the body. */
+static int add_section(struct block_encoder *e, enum block_effort effort, enum section_kind kind,
+                       uint32_t key, struct str raw) {
+    assert(e->n_sections < BLOCK_SECTIONS_MAX);
+    assert(raw.size <= BLOCK_RAW_MAX);
+    int r = buf_reserve(&e->body, raw.size);
+    if (r < 0)
+        return r;
+    char *to = e->body.data + e->body.size;
+    size_t size = 0;
+    enum block_codec codec = effort == EFFORT_ZSTD ? CODEC_ZSTD : CODEC_LZ4;
+    if (raw.size >= COMPRESS_MIN)
+        size = compress(e, effort, raw, to, raw.size - raw.size / PAYS_SHARE - 1);
+    if (size == 0) {
+        codec = CODEC_NONE;
+        size = raw.size;
+        if (size > 0)
+            memcpy(to, raw.data, size);
+    }
+    e->sections[e->n_sections++] = (struct section){
+        .kind = kind,
+        .codec = codec,
+        .key = key,
+        .offset = (uint32_t)e->body.size, /* the header's size is added when it is known */
+        .stored_size = (uint32_t)size,
+        .raw_size = (uint32_t)raw.size,
+        .checksum = (uint32_t)hash64(to, size),
+    };
+    e->body.size += size;
+    return 0;
+}
+
+static unsigned find_scale(const int64_t *times, uint32_t count) {
+    unsigned scale = TIME_SCALES - 1;
+    for (uint32_t i = 0; i < count && scale > 0; i++) {
+        while (scale > 0 && times[i] % time_scales[scale] != 0)
+            scale--;
+    }
+    return scale;
+}
+
+/* Scale code, then the zigzag varint of each change of the distance between neighbours. Differences are formed
+ * in 64-bit arithmetic that wraps: the decoder does the same. */
+static int add_times(struct block_encoder *e, enum block_effort effort,
+                     const struct block_input *in, const uint32_t *order) {
+    unsigned scale = find_scale(in->times, in->count);
+    int64_t unit = time_scales[scale];
+    buf_clear(&e->column);
+    int r = buf_reserve(&e->column, 1 + (size_t)in->count * VARINT_MAX_BYTES);
+    if (r < 0)
+        return r;
+    uint8_t *p = (uint8_t *)e->column.data;
+    *p++ = (uint8_t)scale;
+    uint64_t before = 0, last_delta = 0;
+    for (uint32_t k = 0; k < in->count; k++) {
+        uint64_t time = (uint64_t)(in->times[order ? order[k] : k] / unit);
+        if (k > 0) {
+            uint64_t delta = time - before;
+            p = put_varint(p, zigzag((int64_t)(delta - last_delta)));
+            last_delta = delta;
+        }
+        before = time;
+    }
+    e->column.size = (size_t)((char *)p - e->column.data);
+    return add_section(e, effort, SECTION_TIMES, 0, buf_str(&e->column));
+}
+
+/* Copies the lines and writes their lengths in one pass. */
+static int gather_lines(struct block_encoder *e, const struct block_input *in,
+                        const uint32_t *order, size_t raw_size) {
+    buf_clear(&e->lines);
+    buf_clear(&e->column);
+    int r = buf_reserve(&e->lines, raw_size);
+    if (r == 0)
+        r = buf_reserve(&e->column, (size_t)in->count * VARINT_MAX_BYTES);
+    if (r < 0)
+        return r;
+    char *line_at = e->lines.data;
+    uint8_t *length_at = (uint8_t *)e->column.data;
+    for (uint32_t k = 0; k < in->count; k++) {
+        struct str line = in->lines[order ? order[k] : k];
+        if (line.size > 0)
+            memcpy(line_at, line.data, line.size);
+        line_at += line.size;
+        *line_at++ = '\n';
+        length_at = put_varint(length_at, line.size);
+    }
+    e->lines.size = raw_size;
+    assert(line_at == e->lines.data + raw_size);
+    e->column.size = (size_t)((char *)length_at - e->column.data);
+    return 0;
+}
+
+static int add_meta(struct block_encoder *e, enum block_effort effort, const struct block_input *in,
+                    const uint32_t *order) {
+    for (uint32_t i = 0; i < meta_builder_count(e->meta); i++) {
+        uint32_t key = 0;
+        buf_clear(&e->column);
+        int r = meta_builder_write(e->meta, i, in, order, &e->column, &key);
+        if (r == 0)
+            r = add_section(e, effort, SECTION_META, key, buf_str(&e->column));
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- assembly */
+
+static void write_section(uint8_t *p, const struct section *s, uint32_t header_size) {
+    p[SECTION_AT_KIND] = (uint8_t)s->kind;
+    p[SECTION_AT_CODEC] = (uint8_t)s->codec;
+    put_le16(p + SECTION_AT_RESERVED, 0);
+    put_le32(p + SECTION_AT_KEY, s->key);
+    put_le32(p + SECTION_AT_OFFSET, header_size + s->offset);
+    put_le32(p + SECTION_AT_STORED, s->stored_size);
+    put_le32(p + SECTION_AT_RAW, s->raw_size);
+    put_le32(p + SECTION_AT_CHECKSUM, s->checksum);
+}
+
+static int write_block(const struct block_encoder *e, const struct block_info *info,
+                       struct buf *out) {
+    int r = buf_reserve(out, info->stored_size);
+    if (r < 0)
+        return r;
+    uint8_t *p = (uint8_t *)out->data + out->size;
+    memcpy(p + BLOCK_AT_MAGIC, BLOCK_MAGIC, 8);
+    put_le16(p + BLOCK_AT_SECTIONS, (uint16_t)e->n_sections);
+    put_le16(p + BLOCK_AT_SECTIONS + 2, 0);
+    put_le32(p + BLOCK_AT_INCOMPAT, 0);
+    put_le32(p + BLOCK_AT_COMPAT, 0);
+    put_le32(p + BLOCK_AT_COUNT, info->count);
+    put_le32(p + BLOCK_AT_LINE_BYTES, info->line_bytes);
+    put_le32(p + BLOCK_AT_META_BYTES, info->meta_bytes);
+    put_le32(p + BLOCK_AT_STORED, info->stored_size);
+    put_le64(p + BLOCK_AT_FIRST, (uint64_t)info->first_ns);
+    put_le64(p + BLOCK_AT_LAST, (uint64_t)info->last_ns);
+    put_le64(p + BLOCK_AT_RESERVED, 0);
+    for (uint32_t i = 0; i < e->n_sections; i++)
+        write_section(p + BLOCK_HEADER_FIXED + (size_t)i * BLOCK_SECTION_SIZE, &e->sections[i],
+                      info->header_size);
+    const size_t sum_from = BLOCK_AT_CHECKSUM + 4;
+    put_le32(p + BLOCK_AT_CHECKSUM, (uint32_t)hash64(p + sum_from, info->header_size - sum_from));
+    memcpy(p + info->header_size, e->body.data, e->body.size);
+    out->size += info->stored_size;
+    return 0;
+}
+
+static int encode_sections(struct block_encoder *e, const struct block_input *in,
+                           const uint32_t *order, size_t raw_size, enum block_effort effort) {
+    e->n_sections = 0;
+    buf_clear(&e->body);
+    int r = add_times(e, effort, in, order);
+    if (r == 0)
+        r = gather_lines(e, in, order, raw_size);
+    if (r == 0)
+        r = add_section(e, effort, SECTION_LENGTHS, 0, buf_str(&e->column));
+    if (r == 0)
+        r = add_meta(e, effort, in, order);
+    if (r == 0)
+        r = add_section(e, effort, SECTION_LINES, 0, buf_str(&e->lines));
+    return r;
+}
+
+/* Size of all lines with their separators, checked against the maxima. */
+static int measure(const struct block_input *in, size_t *ret_raw_size) {
+    size_t raw_size = 0;
+    if (in->count == 0)
+        return -EINVAL;
+    if (in->count > BLOCK_ENTRIES_MAX)
+        return -E2BIG;
+    for (uint32_t i = 0; i < in->count; i++) {
+        if (in->lines[i].size >= BLOCK_RAW_MAX - raw_size)
+            return -E2BIG;
+        raw_size += in->lines[i].size + 1;
+    }
+    *ret_raw_size = raw_size;
+    return 0;
+}
+
+int block_encode(struct block_encoder *e, const struct block_input *in, enum block_effort effort,
+                 struct buf *out, struct buf *filter) {
+    size_t raw_size = 0;
+    uint64_t meta_bytes = 0;
+    int r = measure(in, &raw_size);
+    if (r == 0)
+        r = prepare_effort(e, effort);
+    if (r == 0)
+        r = meta_builder_load(e->meta, in, &meta_bytes);
+    if (r < 0)
+        return r;
+    if (meta_bytes > UINT32_MAX)
+        return -E2BIG;
+    const uint32_t *order = NULL;
+    if (!is_ascending(in->times, in->count)) {
+        sort_entries(e, in->times, in->count);
+        order = e->order;
+    }
+    r = encode_sections(e, in, order, raw_size, effort);
+    if (r < 0)
+        return r;
+    uint32_t header_size = BLOCK_HEADER_FIXED + e->n_sections * BLOCK_SECTION_SIZE;
+    if (e->body.size > UINT32_MAX - header_size)
+        return -E2BIG;
+    size_t filter_size = gram_build(e->grams, buf_str(&e->lines), e->filter);
+    r = buf_reserve(filter, filter_size);
+    if (r < 0)
+        return r;
+    struct block_info info = {
+        .count = in->count,
+        .line_bytes = (uint32_t)(raw_size - in->count),
+        .meta_bytes = (uint32_t)meta_bytes,
+        .stored_size = header_size + (uint32_t)e->body.size,
+        .header_size = header_size,
+        .first_ns = in->times[order ? order[0] : 0],
+        .last_ns = in->times[order ? order[in->count - 1] : in->count - 1],
+    };
+    r = write_block(e, &info, out);
+    if (r == 0)
+        buf_add(filter, e->filter, filter_size);
+    return r;
+}
