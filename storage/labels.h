@@ -57,3 +57,7 @@ bool label_name_valid(struct str name);
 
 /* Appends value as Go's strconv.Quote does, quotes included. */
 void go_quote(struct buf *out, struct str value);
+
+/* The opposite: `literal` is a whole "..", '..' or `..` with Go's escapes. The result borrows `literal` when
+ * nothing was escaped, else lives in the arena. -ESYNTAX or -ENOMEM. */
+int go_unquote(struct str literal, struct arena *arena, struct str *ret);

@@ -46,7 +46,7 @@ static void mutate(uint8_t *data, size_t *size) {
 
 /* A fresh allocation of exact size lets ASan see each byte read past the end. */
 static void run_one(const uint8_t *data, size_t size) {
-    uint8_t *copy = malloc(size > 0 ? size : 1);
+    uint8_t *copy = calloc(size > 0 ? size : 1, 1);
     if (!copy)
         abort();
     memcpy(copy, data, size);
