@@ -1,1 +1,432 @@
+/* Opening and reading chunk files. The footer leads to the trailer, the trailer to everything else; when either
+ * does not check out, the blocks are found from the front, each one telling where the next begins, and
+ * behind a damaged block header by looking for the next magic bytes. What is found that way is taken only
+ * when its timestamps check out too: the header copies in the trailer look like blocks otherwise. */
 #include "chunk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "arena.h"
+#include "block_format.h"
+#include "buf.h"
+#include "bytes.h"
+#include "chunk_format.h"
+#include "hash.h"
+#include "io.h"
+
+enum {
+    HEADER_GUESS = 4096,   /* nearly always holds the whole header */
+    TAIL_GUESS = 16 << 10, /* nearly always holds footer and trailer */
+    SEARCH_STEP = 1 << 20,
+    ARENA_MAX = 512 << 20,
+    BLOCK_HEADER_MAX = BLOCK_HEADER_FIXED + BLOCK_SECTIONS_MAX * BLOCK_SECTION_SIZE,
+};
+
+enum filter_state { FILTER_UNKNOWN, FILTER_GOOD, FILTER_BAD };
+
+struct chunk_part {
+    struct block_info info;
+    uint64_t offset;
+    uint64_t filter_offset;
+    uint32_t filter_size;
+    uint32_t filter_checksum;
+    _Atomic uint8_t filter_state; /* its checksum is looked at when it is first asked for */
+};
+
+struct chunk {
+    struct chunk_head head;
+    struct chunk_sums sums;
+    bool damaged;
+    uint32_t header_size;
+    struct chunk_part *parts;
+    uint32_t n_parts, parts_room;
+    char *map;           /* the file from map_offset to the trailer; NULL without filters */
+    uint64_t map_offset; /* page-aligned */
+    size_t map_size;
+    struct arena arena;
+};
+
+/* pread of exactly `size` bytes behind what `out` holds. */
+static int read_part(int fd, uint64_t offset, size_t size, struct buf *out) {
+    int r = buf_reserve(out, size);
+    if (r < 0)
+        return r;
+    ssize_t n = io_pread_all(fd, out->data + out->size, size, offset);
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n < size)
+        return -ECORRUPT;
+    out->size += size;
+    return 0;
+}
+
+/* ---- header */
+
+static int read_header_bytes(int fd, uint64_t file_size, struct buf *raw) {
+    uint64_t size = file_size < HEADER_GUESS ? file_size : HEADER_GUESS;
+    int r = read_part(fd, 0, (size_t)size, raw);
+    if (r < 0)
+        return r;
+    if (raw->size < CHUNK_HEADER_FIXED || memcmp(raw->data, CHUNK_MAGIC, 8) != 0)
+        return -ECORRUPT;
+    size = get_le32(raw->data + CHUNK_AT_HEADER_SIZE);
+    if (size < CHUNK_HEADER_FIXED || size > CHUNK_HEADER_MAX || size > file_size)
+        return -ECORRUPT;
+    if (size > raw->size)
+        return read_part(fd, raw->size, (size_t)size - raw->size, raw);
+    raw->size = (size_t)size;
+    return 0;
+}
+
+static int parse_header(struct chunk *c, struct str raw) {
+    const size_t sum_from = CHUNK_AT_CHECKSUM + 4;
+    const char *p = raw.data;
+    if ((uint32_t)hash64(p + sum_from, raw.size - sum_from) != get_le32(p + CHUNK_AT_CHECKSUM))
+        return -ECORRUPT;
+    if (get_le32(p + CHUNK_AT_INCOMPAT) & ~(uint32_t)CHUNK_INCOMPAT_KNOWN)
+        return -EFORMAT;
+    uint64_t tenant_size = get_le32(p + CHUNK_AT_TENANT_SIZE);
+    uint64_t labels_size = get_le32(p + CHUNK_AT_LABELS_SIZE);
+    if (tenant_size + labels_size > raw.size - CHUNK_HEADER_FIXED)
+        return -ECORRUPT;
+    struct str text = arena_copy(&c->arena, str_from_offset(raw, CHUNK_HEADER_FIXED));
+    if (!text.data)
+        return -ENOMEM;
+    c->header_size = (uint32_t)raw.size;
+    c->head = (struct chunk_head){
+        .tenant = str_make(text.data, (size_t)tenant_size),
+        .day = (int32_t)get_le32(p + CHUNK_AT_DAY),
+        .wal_index = get_le32(p + CHUNK_AT_WAL_INDEX),
+        .stream_id = get_le64(p + CHUNK_AT_STREAM_ID),
+        .chunk_seq = get_le64(p + CHUNK_AT_SEQ),
+        .wal_lsn = get_le64(p + CHUNK_AT_WAL_LSN),
+    };
+    return labels_decode(str_make(text.data + tenant_size, (size_t)labels_size), &c->arena,
+                         &c->head.labels);
+}
+
+static int load_header(struct chunk *c, int fd, uint64_t file_size) {
+    struct buf raw = buf_make(CHUNK_HEADER_MAX);
+    int r = read_header_bytes(fd, file_size, &raw);
+    if (r == 0)
+        r = parse_header(c, buf_str(&raw));
+    buf_done(&raw);
+    return r;
+}
+
+/* ---- trailer */
+
+struct footer {
+    uint64_t filters_offset, trailer_offset;
+    uint32_t trailer_size, trailer_checksum;
+};
+
+static int parse_footer(const struct chunk *c, const char *p, uint64_t file_size,
+                        struct footer *ret) {
+    if (memcmp(p + FOOTER_AT_MAGIC, CHUNK_FOOTER_MAGIC, 8) != 0 ||
+        (uint32_t)hash64(p, FOOTER_AT_CHECKSUM) != get_le32(p + FOOTER_AT_CHECKSUM) ||
+        get_le64(p + FOOTER_AT_FILE_SIZE) != file_size)
+        return -ECORRUPT;
+    struct footer f = {
+        .filters_offset = get_le64(p + FOOTER_AT_FILTERS),
+        .trailer_offset = get_le64(p + FOOTER_AT_TRAILER),
+        .trailer_size = get_le32(p + FOOTER_AT_TRAILER_SIZE),
+        .trailer_checksum = get_le32(p + FOOTER_AT_TRAILER_CHECKSUM),
+    };
+    if (f.trailer_size < TRAILER_FIXED || f.trailer_size > CHUNK_TRAILER_MAX ||
+        f.trailer_offset > file_size || f.filters_offset < c->header_size ||
+        f.filters_offset > f.trailer_offset ||
+        file_size - f.trailer_offset != (uint64_t)f.trailer_size + FOOTER_SIZE)
+        return -ECORRUPT;
+    *ret = f;
+    return 0;
+}
+
+/* Reads the footer and, into `raw`, the trailer: mostly with one read of the file's end. */
+static int read_trailer(const struct chunk *c, int fd, uint64_t file_size, struct buf *raw,
+                        struct footer *ret) {
+    uint64_t guess = file_size - c->header_size;
+    if (guess < FOOTER_SIZE)
+        return -ECORRUPT;
+    if (guess > TAIL_GUESS)
+        guess = TAIL_GUESS;
+    int r = read_part(fd, file_size - guess, (size_t)guess, raw);
+    if (r == 0)
+        r = parse_footer(c, raw->data + raw->size - FOOTER_SIZE, file_size, ret);
+    if (r < 0)
+        return r;
+    uint64_t from = file_size - guess;
+    if (ret->trailer_offset >= from) {
+        memmove(raw->data, raw->data + (ret->trailer_offset - from), ret->trailer_size);
+        raw->size = ret->trailer_size;
+    } else {
+        buf_clear(raw);
+        r = read_part(fd, ret->trailer_offset, ret->trailer_size, raw);
+    }
+    if (r == 0 && (memcmp(raw->data, CHUNK_TRAILER_MAGIC, 8) != 0 ||
+                   (uint32_t)hash64(raw->data, raw->size) != ret->trailer_checksum))
+        return -ECORRUPT;
+    return r;
+}
+
+static int add_part(struct chunk *c, const struct chunk_part *part) {
+    if (c->n_parts == c->parts_room) {
+        uint32_t room = c->parts_room == 0 ? 8 : c->parts_room * 2;
+        struct chunk_part *parts = realloc(c->parts, room * sizeof(*parts));
+        if (!parts)
+            return -ENOMEM;
+        c->parts = parts;
+        c->parts_room = room;
+    }
+    memcpy(&c->parts[c->n_parts++], part, sizeof(*part));
+    return 0;
+}
+
+static int parse_row(struct chunk *c, const struct footer *f, const char *row, struct str header,
+                     struct err *reterr) {
+    struct chunk_part part = {
+        .offset = get_le64(row + ROW_AT_BLOCK),
+        .filter_offset = get_le64(row + ROW_AT_FILTER),
+        .filter_size = get_le32(row + ROW_AT_FILTER_SIZE),
+        .filter_checksum = get_le32(row + ROW_AT_FILTER_CHECKSUM),
+    };
+    int r = block_parse_header(header, &c->arena, &part.info, reterr);
+    if (r < 0)
+        return r;
+    if (part.info.header_size != header.size || part.offset < c->header_size ||
+        part.offset > f->filters_offset || part.info.stored_size > f->filters_offset - part.offset)
+        return -ECORRUPT;
+    if (part.filter_size > 0 &&
+        (part.filter_offset % CHUNK_FILTER_ALIGN != 0 || part.filter_offset < f->filters_offset ||
+         part.filter_offset > f->trailer_offset ||
+         part.filter_size > f->trailer_offset - part.filter_offset))
+        return -ECORRUPT;
+    return add_part(c, &part);
+}
+
+static int parse_trailer(struct chunk *c, const struct footer *f, struct str raw,
+                         struct err *reterr) {
+    uint32_t n = get_le32(raw.data + TRAILER_AT_BLOCKS);
+    size_t at = TRAILER_FIXED + (size_t)n * ROW_SIZE;
+    if (n == 0 || n > CHUNK_BLOCKS_MAX || at > raw.size)
+        return -ECORRUPT;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *row = raw.data + TRAILER_FIXED + (size_t)i * ROW_SIZE;
+        uint32_t size = get_le32(row + ROW_AT_HEADER_SIZE);
+        if (size > raw.size - at)
+            return -ECORRUPT;
+        int r = parse_row(c, f, row, str_make(raw.data + at, size), reterr);
+        if (r < 0)
+            return r;
+        at += size;
+    }
+    return at == raw.size ? 0 : -ECORRUPT;
+}
+
+static int map_filters(struct chunk *c, int fd, const struct footer *f) {
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    if (f->filters_offset == f->trailer_offset)
+        return 0;
+    uint64_t from = f->filters_offset & ~(page - 1);
+    size_t size = (size_t)(f->trailer_offset - from);
+    void *map = NULL;
+    int r = io_mmap(fd, from, size, &map);
+    if (r < 0)
+        return r;
+    /* A needle query touches a few bytes of each filter: reading ahead would fetch what nobody asked for. */
+    (void)madvise(map, size, MADV_RANDOM);
+    c->map = map;
+    c->map_offset = from;
+    c->map_size = size;
+    return 0;
+}
+
+static int load_tail(struct chunk *c, int fd, uint64_t file_size, struct err *reterr) {
+    struct buf raw = buf_make(CHUNK_TRAILER_MAX);
+    struct footer f = {0};
+    int r = read_trailer(c, fd, file_size, &raw, &f);
+    if (r == 0)
+        r = parse_trailer(c, &f, buf_str(&raw), reterr);
+    if (r == 0)
+        r = map_filters(c, fd, &f);
+    buf_done(&raw);
+    return r;
+}
+
+/* ---- from the front, without the trailer */
+
+/* The block at `offset`, if there is one that fits the file. */
+static int read_block_header(struct chunk *c, int fd, uint64_t offset, uint64_t file_size,
+                             struct buf *raw, struct chunk_part *ret) {
+    struct err ignored;
+    uint64_t size = file_size - offset < BLOCK_HEADER_MAX ? file_size - offset : BLOCK_HEADER_MAX;
+    buf_clear(raw);
+    int r = read_part(fd, offset, (size_t)size, raw);
+    *ret = (struct chunk_part){.offset = offset};
+    if (r == 0)
+        r = block_parse_header(buf_str(raw), &c->arena, &ret->info, &ignored);
+    if (r == 0 && ret->info.stored_size > file_size - offset)
+        r = -ECORRUPT;
+    return r;
+}
+
+static bool times_check_out(int fd, const struct chunk_part *part, struct buf *raw) {
+    const struct section *s = block_section(&part->info, SECTION_TIMES);
+    buf_clear(raw);
+    return read_part(fd, part->offset + s->offset, s->stored_size, raw) == 0 &&
+           (uint32_t)hash64(raw->data, raw->size) == s->checksum;
+}
+
+/* The next offset from `from` on at which the magic bytes of a block stand; file_size when there is none. */
+static int search_magic(int fd, uint64_t from, uint64_t file_size, struct buf *raw,
+                        uint64_t *ret_offset) {
+    const size_t magic_size = sizeof(BLOCK_MAGIC) - 1;
+    while (file_size - from >= magic_size) {
+        uint64_t size = file_size - from < SEARCH_STEP ? file_size - from : SEARCH_STEP;
+        buf_clear(raw);
+        int r = read_part(fd, from, (size_t)size, raw);
+        if (r < 0)
+            return r;
+        const char *hit = str_find(buf_str(raw), str_make(BLOCK_MAGIC, magic_size));
+        if (hit) {
+            *ret_offset = from + (uint64_t)(hit - raw->data);
+            return 0;
+        }
+        from += size - (magic_size - 1);
+    }
+    *ret_offset = file_size;
+    return 0;
+}
+
+static int scan_blocks(struct chunk *c, int fd, uint64_t file_size) {
+    struct buf raw = buf_make(BLOCK_RAW_MAX);
+    uint64_t offset = c->header_size;
+    bool in_sequence = true;
+    int r = 0;
+    while (offset < file_size && c->n_parts < CHUNK_BLOCKS_MAX) {
+        struct chunk_part part;
+        r = read_block_header(c, fd, offset, file_size, &raw, &part);
+        if (r == 0 && (in_sequence || times_check_out(fd, &part, &raw))) {
+            r = add_part(c, &part);
+            offset += part.info.stored_size;
+            in_sequence = true;
+        } else if (r == 0 || r == -ECORRUPT || r == -EIO) {
+            r = search_magic(fd, offset + 1, file_size, &raw, &offset);
+            in_sequence = false;
+        }
+        if (r < 0)
+            break;
+    }
+    buf_done(&raw);
+    /* What has been found is worth more than the reason why there is not more. */
+    return r == -ENOMEM || c->n_parts == 0 ? (r < 0 ? r : -ECORRUPT) : 0;
+}
+
+/* ---- the door */
+
+static int load(struct chunk *c, int fd, struct err *reterr) {
+    uint64_t file_size = 0;
+    int r = io_file_size(fd, &file_size);
+    if (r == 0)
+        r = load_header(c, fd, file_size);
+    if (r < 0)
+        return err_set(reterr, r, "header: %s", err_name(r));
+    r = load_tail(c, fd, file_size, reterr);
+    if (r == -ECORRUPT || r == -EIO) {
+        c->damaged = true;
+        c->n_parts = 0;
+        r = scan_blocks(c, fd, file_size);
+    }
+    if (r < 0)
+        return err_set(reterr, r, "blocks: %s", err_name(r));
+    for (uint32_t i = 0; i < c->n_parts; i++)
+        chunk_sums_add(&c->sums, &c->parts[i].info);
+    c->sums.file_bytes = file_size;
+    return 0;
+}
+
+int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *reterr) {
+    int fd = io_open(dir_fd, name, O_RDONLY, 0);
+    if (fd < 0)
+        return err_set(reterr, fd, "chunk %s: %s", name, err_name(fd));
+    struct chunk *c = calloc(1, sizeof(*c));
+    int r = -ENOMEM;
+    if (!c) {
+        (void)err_set(reterr, r, "chunk %s: no memory", name);
+        goto out;
+    }
+    c->arena = arena_make(ARENA_MAX);
+    r = load(c, fd, reterr);
+    if (r < 0) {
+        (void)err_prefix(reterr, r, "chunk %s", name);
+        goto out;
+    }
+    *ret = c;
+    c = NULL;
+out:
+    chunk_close(c);
+    io_close(fd);
+    return r;
+}
+
+void chunk_close(struct chunk *c) {
+    if (!c)
+        return;
+    if (c->map)
+        (void)munmap(c->map, c->map_size);
+    arena_done(&c->arena);
+    free(c->parts);
+    free(c);
+}
+
+const struct chunk_head *chunk_get_head(const struct chunk *c) {
+    return &c->head;
+}
+
+const struct chunk_sums *chunk_get_sums(const struct chunk *c) {
+    return &c->sums;
+}
+
+bool chunk_is_damaged(const struct chunk *c) {
+    return c->damaged;
+}
+
+uint32_t chunk_block_count(const struct chunk *c) {
+    return c->n_parts;
+}
+
+const struct block_info *chunk_block_info(const struct chunk *c, uint32_t i) {
+    assert(i < c->n_parts);
+    return &c->parts[i].info;
+}
+
+uint64_t chunk_block_offset(const struct chunk *c, uint32_t i) {
+    assert(i < c->n_parts);
+    return c->parts[i].offset;
+}
+
+/* A filter with a flipped bit would hide lines that are there, so one that does not check out is left out. Two
+ * threads may look at the same one at the same time; both find the same. */
+struct str chunk_block_filter(const struct chunk *c, uint32_t i) {
+    assert(i < c->n_parts);
+    struct chunk_part *part = &c->parts[i];
+    if (part->filter_size == 0 || !c->map)
+        return (struct str){0};
+    struct str filter = str_make(c->map + (part->filter_offset - c->map_offset), part->filter_size);
+    uint8_t state = atomic_load_explicit(&part->filter_state, memory_order_relaxed);
+    if (state == FILTER_UNKNOWN) {
+        bool good = (uint32_t)hash_str(filter) == part->filter_checksum;
+        state = good ? FILTER_GOOD : FILTER_BAD;
+        atomic_store_explicit(&part->filter_state, state, memory_order_relaxed);
+    }
+    return state == FILTER_GOOD ? filter : (struct str){0};
+}
+
+size_t chunk_cost_bytes(const struct chunk *c) {
+    return sizeof(*c) + c->parts_room * sizeof(c->parts[0]) + c->arena.total_bytes + c->map_size;
+}
