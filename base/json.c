@@ -273,17 +273,16 @@ static bool is_low_surrogate(int32_t unit) {
 static unsigned unescape_one(const char **p, const char *end, char *out) {
     if (end - *p < 2)
         return 0;
-    static const char plain[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
-    char kind = (*p)[1];
-    if (kind != 'u') {
-        for (size_t i = 0; i + 1 < sizeof(plain); i += 2) {
-            if (plain[i] == kind) {
-                out[0] = plain[i + 1];
-                *p += 2;
-                return 1;
-            }
-        }
-        return 0;
+    /* Indexed by the letter behind the backslash; 0 where there is no such escape. */
+    static const char meaning[256] = {
+        ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+        ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
+    };
+    uint8_t letter = (uint8_t)(*p)[1];
+    if (letter != 'u') {
+        out[0] = meaning[letter];
+        *p += 2;
+        return meaning[letter] != 0;
     }
     int32_t unit = read_u16(*p, end);
     if (unit < 0)
@@ -341,45 +340,36 @@ static unsigned special_mask(__m128i v) {
 }
 #endif
 
-/* Writes the one character at s.data, which is special; returns how many bytes of s it took. */
-static unsigned write_special(char **out, struct str s) {
+/* Writes the character of several bytes at s.data; returns how many bytes of s it took. */
+static unsigned write_wide(char *out, struct str s, unsigned *ret_written) {
+    uint32_t rune;
+    unsigned length = utf8_decode(s, &rune);
+    const char *escape = length == 1      ? "\\ufffd"
+                         : rune == 0x2028 ? "\\u2028"
+                         : rune == 0x2029 ? "\\u2029"
+                                          : NULL;
+    *ret_written = escape ? 6 : length;
+    memcpy(out, escape ? escape : s.data, *ret_written);
+    return length;
+}
+
+/* Writes the escape of one ASCII character; returns the end. */
+static inline char *write_escape(char *out, uint8_t c) {
     static const char hex[] = "0123456789abcdef";
-    uint8_t c = (uint8_t)s.data[0];
-    char *at = *out;
-    if (c >= 0x80) {
-        uint32_t rune;
-        unsigned length = utf8_decode(s, &rune);
-        if (length == 1) {
-            memcpy(at, "\\ufffd", 6);
-            *out = at + 6;
-        } else if (rune == 0x2028 || rune == 0x2029) {
-            memcpy(at, rune == 0x2028 ? "\\u2028" : "\\u2029", 6);
-            *out = at + 6;
-        } else {
-            for (unsigned i = 0; i < length; i++)
-                at[i] = s.data[i];
-            *out = at + length;
-        }
-        return length;
+    /* The letter of those that have an escape of two characters. */
+    static const char short_escape[0x80] = {
+        ['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
+        ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't',
+    };
+    if (short_escape[c]) {
+        out[0] = '\\';
+        out[1] = short_escape[c];
+        return out + 2;
     }
-    char letter = c == '"' || c == '\\' ? (char)c
-                  : c == '\n'           ? 'n'
-                  : c == '\r'           ? 'r'
-                  : c == '\t'           ? 't'
-                  : c == '\b'           ? 'b'
-                  : c == '\f'           ? 'f'
-                                        : '\0';
-    if (letter) {
-        at[0] = '\\';
-        at[1] = letter;
-        *out = at + 2;
-        return 1;
-    }
-    memcpy(at, "\\u00", 4);
-    at[4] = hex[c >> 4];
-    at[5] = hex[c & 15];
-    *out = at + 6;
-    return 1;
+    memcpy(out, "\\u00", 4);
+    out[4] = hex[c >> 4];
+    out[5] = hex[c & 15];
+    return out + 6;
 }
 
 /* Room that every step of write_bytes may use beyond the plain bytes: a whole vector, or one escape. */
@@ -407,8 +397,15 @@ static char *write_bytes(char *out, struct str s) {
             left--;
         }
         /* Special characters come in runs: text that is not Latin, indented JSON in a line. */
-        while (p < end && is_special((uint8_t)*p))
-            p += write_special(&out, str_make(p, (size_t)(end - p)));
+        while (p < end && is_special((uint8_t)*p)) {
+            if ((uint8_t)*p < 0x80) {
+                out = write_escape(out, (uint8_t)*p++);
+                continue;
+            }
+            unsigned written;
+            p += write_wide(out, str_make(p, (size_t)(end - p)), &written);
+            out += written;
+        }
     }
     return out;
 }
