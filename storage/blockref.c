@@ -1,1 +1,556 @@
+/* blockref: decoding what is asked for, from wherever the block lives. */
 #include "blockref.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "hash.h"
+#include "io.h"
+#include "snapshot.h"
+
+enum {
+    META_ARENA_MAX = 256 << 20,
+    KEEP_LINES_BYTES = 4 << 20, /* a larger buffer is given back after the block that needed it */
+};
+
+struct block_reader {
+    const struct block_ref *ref;
+    const struct block_info *info; /* encoded blocks */
+    bool have_times, have_offsets, have_lines, have_head, have_all_meta;
+    const int64_t *times;
+    const uint32_t *offsets;
+    struct str lines;
+    const uint64_t *dead;
+    /* buffers kept from block to block */
+    int64_t *times_buffer;
+    size_t times_capacity;
+    uint32_t *offsets_buffer;
+    size_t offsets_capacity;
+    char *lines_buffer;
+    size_t lines_capacity;
+    struct buf scratch, head, stored_lines;
+    uint32_t head_offset; /* of head's first byte in the encoded block */
+    struct arena arena;
+    struct meta_column
+        *columns; /* encoded: one slot per section, .ids NULL = not decoded; rows: all */
+    size_t n_columns;
+    uint32_t *order; /* rows that are not sorted: entry numbers in time order */
+    size_t order_capacity;
+    /* the file read last */
+    int fd;
+    const struct cached_chunk *fd_chunk;
+    struct block_reader *other; /* for overlaps */
+};
+
+uint64_t no_dead;
+
+void block_ref_get(const struct block_ref *b, struct block_ref_info *ret) {
+    *ret = b->info;
+}
+
+bool block_ref_may_contain(const struct block_ref *b, const struct gram_query *q) {
+    if (q->count == 0)
+        return true;
+    struct str filter = {0};
+    if (b->place == PLACE_MEMORY && !b->memory->rows)
+        filter = str_make(b->memory->filter, b->memory->filter_size);
+    else if (b->place == PLACE_CHUNK)
+        filter = chunk_block_filter(cached_chunk_get(b->chunk.cached), b->chunk.index);
+    if (filter.size == 0)
+        return true;
+    return gram_may_contain((const uint8_t *)filter.data, filter.size, q);
+}
+
+struct block_reader *block_reader_new(void) {
+    struct block_reader *r = calloc(1, sizeof(*r));
+    if (!r)
+        return NULL;
+    r->fd = -1;
+    r->scratch = r->head = r->stored_lines = buf_make(BLOCK_RAW_MAX);
+    r->arena = arena_make(META_ARENA_MAX);
+    return r;
+}
+
+void block_reader_free(struct block_reader *r) {
+    if (!r)
+        return;
+    block_reader_free(r->other);
+    if (r->fd >= 0)
+        io_close(r->fd);
+    free(r->times_buffer);
+    free(r->offsets_buffer);
+    free(r->lines_buffer);
+    free(r->order);
+    buf_done(&r->scratch);
+    buf_done(&r->head);
+    buf_done(&r->stored_lines);
+    arena_done(&r->arena);
+    free(r);
+}
+
+static int grow(void **buffer, size_t *capacity, size_t count, size_t size) {
+    if (count <= *capacity)
+        return 0;
+    size_t wanted = count + count / 4 + 64;
+    void *p = realloc(*buffer, wanted * size);
+    if (!p)
+        return -ENOMEM;
+    *buffer = p;
+    *capacity = wanted;
+    return 0;
+}
+
+/* The raw rows behind a reference, or NULL when the block is encoded. */
+static const struct rows *ref_rows(const struct block_ref *b) {
+    if (b->place == PLACE_ROWS)
+        return b->rows.rows;
+    return b->place == PLACE_MEMORY ? b->memory->rows : NULL;
+}
+
+static bool ref_sorted(const struct block_ref *b) {
+    return b->place == PLACE_ROWS ? b->rows.sorted : b->memory->sorted;
+}
+
+void block_reader_open_raw(struct block_reader *r, const struct block_ref *b) {
+    r->ref = b;
+    r->have_times = r->have_offsets = r->have_lines = r->have_head = r->have_all_meta = false;
+    r->columns = NULL;
+    r->n_columns = 0;
+    r->dead = NULL;
+    r->info = NULL;
+    arena_reset(&r->arena);
+    if (r->lines_capacity > KEEP_LINES_BYTES) {
+        free(r->lines_buffer);
+        r->lines_buffer = NULL;
+        r->lines_capacity = 0;
+    }
+    if (ref_rows(b))
+        return;
+    r->info = b->place == PLACE_MEMORY
+                  ? &b->memory->info
+                  : chunk_block_info(cached_chunk_get(b->chunk.cached), b->chunk.index);
+}
+
+int block_reader_open(struct block_reader *r, const struct block_ref *b, struct err *reterr) {
+    block_reader_open_raw(r, b);
+    if (!b->info.may_overlap)
+        return 0;
+    uint64_t *dead = atomic_load(&b->dead);
+    if (!dead) {
+        if (!r->other && !(r->other = block_reader_new()))
+            return err_set(reterr, -ENOMEM, "no memory for a block reader");
+        int status = overlap_find_dead(r, r->other, b, &dead, reterr);
+        if (status < 0)
+            return status;
+        uint64_t *expected = NULL;
+        /* The snapshot is shared by workers; what is found is the same whoever finds it. */
+        struct block_ref *shared = (struct block_ref *)b;
+        if (!atomic_compare_exchange_strong(&shared->dead, &expected, dead)) {
+            if (dead != &no_dead)
+                free(dead);
+            dead = expected;
+        }
+    }
+    r->dead = dead == &no_dead ? NULL : dead;
+    return 0;
+}
+
+const uint64_t *block_reader_dead(const struct block_reader *r) {
+    return r->dead;
+}
+
+/* ---- bytes of an encoded block */
+
+static int open_file(struct block_reader *r, struct err *reterr) {
+    const struct cached_chunk *c = r->ref->chunk.cached;
+    if (r->fd >= 0 && r->fd_chunk == c)
+        return 0;
+    if (r->fd >= 0)
+        io_close(r->fd);
+    r->fd_chunk = NULL;
+    const char *path = cached_chunk_path(c);
+    r->fd = io_open(r->ref->data_dir_fd, path, O_RDONLY | O_CLOEXEC, 0);
+    if (r->fd < 0)
+        return err_set(reterr, r->fd, "cannot open %s: %s", path, err_name(r->fd));
+    r->fd_chunk = c;
+    return 0;
+}
+
+static int read_span(struct block_reader *r, uint32_t offset, uint32_t size, struct buf *out,
+                     struct err *reterr) {
+    int status = open_file(r, reterr);
+    if (status < 0)
+        return status;
+    buf_clear(out);
+    if (buf_reserve(out, size) < 0)
+        return err_set(reterr, -ENOMEM, "no memory to read a block of %u bytes", size);
+    const struct chunk *chunk = cached_chunk_get(r->ref->chunk.cached);
+    uint64_t at = chunk_block_offset(chunk, r->ref->chunk.index) + offset;
+    ssize_t n = io_pread_all(r->fd, out->data, size, at);
+    if (n < 0)
+        return err_set(reterr, (int)n, "cannot read %s: %s", cached_chunk_path(r->fd_chunk),
+                       err_name((int)n));
+    if ((size_t)n < size)
+        return err_set(reterr, -ECORRUPT, "%s is cut off at %llu", cached_chunk_path(r->fd_chunk),
+                       (unsigned long long)at + (uint64_t)n);
+    out->size = size;
+    return 0;
+}
+
+/* Reads everything between the header and the lines at once: times, lengths and metadata are small together. */
+static int load_head(struct block_reader *r, struct err *reterr) {
+    uint32_t from = UINT32_MAX, to = 0;
+    for (uint32_t i = 0; i < r->info->n_sections; i++) {
+        const struct section *s = &r->info->sections[i];
+        if (s->kind == SECTION_LINES)
+            continue;
+        if (s->offset < from)
+            from = s->offset;
+        if (s->offset + s->stored_size > to)
+            to = s->offset + s->stored_size;
+    }
+    if (from >= to)
+        return err_set(reterr, -ECORRUPT, "block has no columns");
+    int status = read_span(r, from, to - from, &r->head, reterr);
+    if (status < 0)
+        return status;
+    r->head_offset = from;
+    r->have_head = true;
+    return 0;
+}
+
+static int section_bytes(struct block_reader *r, const struct section *s, struct str *ret,
+                         struct err *reterr) {
+    if (!s)
+        return err_set(reterr, -ECORRUPT, "block lacks a column");
+    if (r->ref->place == PLACE_MEMORY) {
+        *ret = str_make(r->ref->memory->encoded + s->offset, s->stored_size);
+        return 0;
+    }
+    int status = 0;
+    if (s->kind == SECTION_LINES) {
+        status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
+        *ret = buf_str(&r->stored_lines);
+        return status;
+    }
+    if (!r->have_head)
+        status = load_head(r, reterr);
+    if (status == 0)
+        *ret = str_make(r->head.data + (s->offset - r->head_offset), s->stored_size);
+    return status;
+}
+
+/* Says which file and block a decoder complained of. */
+static int blame(const struct block_reader *r, int status, struct err *reterr) {
+    if (r->ref->place == PLACE_CHUNK)
+        return err_prefix(reterr, status, "%s block %u", cached_chunk_path(r->ref->chunk.cached),
+                          r->ref->chunk.index);
+    return status;
+}
+
+/* ---- rows */
+
+struct sort_key {
+    int64_t ts_ns;
+    uint32_t index;
+};
+
+static int compare_keys(const void *a, const void *b) {
+    const struct sort_key *x = a, *y = b;
+    if (x->ts_ns != y->ts_ns)
+        return x->ts_ns < y->ts_ns ? -1 : 1;
+    return x->index < y->index ? -1 : 1;
+}
+
+/* r->order for rows that came out of order. */
+static int sort_rows(struct block_reader *r, const struct rows *rows) {
+    uint32_t count = r->ref->info.count;
+    int status = grow((void **)&r->order, &r->order_capacity, count, sizeof(*r->order));
+    if (status < 0)
+        return status;
+    struct sort_key *keys = malloc(sizeof(*keys) * (count + 1));
+    if (!keys)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        keys[i] = (struct sort_key){.ts_ns = rows->times[i], .index = i};
+    qsort(keys, count, sizeof(*keys), compare_keys);
+    for (uint32_t i = 0; i < count; i++)
+        r->order[i] = keys[i].index;
+    free(keys);
+    return 0;
+}
+
+/* Copies times, offsets and lines in time order. */
+static int load_unsorted(struct block_reader *r, const struct rows *rows) {
+    uint32_t count = r->ref->info.count;
+    size_t bytes = rows->offsets[count];
+    int status = sort_rows(r, rows);
+    if (status == 0)
+        status = grow((void **)&r->times_buffer, &r->times_capacity, count, sizeof(int64_t));
+    if (status == 0)
+        status = grow((void **)&r->offsets_buffer, &r->offsets_capacity, (size_t)count + 1,
+                      sizeof(uint32_t));
+    if (status == 0)
+        status = grow((void **)&r->lines_buffer, &r->lines_capacity, bytes, 1);
+    if (status < 0)
+        return status;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct str line = rows_line(rows, r->order[i]);
+        r->times_buffer[i] = rows->times[r->order[i]];
+        r->offsets_buffer[i] = at;
+        memcpy(r->lines_buffer + at, line.data, line.size + 1);
+        at += (uint32_t)line.size + 1;
+    }
+    r->offsets_buffer[count] = at;
+    r->times = r->times_buffer;
+    r->offsets = r->offsets_buffer;
+    r->lines = str_make(r->lines_buffer, at);
+    return 0;
+}
+
+static int load_rows(struct block_reader *r, const struct rows *rows, struct err *reterr) {
+    if (r->have_times)
+        return 0;
+    if (ref_sorted(r->ref)) {
+        r->times = rows->times;
+        r->offsets = rows->offsets;
+        r->lines = str_make(rows->lines, rows->offsets[r->ref->info.count]);
+    } else {
+        int status = load_unsorted(r, rows);
+        if (status < 0)
+            return err_set(reterr, status, "no memory to sort a block");
+    }
+    r->have_times = r->have_offsets = r->have_lines = true;
+    return 0;
+}
+
+/* ---- columns */
+
+int block_reader_times(struct block_reader *r, const int64_t **ret, struct err *reterr) {
+    const struct rows *rows = ref_rows(r->ref);
+    int status = 0;
+    if (rows) {
+        status = load_rows(r, rows, reterr);
+    } else if (!r->have_times) {
+        const struct section *s = block_section(r->info, SECTION_TIMES);
+        struct str stored;
+        status =
+            grow((void **)&r->times_buffer, &r->times_capacity, r->info->count, sizeof(int64_t));
+        if (status < 0)
+            return err_set(reterr, status, "no memory to decode a block");
+        status = section_bytes(r, s, &stored, reterr);
+        if (status == 0)
+            status = block_decode_times(r->info, s, stored, &r->scratch, r->times_buffer, reterr);
+        if (status < 0)
+            return blame(r, status, reterr);
+        r->times = r->times_buffer;
+        r->have_times = true;
+    }
+    *ret = r->times;
+    return status;
+}
+
+int block_reader_offsets(struct block_reader *r, const uint32_t **ret, struct err *reterr) {
+    const struct rows *rows = ref_rows(r->ref);
+    int status = 0;
+    if (rows) {
+        status = load_rows(r, rows, reterr);
+    } else if (!r->have_offsets) {
+        const struct section *s = block_section(r->info, SECTION_LENGTHS);
+        struct str stored;
+        status = grow((void **)&r->offsets_buffer, &r->offsets_capacity, (size_t)r->info->count + 1,
+                      sizeof(uint32_t));
+        if (status < 0)
+            return err_set(reterr, status, "no memory to decode a block");
+        status = section_bytes(r, s, &stored, reterr);
+        if (status == 0)
+            status =
+                block_decode_lengths(r->info, s, stored, &r->scratch, r->offsets_buffer, reterr);
+        if (status < 0)
+            return blame(r, status, reterr);
+        r->offsets = r->offsets_buffer;
+        r->have_offsets = true;
+    }
+    *ret = r->offsets;
+    return status;
+}
+
+int block_reader_lines(struct block_reader *r, struct str *ret, struct err *reterr) {
+    const struct rows *rows = ref_rows(r->ref);
+    int status = 0;
+    if (rows) {
+        status = load_rows(r, rows, reterr);
+    } else if (!r->have_lines) {
+        const struct section *s = block_section(r->info, SECTION_LINES);
+        struct str stored;
+        status = section_bytes(r, s, &stored, reterr);
+        if (status == 0)
+            status = grow((void **)&r->lines_buffer, &r->lines_capacity, s->raw_size, 1);
+        if (status == 0)
+            status = block_decode_lines(r->info, s, stored, r->lines_buffer, reterr);
+        if (status < 0)
+            return blame(r, status, reterr);
+        r->lines = str_make(r->lines_buffer, s->raw_size);
+        r->have_lines = true;
+    }
+    *ret = r->lines;
+    return status;
+}
+
+/* ---- metadata */
+
+static int compare_columns(const void *a, const void *b) {
+    return str_cmp(((const struct meta_column *)a)->name, ((const struct meta_column *)b)->name);
+}
+
+static struct meta_column *find_column(struct meta_column *columns, size_t n, struct str name) {
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(columns[i].name, name))
+            return &columns[i];
+    return NULL;
+}
+
+/* Column `name` over all sets: per set the id of its value, in set_ids. */
+static int column_of_sets(struct block_reader *r, const struct rows *rows, uint32_t n_sets,
+                          struct meta_column *column, uint32_t *set_ids) {
+    struct map ids = map_make();
+    struct str *values = arena_array(&r->arena, n_sets, sizeof(*values));
+    if (!values)
+        return -ENOMEM;
+    int status = 0;
+    for (uint32_t i = 0; i < n_sets && status == 0; i++) {
+        struct str value = labels_get(*rows->sets[i], column->name);
+        set_ids[i] = 0;
+        if (!value.data)
+            continue;
+        uintptr_t id = (uintptr_t)map_get(&ids, value);
+        if (!id) {
+            values[column->n_values++] = value;
+            id = column->n_values;
+            status = map_put(&ids, value, (void *)id); /* ids, not pointers */
+        }
+        set_ids[i] = (uint32_t)id;
+    }
+    map_done(&ids);
+    column->values = values;
+    return status;
+}
+
+static int rows_meta(struct block_reader *r, const struct rows *rows) {
+    uint32_t count = r->ref->info.count;
+    uint32_t n_sets = r->ref->place == PLACE_ROWS ? r->ref->rows.n_sets : r->ref->memory->n_sets;
+    size_t names_max = 0;
+    for (uint32_t i = 0; i < n_sets; i++)
+        names_max += rows->sets[i]->count;
+    struct meta_column *columns = arena_array(&r->arena, names_max + 1, sizeof(*columns));
+    uint32_t *set_ids = arena_array(&r->arena, n_sets, sizeof(*set_ids));
+    if (!columns || !set_ids)
+        return -ENOMEM;
+    size_t n = 0;
+    for (uint32_t i = 0; i < n_sets; i++)
+        for (size_t k = 0; k < rows->sets[i]->count; k++)
+            if (!find_column(columns, n, rows->sets[i]->items[k].name))
+                columns[n++].name = rows->sets[i]->items[k].name;
+    qsort(columns, n, sizeof(*columns), compare_columns);
+    bool sorted = ref_sorted(r->ref);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t *ids = arena_alloc(&r->arena, sizeof(*ids) * count);
+        int status = ids ? column_of_sets(r, rows, n_sets, &columns[i], set_ids) : -ENOMEM;
+        if (status < 0)
+            return status;
+        for (uint32_t k = 0; k < count; k++)
+            ids[k] = set_ids[rows->meta_ids[sorted ? k : r->order[k]]];
+        columns[i].ids = ids;
+    }
+    r->columns = columns;
+    r->n_columns = n;
+    r->have_all_meta = true;
+    return 0;
+}
+
+/* Slots for the metadata sections, in the order of the table. */
+static int make_slots(struct block_reader *r) {
+    if (r->columns)
+        return 0;
+    size_t n = 0;
+    for (uint32_t i = 0; i < r->info->n_sections; i++)
+        n += r->info->sections[i].kind == SECTION_META;
+    r->columns = arena_array(&r->arena, n + 1, sizeof(*r->columns));
+    r->n_columns = n;
+    return r->columns ? 0 : -ENOMEM;
+}
+
+static int decode_slot(struct block_reader *r, const struct section *s, struct meta_column *slot,
+                       struct err *reterr) {
+    if (slot->ids)
+        return 0;
+    struct str stored;
+    int status = section_bytes(r, s, &stored, reterr);
+    if (status == 0)
+        status = block_decode_meta(r->info, s, stored, &r->arena, slot, reterr);
+    return status < 0 ? blame(r, status, reterr) : 0;
+}
+
+static int ensure_rows_meta(struct block_reader *r, const struct rows *rows, struct err *reterr) {
+    int status = load_rows(r, rows, reterr);
+    if (status == 0 && !r->have_all_meta && rows_meta(r, rows) < 0)
+        status = err_set(reterr, -ENOMEM, "no memory for metadata columns");
+    return status;
+}
+
+int block_reader_meta(struct block_reader *r, const struct meta_column **ret, size_t *ret_count,
+                      struct err *reterr) {
+    const struct rows *rows = ref_rows(r->ref);
+    int status = 0;
+    if (rows) {
+        status = ensure_rows_meta(r, rows, reterr);
+    } else if (!r->have_all_meta) {
+        if (make_slots(r) < 0)
+            return err_set(reterr, -ENOMEM, "no memory for metadata columns");
+        size_t slot = 0;
+        for (uint32_t i = 0; i < r->info->n_sections && status == 0; i++)
+            if (r->info->sections[i].kind == SECTION_META)
+                status = decode_slot(r, &r->info->sections[i], &r->columns[slot++], reterr);
+        r->have_all_meta = status == 0;
+    }
+    if (status < 0)
+        return status;
+    *ret = r->columns;
+    *ret_count = r->n_columns;
+    return 0;
+}
+
+int block_reader_meta_column(struct block_reader *r, struct str name,
+                             const struct meta_column **ret, struct err *reterr) {
+    const struct rows *rows = ref_rows(r->ref);
+    if (rows || r->have_all_meta) {
+        int status = rows ? ensure_rows_meta(r, rows, reterr) : 0;
+        if (status == 0)
+            *ret = find_column(r->columns, r->n_columns, name);
+        return status;
+    }
+    if (make_slots(r) < 0)
+        return err_set(reterr, -ENOMEM, "no memory for metadata columns");
+    uint32_t key = (uint32_t)hash_str(name);
+    size_t slot = 0;
+    for (uint32_t i = 0; i < r->info->n_sections; i++) {
+        const struct section *s = &r->info->sections[i];
+        if (s->kind != SECTION_META)
+            continue;
+        struct meta_column *column = &r->columns[slot++];
+        if (s->key != key)
+            continue;
+        int status = decode_slot(r, s, column, reterr);
+        if (status < 0)
+            return status;
+        if (str_eq(column->name, name)) {
+            *ret = column;
+            return 0;
+        }
+    }
+    *ret = NULL;
+    return 0;
+}

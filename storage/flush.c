@@ -1,2 +1,583 @@
-/* flush.c */
-typedef int unused_flush;
+/* flush: blocks in memory become chunk files. One pass: choose streams, write many chunk files, make them durable
+ * together, commit ONE index transaction, let go of the memory, remove WAL segments that nobody needs.
+ *
+ * Order per group: write NAME.tmp, fsync each, rename each, fsync each folder, set chunk_seq in the blocks, commit the
+ * index, drop the blocks. Crash states are listed in store.c. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "clock.h"
+#include "io.h"
+#include "store_private.h"
+#include "units.h"
+
+enum {
+    GROUP_FILES_MAX = 256,          /* files made durable by one index commit: bounds open files */
+    CHUNK_TARGET_DEFAULT = 3 << 19, /* 1.5 MiB */
+    PRESSURE_GOAL_PERCENT = 50, /* under memory pressure, flush down to this share of the budget */
+    EVICT_IDLE_S = 600,
+    TICK_MS = 1000,
+};
+
+/* One stream's part of a group: its oldest `n` sealed blocks. */
+struct take {
+    struct stream *stream;
+    struct mem_block **blocks; /* references held */
+    size_t n;
+};
+
+/* One chunk file of a group. */
+struct file {
+    struct take *take;
+    size_t first, count; /* blocks of the take, all of one day */
+    uint64_t chunk_seq;
+    struct chunk_sums sums;
+    int32_t day;
+    int fd;
+    bool renamed;
+    char path[CHUNK_PATH_MAX];
+};
+
+struct group {
+    struct store *store;
+    struct take *takes;
+    size_t n_takes, takes_capacity;
+    struct file *files;
+    size_t n_files, files_capacity;
+};
+
+/* ---- taking blocks out of heads (they stay there until the commit) */
+
+static void take_done(struct take *t) {
+    for (size_t i = 0; i < t->n; i++)
+        mem_block_unref(t->blocks[i]);
+    free(t->blocks);
+    *t = (struct take){0};
+}
+
+/* The longest run of oldest encoded blocks that ends with a whole cut. s->lock held. */
+static size_t flushable(const struct stream *s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_sealed && !s->sealed[i]->rows; i++)
+        if (s->sealed[i]->final)
+            n = i + 1;
+    return n;
+}
+
+static int take_stream(struct stream *s, struct take *ret) {
+    int r = 0;
+    (void)pthread_mutex_lock(&s->lock);
+    size_t n = flushable(s);
+    *ret = (struct take){.stream = s, .n = n};
+    if (n > 0) {
+        ret->blocks = malloc(sizeof(struct mem_block *) * n);
+        if (ret->blocks) {
+            for (size_t i = 0; i < n; i++)
+                ret->blocks[i] = mem_block_ref(s->sealed[i]);
+            s->flushing = true;
+        } else {
+            ret->n = 0;
+            r = -ENOMEM;
+        }
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+static void drop_taken(struct store *s, const struct take *t) {
+    struct stream *stream = t->stream;
+    const struct mem_block *last = t->blocks[t->n - 1];
+    size_t bytes = 0;
+    (void)pthread_mutex_lock(&stream->lock);
+    for (size_t i = 0; i < t->n; i++) {
+        assert(stream->sealed[i] == t->blocks[i]);
+        bytes += t->blocks[i]->memory_bytes;
+        mem_block_unref(stream->sealed[i]);
+    }
+    stream->n_sealed -= t->n;
+    memmove(stream->sealed, stream->sealed + t->n, sizeof(struct mem_block *) * stream->n_sealed);
+    stream->sealed_bytes -= bytes;
+    stream->flushed = last->end;
+    stream->indexed = true;
+    stream->flushing = false;
+    (void)pthread_mutex_unlock(&stream->lock);
+    (void)atomic_fetch_sub(&s->registry.head_bytes, bytes);
+}
+
+/* ---- writing files */
+
+static struct file *add_file(struct group *g) {
+    if (g->n_files == g->files_capacity) {
+        size_t capacity = g->files_capacity ? g->files_capacity * 2 : 64;
+        struct file *files = realloc(g->files, sizeof(*files) * capacity);
+        if (!files)
+            return NULL;
+        g->files = files;
+        g->files_capacity = capacity;
+    }
+    struct file *f = &g->files[g->n_files++];
+    *f = (struct file){.fd = -1};
+    return f;
+}
+
+/* One file per day of the taken blocks, blocks in order. */
+static int plan_files(struct group *g, struct take *t) {
+    int32_t days_done = INT32_MIN;
+    for (;;) {
+        int32_t day = INT32_MAX;
+        for (size_t i = 0; i < t->n; i++)
+            if (t->blocks[i]->day > days_done && t->blocks[i]->day < day)
+                day = t->blocks[i]->day;
+        if (day == INT32_MAX)
+            return 0;
+        struct file *f = add_file(g);
+        if (!f)
+            return -ENOMEM;
+        f->take = t;
+        f->day = day;
+        f->chunk_seq = atomic_fetch_add(&g->store->next_chunk_seq, 1);
+        int r = chunk_path(f->path, t->stream->tenant->name, day, t->stream->id, f->chunk_seq);
+        if (r < 0)
+            return r;
+        days_done = day;
+    }
+}
+
+static int make_folder(struct store *s, const char *path) {
+    char folder[CHUNK_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    assert(slash);
+    size_t n = (size_t)(slash - path);
+    memcpy(folder, path, n);
+    folder[n] = '\0';
+    return io_mkdirs(s->dir_fd, folder, 0755);
+}
+
+static int write_file(struct store *s, struct file *f, struct err *reterr) {
+    const struct take *t = f->take;
+    const struct mem_block *last = t->blocks[t->n - 1];
+    struct chunk_block *blocks = malloc(sizeof(*blocks) * t->n);
+    if (!blocks)
+        return err_set(reterr, -ENOMEM, "no memory to write a chunk");
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct mem_block *b = t->blocks[i];
+        if (b->day == f->day)
+            blocks[n++] = (struct chunk_block){.encoded = str_make(b->encoded, b->encoded_size),
+                                               .filter = str_make(b->filter, b->filter_size)};
+    }
+    struct chunk_head head = {.tenant = t->stream->tenant->name,
+                              .labels = t->stream->labels,
+                              .stream_id = t->stream->id,
+                              .chunk_seq = f->chunk_seq,
+                              .wal_lsn = last->end.lsn,
+                              .wal_index = last->end.index,
+                              .day = f->day};
+    char temporary[CHUNK_PATH_MAX + 8];
+    (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
+    int r = chunk_write(s->dir_fd, temporary, &head, blocks, n, &f->fd, &f->sums, reterr);
+    if (r == -ENOENT) { /* first chunk of this tenant and day */
+        r = make_folder(s, f->path);
+        if (r == 0)
+            r = chunk_write(s->dir_fd, temporary, &head, blocks, n, &f->fd, &f->sums, reterr);
+        else
+            (void)err_set(reterr, r, "cannot make the folder of %s: %s", f->path, err_name(r));
+    }
+    free(blocks);
+    return r;
+}
+
+static int make_durable(struct group *g, struct err *reterr) {
+    struct store *s = g->store;
+    for (size_t i = 0; i < g->n_files; i++) {
+        struct file *f = &g->files[i];
+        int r = io_fsync(f->fd);
+        io_close(f->fd);
+        f->fd = -1;
+        if (r < 0)
+            return err_set(reterr, r, "cannot sync %s: %s", f->path, err_name(r));
+    }
+    char synced[CHUNK_PATH_MAX] = "";
+    for (size_t i = 0; i < g->n_files; i++) {
+        struct file *f = &g->files[i];
+        char temporary[CHUNK_PATH_MAX + 8];
+        (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
+        int r = io_rename(s->dir_fd, temporary, s->dir_fd, f->path);
+        if (r < 0)
+            return err_set(reterr, r, "cannot rename %s: %s", temporary, err_name(r));
+        f->renamed = true;
+    }
+    for (size_t i = 0; i < g->n_files; i++) {
+        char folder[CHUNK_PATH_MAX];
+        size_t n = (size_t)(strrchr(g->files[i].path, '/') - g->files[i].path);
+        memcpy(folder, g->files[i].path, n);
+        folder[n] = '\0';
+        if (strcmp(folder, synced) == 0)
+            continue;
+        int r = io_fsync_dir(s->dir_fd, folder);
+        if (r < 0)
+            return err_set(reterr, r, "cannot sync folder %s: %s", folder, err_name(r));
+        memcpy(synced, folder, n + 1);
+    }
+    return 0;
+}
+
+/* ---- index */
+
+static int put_stream(struct index_txn *txn, const struct take *t, const struct file *files,
+                      size_t n_files, struct err *reterr) {
+    const struct stream *s = t->stream;
+    struct arena arena = arena_make(1 << 20);
+    struct index_stream row;
+    int r = index_txn_stream(txn, s->id, &arena, &row, reterr);
+    if (r == -ENOENT)
+        row = (struct index_stream){.first_ns = INT64_MAX, .last_ns = INT64_MIN};
+    else if (r < 0)
+        goto out;
+    row.id = s->id;
+    row.tenant = s->tenant->name;
+    row.labels = s->labels;
+    for (size_t i = 0; i < n_files; i++) {
+        if (files[i].take != t)
+            continue;
+        if (files[i].sums.first_ns < row.first_ns)
+            row.first_ns = files[i].sums.first_ns;
+        if (files[i].sums.last_ns > row.last_ns)
+            row.last_ns = files[i].sums.last_ns;
+    }
+    row.flushed_lsn = t->blocks[t->n - 1]->end.lsn;
+    row.flushed_index = t->blocks[t->n - 1]->end.index;
+    r = index_put_stream(txn, &row, reterr);
+out:
+    arena_done(&arena);
+    return r;
+}
+
+static int put_group(struct index_txn *txn, void *ctx, struct err *reterr) {
+    struct group *g = ctx;
+    struct store *s = g->store;
+    int r = 0;
+    for (size_t i = 0; i < g->n_takes && r == 0; i++)
+        r = put_stream(txn, &g->takes[i], g->files, g->n_files, reterr);
+    for (size_t i = 0; i < g->n_files && r == 0; i++) {
+        const struct file *f = &g->files[i];
+        struct index_chunk row = {.stream_id = f->take->stream->id,
+                                  .chunk_seq = f->chunk_seq,
+                                  .day = f->day,
+                                  .sums = f->sums};
+        r = index_put_chunk(txn, f->take->stream->tenant->name, &row, reterr);
+    }
+    if (r == 0)
+        r = index_put_counter(txn, STORE_COUNTER_STREAM,
+                              atomic_load(&s->registry.next_id) + COUNTER_GAP, reterr);
+    if (r == 0)
+        r = index_put_counter(txn, STORE_COUNTER_CHUNK,
+                              atomic_load(&s->next_chunk_seq) + COUNTER_GAP, reterr);
+    if (r == 0 && s->wal) {
+        struct wal_stats w;
+        wal_get_stats(s->wal, &w);
+        r = index_put_counter(txn, STORE_COUNTER_SEGMENT, (w.next_lsn >> 32) + 1, reterr);
+    }
+    return r;
+}
+
+/* ---- a group from beginning to end */
+
+static void group_done(struct group *g) {
+    for (size_t i = 0; i < g->n_files; i++)
+        if (g->files[i].fd >= 0)
+            io_close(g->files[i].fd);
+    for (size_t i = 0; i < g->n_takes; i++)
+        take_done(&g->takes[i]);
+    g->n_files = g->n_takes = 0;
+}
+
+/* Leaves memory as it was; the files are removed. */
+static void undo_group(struct group *g) {
+    for (size_t i = 0; i < g->n_files; i++) {
+        struct file *f = &g->files[i];
+        char temporary[CHUNK_PATH_MAX + 8];
+        (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
+        (void)io_unlink(g->store->dir_fd, f->renamed ? f->path : temporary);
+        for (size_t k = 0; k < f->take->n; k++)
+            atomic_store(&f->take->blocks[k]->chunk_seq, 0);
+    }
+    for (size_t i = 0; i < g->n_takes; i++) {
+        (void)pthread_mutex_lock(&g->takes[i].stream->lock);
+        g->takes[i].stream->flushing = false;
+        (void)pthread_mutex_unlock(&g->takes[i].stream->lock);
+    }
+}
+
+static int commit_group(struct group *g, struct err *reterr) {
+    struct store *s = g->store;
+    int r = 0;
+    int64_t begun = clock_mono_ns();
+    for (size_t i = 0; i < g->n_takes && r == 0; i++)
+        r = plan_files(g, &g->takes[i]);
+    if (r < 0) {
+        (void)err_set(reterr, r, "no memory to flush");
+        goto fail;
+    }
+    for (size_t i = 0; i < g->n_files && r == 0; i++)
+        r = write_file(s, &g->files[i], reterr);
+    if (r == 0)
+        r = make_durable(g, reterr);
+    if (r < 0)
+        goto fail;
+    for (size_t i = 0; i < g->n_files; i++)
+        for (size_t k = 0; k < g->files[i].take->n; k++)
+            if (g->files[i].take->blocks[k]->day == g->files[i].day)
+                atomic_store(&g->files[i].take->blocks[k]->chunk_seq, g->files[i].chunk_seq);
+    r = store_index_update(s, put_group, g, reterr);
+    if (r < 0)
+        goto fail;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < g->n_takes; i++)
+        drop_taken(s, &g->takes[i]);
+    for (size_t i = 0; i < g->n_files; i++)
+        bytes += g->files[i].sums.file_bytes;
+    (void)atomic_fetch_add(&s->flushes, 1);
+    (void)atomic_fetch_add(&s->flushed_chunks, g->n_files);
+    (void)atomic_fetch_add(&s->flushed_bytes, bytes);
+    (void)atomic_fetch_add(&s->flush_ns_total, (uint64_t)(clock_mono_ns() - begun));
+    group_done(g);
+    return 0;
+fail:
+    undo_group(g);
+    group_done(g);
+    return r;
+}
+
+/* ---- choosing */
+
+struct candidate {
+    struct stream *stream;
+    size_t sealed_bytes, open_bytes;
+    uint64_t oldest_lsn; /* UINT64_MAX when empty */
+    bool due;            /* flush what is sealed */
+    bool cut;            /* close the open block, too */
+};
+
+static void look_at(struct store *s, enum flush_mode mode, int64_t now_mono_ns,
+                    struct candidate *c) {
+    struct stream *stream = c->stream;
+    const struct store_options *o = &s->options;
+    size_t target = o->chunk_target_bytes ? o->chunk_target_bytes : CHUNK_TARGET_DEFAULT;
+    int64_t idle_ns = o->chunk_idle_ns ? o->chunk_idle_ns : 30 * NS_PER_MIN;
+    int64_t age_ns = o->chunk_max_age_ns ? o->chunk_max_age_ns : 2 * NS_PER_HOUR;
+    (void)pthread_mutex_lock(&stream->lock);
+    struct wal_pos oldest;
+    c->oldest_lsn = head_oldest(stream, &oldest) ? oldest.lsn : UINT64_MAX;
+    c->sealed_bytes = stream->sealed_bytes;
+    c->open_bytes = stream->open.count > 0 ? stream->open_memory : 0;
+    bool idle = stream->last_append_mono_ns + idle_ns < now_mono_ns;
+    int64_t since = stream->n_sealed > 0     ? stream->sealed[0]->since_mono_ns
+                    : stream->open.count > 0 ? stream->open_since_mono_ns
+                                             : now_mono_ns;
+    bool old = since + age_ns < now_mono_ns;
+    c->cut = mode == FLUSH_ALL || idle || old;
+    c->due = c->cut || c->sealed_bytes >= target;
+    (void)pthread_mutex_unlock(&stream->lock);
+}
+
+static int by_sealed(const void *a, const void *b) {
+    const struct candidate *x = a, *y = b;
+    if (x->sealed_bytes != y->sealed_bytes)
+        return x->sealed_bytes > y->sealed_bytes ? -1 : 1;
+    return (x->open_bytes < y->open_bytes) - (x->open_bytes > y->open_bytes);
+}
+
+/* Memory pressure: the streams with most sealed bytes first; when that is not enough, open blocks too. */
+static void choose_by_memory(struct store *s, struct candidate *list, size_t n) {
+    uint64_t budget = store_head_budget(s);
+    uint64_t total = atomic_load(&s->registry.head_bytes);
+    if (total <= budget)
+        return;
+    uint64_t goal = budget / 100 * PRESSURE_GOAL_PERCENT;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].due)
+            total -= list[i].sealed_bytes < total ? list[i].sealed_bytes : total;
+    qsort(list, n, sizeof(*list), by_sealed);
+    for (size_t i = 0; i < n && total > goal; i++) {
+        if (list[i].due || list[i].sealed_bytes == 0)
+            continue;
+        list[i].due = true;
+        total -= list[i].sealed_bytes < total ? list[i].sealed_bytes : total;
+    }
+    for (size_t i = 0; i < n && total > goal; i++) {
+        if (list[i].cut || list[i].open_bytes == 0)
+            continue;
+        list[i].due = list[i].cut = true;
+        total -= list[i].open_bytes < total ? list[i].open_bytes : total;
+    }
+}
+
+/* WAL pressure: whoever holds the oldest half of the WAL. */
+static void choose_by_wal(struct store *s, struct candidate *list, size_t n) {
+    struct wal_stats w;
+    if (!s->wal)
+        return;
+    wal_get_stats(s->wal, &w);
+    if (w.bytes <= store_wal_max(s))
+        return;
+    uint64_t middle = w.oldest_lsn + (w.next_lsn - w.oldest_lsn) / 2;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].oldest_lsn < middle)
+            list[i].due = list[i].cut = true;
+}
+
+static int flush_candidate(struct group *g, const struct candidate *c, struct err *reterr) {
+    struct store *s = g->store;
+    int r = 0;
+    if (c->cut) {
+        (void)pthread_mutex_lock(&c->stream->lock);
+        r = head_cut(&s->registry, c->stream);
+        (void)pthread_mutex_unlock(&c->stream->lock);
+    }
+    if (r == 0)
+        r = head_seal(&s->registry, c->stream, s->encoder, c->cut);
+    if (r < 0)
+        return err_set(reterr, r, "cannot encode blocks: %s", err_name(r));
+    struct take t;
+    r = take_stream(c->stream, &t);
+    if (r < 0)
+        return err_set(reterr, r, "no memory to flush");
+    if (t.n == 0)
+        return 0;
+    assert(g->n_takes < g->takes_capacity);
+    g->takes[g->n_takes++] = t;
+    return g->n_takes == g->takes_capacity ? commit_group(g, reterr) : 0;
+}
+
+/* ---- WAL */
+
+static void truncate_wal(struct store *s) {
+    if (!s->wal)
+        return;
+    /* Appends that come after this look have positions at or behind it. */
+    struct wal_stats w;
+    (void)pthread_mutex_lock(&s->append_lock);
+    wal_get_stats(s->wal, &w);
+    (void)pthread_mutex_unlock(&s->append_lock);
+    uint64_t lowest = w.next_lsn;
+    size_t n = 0;
+    struct stream **list = registry_list(&s->registry, &n);
+    if (!list)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        struct wal_pos oldest;
+        (void)pthread_mutex_lock(&list[i]->lock);
+        if (head_oldest(list[i], &oldest) && oldest.lsn < lowest)
+            lowest = oldest.lsn;
+        (void)pthread_mutex_unlock(&list[i]->lock);
+    }
+    registry_list_done(list, n);
+    (void)wal_truncate(s->wal, lowest);
+}
+
+int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
+    size_t n = 0;
+    struct take takes[GROUP_FILES_MAX];
+    struct group g = {.store = s, .takes = takes, .takes_capacity = GROUP_FILES_MAX};
+    int r = 0, first_error = 0;
+    (void)pthread_mutex_lock(&s->flush_lock);
+    struct stream **list = registry_list(&s->registry, &n);
+    struct candidate *candidates = list ? calloc(n + 1, sizeof(*candidates)) : NULL;
+    if (!candidates) {
+        r = err_set(reterr, -ENOMEM, "no memory to flush");
+        goto out;
+    }
+    int64_t now = clock_mono_ns();
+    for (size_t i = 0; i < n; i++) {
+        candidates[i].stream = list[i];
+        look_at(s, mode, now, &candidates[i]);
+    }
+    choose_by_memory(s, candidates, n);
+    choose_by_wal(s, candidates, n);
+    for (size_t i = 0; i < n; i++) {
+        if (!candidates[i].due ||
+            (candidates[i].sealed_bytes == 0 && candidates[i].open_bytes == 0))
+            continue;
+        r = flush_candidate(&g, &candidates[i], reterr);
+        if (r < 0)
+            break;
+    }
+    first_error = r;
+    if (r == 0 && g.n_takes > 0)
+        first_error = commit_group(&g, reterr);
+    else if (g.n_takes > 0) {
+        undo_group(&g);
+        group_done(&g);
+    }
+    r = first_error;
+out:
+    free(candidates);
+    registry_list_done(list, n);
+    free(g.files);
+    if (r == 0)
+        truncate_wal(s);
+    (void)pthread_mutex_unlock(&s->flush_lock);
+    return r;
+}
+
+int store_flush(struct store *s, struct err *reterr) {
+    if (s->options.read_only)
+        return err_set(reterr, -EROFS, "opened read-only");
+    return flush_pass(s, FLUSH_ALL, reterr);
+}
+
+/* ---- the thread */
+
+void flush_wake(struct store *s) {
+    (void)pthread_mutex_lock(&s->wake_lock);
+    s->wake = true;
+    (void)pthread_cond_signal(&s->wake_cond);
+    (void)pthread_mutex_unlock(&s->wake_lock);
+}
+
+/* False when the store closes. */
+static bool wait_for_work(struct store *s) {
+    int64_t until = clock_mono_ns() + (int64_t)TICK_MS * NS_PER_MS;
+    struct timespec deadline = {.tv_sec = until / NS_PER_S, .tv_nsec = until % NS_PER_S};
+    (void)pthread_mutex_lock(&s->wake_lock);
+    while (!s->wake && !s->stop)
+        if (pthread_cond_timedwait(&s->wake_cond, &s->wake_lock, &deadline) == ETIMEDOUT)
+            break;
+    s->wake = false;
+    bool go_on = !s->stop;
+    (void)pthread_mutex_unlock(&s->wake_lock);
+    return go_on;
+}
+
+void *flush_thread(void *store) {
+    struct store *s = store;
+    bool failing = false;
+    int64_t next_evict = 0;
+    (void)pthread_setname_np(pthread_self(), "logq-flush");
+    while (wait_for_work(s)) {
+        struct err err = {0};
+        int r = flush_pass(s, FLUSH_DUE, &err);
+        if (r < 0 && !failing)
+            store_log(s, LOG_LEVEL_ERROR, "flush failed, will be tried again", "error=\"%s\"",
+                      err.text);
+        if (r == 0 && failing)
+            store_log(s, LOG_LEVEL_INFO, "flush works again", "%s", "");
+        failing = r < 0;
+        if (failing) { /* a full disk: do not spin on wake-ups */
+            struct timespec pause = {.tv_sec = 1};
+            (void)nanosleep(&pause, NULL);
+        }
+        (void)store_reap(s);
+        int64_t now = clock_mono_ns();
+        if (now >= next_evict) {
+            registry_evict(&s->registry, now - EVICT_IDLE_S * NS_PER_S);
+            next_evict = now + NS_PER_MIN;
+        }
+    }
+    return NULL;
+}

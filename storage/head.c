@@ -1,2 +1,354 @@
-/* head.c */
-typedef int unused_head;
+/* The head of a stream: appending, cutting blocks, encoding what was cut. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "clock.h"
+#include "stream.h"
+#include "units.h"
+
+struct mem_block *mem_block_ref(struct mem_block *b) {
+    (void)atomic_fetch_add(&b->refs, 1);
+    return b;
+}
+
+void mem_block_unref(struct mem_block *b) {
+    if (!b || atomic_fetch_sub(&b->refs, 1) != 1)
+        return;
+    rows_unref(b->rows);
+    free(b->encoded);
+    free(b->filter);
+    arena_done(&b->arena);
+    free(b);
+}
+
+static void count_memory(struct registry *r, size_t *counted, size_t now) {
+    if (now >= *counted)
+        (void)atomic_fetch_add(&r->head_bytes, now - *counted);
+    else
+        (void)atomic_fetch_sub(&r->head_bytes, *counted - now);
+    *counted = now;
+}
+
+static int push_sealed(struct stream *s, struct mem_block *b) {
+    if (s->n_sealed == s->sealed_capacity) {
+        size_t capacity = s->sealed_capacity ? s->sealed_capacity * 2 : 4;
+        struct mem_block **sealed = realloc(s->sealed, sizeof(struct mem_block *) * capacity);
+        if (!sealed)
+            return -ENOMEM;
+        s->sealed = sealed;
+        s->sealed_capacity = capacity;
+    }
+    s->sealed[s->n_sealed++] = b;
+    return 0;
+}
+
+int head_cut(struct registry *r, struct stream *s) {
+    if (s->open.count == 0)
+        return 0;
+    struct mem_block *b = calloc(1, sizeof(*b));
+    if (!b)
+        return -ENOMEM;
+    atomic_init(&b->refs, 1);
+    b->order = s->open_order;
+    b->first_ns = s->open.min_ns;
+    b->last_ns = s->open.max_ns;
+    b->count = s->open.count;
+    b->line_bytes = s->open.line_bytes;
+    b->meta_bytes = s->open.meta_bytes;
+    b->first = s->open_first;
+    b->end = s->open_end;
+    b->final = true;
+    b->since_mono_ns = s->open_since_mono_ns;
+    b->n_sets = s->open.n_sets;
+    b->sorted = s->open.sorted;
+    b->memory_bytes = rows_memory(&s->open);
+    int status = push_sealed(s, b);
+    if (status < 0) {
+        free(b);
+        return status;
+    }
+    b->rows = rows_take(&s->open);
+    s->sealed_bytes += b->memory_bytes;
+    /* The memory has only changed its name: open to sealed. */
+    (void)atomic_fetch_add(&r->head_bytes, b->memory_bytes);
+    count_memory(r, &s->open_memory, 0);
+    return 0;
+}
+
+static void note_entry(struct registry *r, struct stream *s, const struct entry *e,
+                       struct wal_pos pos) {
+    if (s->open.count == 1) {
+        s->open_order = atomic_fetch_add(&r->next_order, 1);
+        s->open_since_mono_ns = s->last_append_mono_ns;
+    }
+    if (e->ts_ns < s->first_ns)
+        s->first_ns = e->ts_ns;
+    if (e->ts_ns > s->last_ns)
+        s->last_ns = e->ts_ns;
+    s->open_end = (struct wal_pos){.lsn = pos.lsn, .index = pos.index + 1};
+}
+
+static bool must_cut(const struct rows_builder *open) {
+    return open->line_bytes >= BLOCK_RAW_TARGET || open->count >= BLOCK_ENTRIES_MAX;
+}
+
+int head_append(struct registry *r, struct stream *s, const struct entry *entries, size_t count,
+                uint64_t lsn, bool *ret_sealable) {
+    int status = 0;
+    uint64_t appended = 0, duplicates = 0, bytes = 0;
+    *ret_sealable = false;
+    (void)pthread_mutex_lock(&s->lock);
+    s->last_append_mono_ns = clock_mono_ns();
+    rows_builder_forget_meta(&s->open);
+    for (size_t i = 0; i < count; i++) {
+        struct wal_pos pos = {.lsn = lsn, .index = (uint32_t)i};
+        if (wal_pos_before(pos, s->flushed))
+            continue;
+        if (s->open.count == 0)
+            s->open_first = pos;
+        status = rows_add(&s->open, &entries[i]);
+        if (status < 0)
+            break;
+        if (status == 0) {
+            duplicates++;
+            s->open_end = (struct wal_pos){.lsn = lsn, .index = (uint32_t)i + 1};
+            continue;
+        }
+        note_entry(r, s, &entries[i], pos);
+        appended++;
+        bytes += entries[i].line.size;
+        if (must_cut(&s->open)) {
+            status = head_cut(r, s);
+            if (status < 0)
+                break;
+            rows_builder_forget_meta(&s->open);
+        }
+    }
+    count_memory(r, &s->open_memory, rows_memory(&s->open));
+    *ret_sealable = s->n_sealed > 0 && s->sealed[s->n_sealed - 1]->rows && !s->sealing;
+    (void)pthread_mutex_unlock(&s->lock);
+    (void)atomic_fetch_add(&r->appended, appended);
+    (void)atomic_fetch_add(&r->appended_bytes, bytes);
+    (void)atomic_fetch_add(&r->duplicates, duplicates);
+    return status < 0 ? status : 0;
+}
+
+/* Encodes entries order[from..to) of a raw block, all of one day. */
+static int encode_part(const struct mem_block *raw, const uint32_t *order, uint32_t from,
+                       uint32_t to, struct block_encoder *encoder, struct mem_block **ret) {
+    uint32_t n = to - from;
+    const struct rows *rows = raw->rows;
+    struct mem_block *b = calloc(1, sizeof(*b));
+    int64_t *times = malloc(sizeof(*times) * n);
+    struct str *lines = malloc(sizeof(*lines) * n);
+    uint32_t *meta_ids = malloc(sizeof(*meta_ids) * n);
+    struct labels *sets = malloc(sizeof(*sets) * raw->n_sets);
+    struct buf encoded = buf_make(BUF_NO_MAX), filter = buf_make(BUF_NO_MAX);
+    int status = -ENOMEM;
+    if (!b || !times || !lines || !meta_ids || !sets)
+        goto out;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = order ? order[from + i] : from + i;
+        times[i] = rows->times[at];
+        lines[i] = rows_line(rows, at);
+        meta_ids[i] = rows->meta_ids[at];
+    }
+    for (uint32_t i = 0; i < raw->n_sets; i++)
+        sets[i] = *rows->sets[i];
+    struct block_input input = {.count = n,
+                                .times = times,
+                                .lines = lines,
+                                .meta_ids = meta_ids,
+                                .meta_sets = sets,
+                                .n_meta_sets = raw->n_sets};
+    status = block_encode(encoder, &input, EFFORT_FAST, &encoded, &filter);
+    if (status < 0)
+        goto out;
+    b->arena = arena_make(1 << 20);
+    status = block_parse_header(buf_str(&encoded), &b->arena, &b->info, NULL);
+    if (status < 0)
+        goto out;
+    atomic_init(&b->refs, 1);
+    b->order = raw->order;
+    b->since_mono_ns = raw->since_mono_ns;
+    b->first = raw->first;
+    b->end = raw->end;
+    b->first_ns = b->info.first_ns;
+    b->last_ns = b->info.last_ns;
+    b->count = b->info.count;
+    b->line_bytes = b->info.line_bytes;
+    b->meta_bytes = b->info.meta_bytes;
+    b->day = time_day(b->first_ns);
+    assert(b->day == time_day(b->last_ns));
+    b->encoded_size = encoded.size;
+    b->filter_size = filter.size;
+    b->encoded = realloc(encoded.data, encoded.size);
+    b->filter = filter.size > 0 ? realloc(filter.data, filter.size) : NULL;
+    encoded = filter = (struct buf){0};
+    b->memory_bytes = sizeof(*b) + b->encoded_size + b->filter_size + b->arena.total_bytes;
+    *ret = b;
+    b = NULL;
+out:
+    free(b);
+    free(times);
+    free(lines);
+    free(meta_ids);
+    free(sets);
+    buf_done(&encoded);
+    buf_done(&filter);
+    return status;
+}
+
+struct sort_key {
+    int64_t ts_ns;
+    uint32_t index;
+};
+
+static int compare_keys(const void *a, const void *b) {
+    const struct sort_key *x = a, *y = b;
+    if (x->ts_ns != y->ts_ns)
+        return x->ts_ns < y->ts_ns ? -1 : 1;
+    return x->index < y->index ? -1 : 1;
+}
+
+/* Entry numbers in time order, arrival order among equals; NULL without memory. */
+static uint32_t *time_order(const struct rows *rows, uint32_t count) {
+    struct sort_key *keys = malloc(sizeof(*keys) * count);
+    uint32_t *order = malloc(sizeof(*order) * count);
+    if (keys && order) {
+        for (uint32_t i = 0; i < count; i++)
+            keys[i] = (struct sort_key){.ts_ns = rows->times[i], .index = i};
+        qsort(keys, count, sizeof(*keys), compare_keys);
+        for (uint32_t i = 0; i < count; i++)
+            order[i] = keys[i].index;
+    } else {
+        free(order);
+        order = NULL;
+    }
+    free(keys);
+    return order;
+}
+
+/* One encoded block per UTC day that the raw one touches: a chunk never crosses a day. */
+static int encode_days(const struct mem_block *raw, struct block_encoder *encoder,
+                       struct mem_block ***ret, size_t *ret_count) {
+    uint32_t *order = NULL;
+    bool one_day = time_day(raw->first_ns) == time_day(raw->last_ns);
+    if (!raw->sorted && !(order = time_order(raw->rows, raw->count)))
+        return -ENOMEM;
+    struct mem_block **blocks = NULL;
+    size_t n = 0;
+    int status = 0;
+    for (uint32_t from = 0; from < raw->count && status == 0;) {
+        uint32_t to = raw->count;
+        if (!one_day) {
+            int32_t day = time_day(raw->rows->times[order ? order[from] : from]);
+            for (to = from + 1; to < raw->count; to++)
+                if (time_day(raw->rows->times[order ? order[to] : to]) != day)
+                    break;
+        }
+        struct mem_block **grown = realloc(blocks, sizeof(struct mem_block *) * (n + 1));
+        if (!grown) {
+            status = -ENOMEM;
+            break;
+        }
+        blocks = grown;
+        status = encode_part(raw, order, from, to, encoder, &blocks[n]);
+        if (status == 0)
+            n++;
+        from = to;
+    }
+    free(order);
+    if (status < 0) {
+        for (size_t i = 0; i < n; i++)
+            mem_block_unref(blocks[i]);
+        free(blocks);
+        return status;
+    }
+    blocks[n - 1]->final = true;
+    *ret = blocks;
+    *ret_count = n;
+    return 0;
+}
+
+/* Puts the encoded blocks where the raw one stands. s->lock held. */
+static int replace_sealed(struct registry *r, struct stream *s, struct mem_block *raw,
+                          struct mem_block **blocks, size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        int status = push_sealed(s, NULL); /* room; shifted below */
+        if (status < 0) {
+            s->n_sealed -= i - 1;
+            return status;
+        }
+    }
+    size_t at = 0;
+    while (s->sealed[at] != raw)
+        at++;
+    size_t tail = s->n_sealed - (n - 1) - at - 1;
+    memmove(&s->sealed[at + n], &s->sealed[at + 1], sizeof(struct mem_block *) * tail);
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        s->sealed[at + i] = blocks[i];
+        bytes += blocks[i]->memory_bytes;
+    }
+    s->sealed_bytes = s->sealed_bytes - raw->memory_bytes + bytes;
+    (void)atomic_fetch_add(&r->head_bytes, bytes);
+    (void)atomic_fetch_sub(&r->head_bytes, raw->memory_bytes);
+    return 0;
+}
+
+static struct mem_block *first_raw(const struct stream *s) {
+    for (size_t i = 0; i < s->n_sealed; i++)
+        if (s->sealed[i]->rows)
+            return s->sealed[i];
+    return NULL;
+}
+
+int head_seal(struct registry *r, struct stream *s, struct block_encoder *encoder, bool wait) {
+    int status = 0;
+    (void)pthread_mutex_lock(&s->lock);
+    while (s->sealing && wait) {
+        (void)pthread_mutex_unlock(&s->lock);
+        struct timespec pause = {.tv_nsec = NS_PER_MS / 2};
+        (void)nanosleep(&pause, NULL);
+        (void)pthread_mutex_lock(&s->lock);
+    }
+    if (s->sealing) {
+        (void)pthread_mutex_unlock(&s->lock);
+        return 0;
+    }
+    s->sealing = true;
+    for (struct mem_block *raw = first_raw(s); raw && status == 0; raw = first_raw(s)) {
+        (void)pthread_mutex_unlock(&s->lock);
+        struct mem_block **blocks = NULL;
+        size_t n = 0;
+        status = encode_days(raw, encoder, &blocks, &n);
+        (void)pthread_mutex_lock(&s->lock);
+        if (status == 0) {
+            status = replace_sealed(r, s, raw, blocks, n);
+            if (status == 0)
+                mem_block_unref(raw);
+            else
+                for (size_t i = 0; i < n; i++)
+                    mem_block_unref(blocks[i]);
+        }
+        free(blocks);
+    }
+    s->sealing = false;
+    (void)pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+bool head_oldest(const struct stream *s, struct wal_pos *ret) {
+    if (s->n_sealed > 0) {
+        *ret = s->sealed[0]->first;
+        return true;
+    }
+    if (s->open.count > 0) {
+        *ret = s->open_first;
+        return true;
+    }
+    return false;
+}

@@ -1,2 +1,195 @@
-/* rebuild.c */
-typedef int unused_rebuild;
+/* rebuild: the index from chunk files alone. Each chunk names its tenant, labels, stream id and the WAL position up
+ * to which its stream is on disk. The old index is set aside (index.old-<n>), never deleted. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+
+#include "io.h"
+#include "store_private.h"
+
+enum { ROWS_PER_COMMIT = 1000, SET_ASIDE_MAX = 1000 };
+
+struct rebuild {
+    int dir_fd;
+    struct index *index;
+    struct index_txn *txn;
+    unsigned rows_in_txn;
+    uint64_t max_stream, max_seq, max_segment;
+    char path[2 * CHUNK_PATH_MAX];
+    struct store_rebuild *result;
+    struct err *reterr;
+};
+
+static int commit_some(struct rebuild *b, bool last) {
+    if (b->txn && (last || b->rows_in_txn >= ROWS_PER_COMMIT)) {
+        int r = index_commit(b->txn, b->reterr);
+        b->txn = NULL;
+        b->rows_in_txn = 0;
+        if (r < 0)
+            return r;
+    }
+    if (!b->txn && !last)
+        return index_begin(b->index, &b->txn, b->reterr);
+    return 0;
+}
+
+static int put_chunk(struct rebuild *b, const struct chunk *chunk) {
+    const struct chunk_head *head = chunk_get_head(chunk);
+    const struct chunk_sums *sums = chunk_get_sums(chunk);
+    struct arena arena = arena_make(1 << 20);
+    struct index_stream row;
+    int r = index_txn_stream(b->txn, head->stream_id, &arena, &row, b->reterr);
+    if (r == -ENOENT) {
+        row = (struct index_stream){
+            .id = head->stream_id, .first_ns = INT64_MAX, .last_ns = INT64_MIN};
+        b->result->streams++;
+    } else if (r < 0) {
+        goto out;
+    }
+    row.tenant = head->tenant;
+    row.labels = head->labels;
+    if (sums->first_ns < row.first_ns)
+        row.first_ns = sums->first_ns;
+    if (sums->last_ns > row.last_ns)
+        row.last_ns = sums->last_ns;
+    /* A damaged chunk may lack blocks: the WAL, if it still has them, fills the gap. */
+    bool complete = !chunk_is_damaged(chunk);
+    if (complete && (head->wal_lsn > row.flushed_lsn ||
+                     (head->wal_lsn == row.flushed_lsn && head->wal_index > row.flushed_index))) {
+        row.flushed_lsn = head->wal_lsn;
+        row.flushed_index = head->wal_index;
+    }
+    r = index_put_stream(b->txn, &row, b->reterr);
+    if (r == 0) {
+        struct index_chunk c = {.stream_id = head->stream_id,
+                                .chunk_seq = head->chunk_seq,
+                                .day = head->day,
+                                .sums = *sums};
+        r = index_put_chunk(b->txn, head->tenant, &c, b->reterr);
+    }
+    if (head->stream_id > b->max_stream)
+        b->max_stream = head->stream_id;
+    if (head->chunk_seq > b->max_seq)
+        b->max_seq = head->chunk_seq;
+    if (head->wal_lsn >> 32 > b->max_segment)
+        b->max_segment = head->wal_lsn >> 32;
+    b->rows_in_txn++;
+    b->result->chunks++;
+    b->result->entries += sums->entries;
+out:
+    arena_done(&arena);
+    return r;
+}
+
+static int rebuild_file(const char *name, bool is_dir, void *ctx) {
+    struct rebuild *b = ctx;
+    if (is_dir || !str_ends(str_from(name), STR(".chunk")))
+        return 0;
+    int r = commit_some(b, false);
+    if (r < 0)
+        return r;
+    size_t size = strlen(b->path);
+    (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", name);
+    struct chunk *chunk = NULL;
+    r = chunk_open(b->dir_fd, b->path, &chunk, b->reterr);
+    b->path[size] = '\0';
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0) {
+        b->result->damaged++;
+        return 0;
+    }
+    if (chunk_is_damaged(chunk))
+        b->result->damaged++;
+    if (chunk_block_count(chunk) > 0)
+        r = put_chunk(b, chunk);
+    chunk_close(chunk);
+    return r;
+}
+
+static int rebuild_day(const char *name, bool is_dir, void *ctx) {
+    struct rebuild *b = ctx;
+    size_t size = strlen(b->path);
+    if (!is_dir)
+        return 0;
+    (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", name);
+    int r = io_list(b->dir_fd, b->path, rebuild_file, b);
+    b->path[size] = '\0';
+    return r;
+}
+
+static int rebuild_tenant(const char *name, bool is_dir, void *ctx) {
+    struct rebuild *b = ctx;
+    if (!is_dir)
+        return 0;
+    (void)snprintf(b->path, sizeof(b->path), "chunks/%s", name);
+    return io_list(b->dir_fd, b->path, rebuild_day, b);
+}
+
+static int set_index_aside(int dir_fd) {
+    for (unsigned i = 1; i <= SET_ASIDE_MAX; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof(name), "index.old-%u", i);
+        int fd = io_open(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        if (fd >= 0) {
+            io_close(fd);
+            continue;
+        }
+        int r = io_rename(dir_fd, "index", dir_fd, name);
+        return r == -ENOENT ? 0 : r;
+    }
+    return -EEXIST;
+}
+
+static int fill_index(struct rebuild *b) {
+    int r = io_list(b->dir_fd, "chunks", rebuild_tenant, b);
+    if (r == 0)
+        r = commit_some(b, false);
+    if (r == 0)
+        r = index_put_counter(b->txn, STORE_COUNTER_STREAM, b->max_stream + 1, b->reterr);
+    if (r == 0)
+        r = index_put_counter(b->txn, STORE_COUNTER_CHUNK, b->max_seq + 1, b->reterr);
+    if (r == 0)
+        r = index_put_counter(b->txn, STORE_COUNTER_SEGMENT, b->max_segment + 1, b->reterr);
+    if (r == 0)
+        return commit_some(b, true);
+    index_abort(b->txn);
+    b->txn = NULL;
+    return r;
+}
+
+int store_rebuild_index(const char *data_dir, struct store_rebuild *ret, struct err *reterr) {
+    *ret = (struct store_rebuild){0};
+    struct rebuild b = {.dir_fd = -1, .result = ret, .reterr = reterr};
+    int lock_fd = -1;
+    char path[4096];
+    b.dir_fd = io_open(AT_FDCWD, data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    int r = b.dir_fd;
+    if (r < 0)
+        return err_set(reterr, r, "cannot open %s: %s", data_dir, err_name(r));
+    lock_fd = io_open(b.dir_fd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        r = err_set(reterr, -EBUSY, "%s is in use by a running logqd: stop it first", data_dir);
+        goto out;
+    }
+    r = set_index_aside(b.dir_fd);
+    if (r == 0)
+        r = io_mkdirs(b.dir_fd, "index", 0755);
+    if (r < 0) {
+        (void)err_set(reterr, r, "cannot set %s/index aside: %s", data_dir, err_name(r));
+        goto out;
+    }
+    (void)snprintf(path, sizeof(path), "%s/index", data_dir);
+    struct index_options o = {0};
+    r = index_open(path, &o, &b.index, reterr);
+    if (r == 0)
+        r = fill_index(&b);
+    index_close(b.index);
+out:
+    if (lock_fd >= 0)
+        io_close(lock_fd);
+    io_close(b.dir_fd);
+    return r < 0 ? r : 0;
+}

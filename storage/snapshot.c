@@ -1,2 +1,473 @@
-/* snapshot.c */
-typedef int unused_snapshot;
+/* snapshot: what a query sees.
+ *
+ * Heads are looked at first, the index second: a block that is flushed in between stands in both, and is
+ * recognised by its chunk_seq, which is set before the index commit. Files of chunks that the index gives up while a
+ * snapshot runs stay until the snapshot ends (store_delete_chunk_file). */
+#include "snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "clock.h"
+
+enum { SNAPSHOT_ARENA_MAX = 1 << 30 };
+
+/* Blocks of one stream that stand in memory. */
+struct memory_part {
+    struct stream *stream; /* pinned through the snapshot */
+    struct mem_block **blocks;
+    size_t n_blocks;
+    struct rows *open; /* reference, or NULL */
+    uint32_t open_count, open_sets, open_line_bytes, open_meta_bytes;
+    int64_t open_first_ns, open_last_ns;
+    bool open_sorted;
+    uint64_t open_order;
+    int64_t first_ns, last_ns;
+};
+
+struct builder {
+    struct store *store;
+    const struct select *sel;
+    struct snapshot *snap;
+    struct memory_part *parts;
+    size_t n_parts;
+    struct index_reader *reader;
+    struct block_ref **refs; /* of the stream being built */
+    size_t n_refs, refs_capacity;
+};
+
+/* ---- heads */
+
+static bool ranges_meet(int64_t a_first, int64_t a_last, int64_t b_first, int64_t b_last) {
+    return a_first <= b_last && b_first <= a_last;
+}
+
+static int look_at_head(struct builder *b, struct stream *s, struct memory_part *p) {
+    const struct select *sel = b->sel;
+    int r = 0;
+    (void)pthread_mutex_lock(&s->lock);
+    p->stream = s;
+    p->first_ns = s->first_ns;
+    p->last_ns = s->last_ns;
+    if (s->n_sealed > 0) {
+        p->blocks = arena_array(&b->snap->arena, s->n_sealed, sizeof(struct mem_block *));
+        if (!p->blocks)
+            r = -ENOMEM;
+    }
+    for (size_t i = 0; r == 0 && i < s->n_sealed; i++)
+        if (ranges_meet(s->sealed[i]->first_ns, s->sealed[i]->last_ns, sel->start_ns, sel->end_ns))
+            p->blocks[p->n_blocks++] = mem_block_ref(s->sealed[i]);
+    const struct rows_builder *open = &s->open;
+    if (open->count > 0 && ranges_meet(open->min_ns, open->max_ns, sel->start_ns, sel->end_ns)) {
+        p->open = rows_ref(open->rows);
+        p->open_count = open->count;
+        p->open_sets = open->n_sets;
+        p->open_line_bytes = open->line_bytes;
+        p->open_meta_bytes = open->meta_bytes;
+        p->open_first_ns = open->min_ns;
+        p->open_last_ns = open->max_ns;
+        p->open_sorted = open->sorted;
+        p->open_order = s->open_order;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+static void part_done(struct memory_part *p) {
+    for (size_t i = 0; i < p->n_blocks; i++)
+        mem_block_unref(p->blocks[i]);
+    rows_unref(p->open);
+    p->n_blocks = 0;
+    p->open = NULL;
+}
+
+static int compare_parts(const void *a, const void *b) {
+    uint64_t x = ((const struct memory_part *)a)->stream->id;
+    uint64_t y = ((const struct memory_part *)b)->stream->id;
+    return (x > y) - (x < y);
+}
+
+/* Streams of the tenant that match, pinned for the life of the snapshot, sorted by id. */
+static int collect_heads(struct builder *b) {
+    struct store *s = b->store;
+    struct snapshot *snap = b->snap;
+    int r = 0;
+    (void)pthread_rwlock_rdlock(&s->registry.lock);
+    struct tenant *t = map_get(&s->registry.tenants, b->sel->tenant);
+    size_t max = t ? t->by_labels.count : 0;
+    snap->pinned = arena_array(&snap->arena, max + 1, sizeof(struct stream *));
+    b->parts = arena_array(&snap->arena, max + 1, sizeof(*b->parts));
+    if (!snap->pinned || !b->parts) {
+        r = -ENOMEM;
+        max = 0;
+    }
+    size_t at = 0;
+    struct str key;
+    void *value;
+    while (max > 0 && map_next(&t->by_labels, &at, &key, &value)) {
+        struct stream *stream = value;
+        if (!matchers_accept(b->sel->matchers, b->sel->n_matchers, stream->labels))
+            continue;
+        stream_pin(stream);
+        snap->pinned[snap->n_pinned++] = stream;
+    }
+    (void)pthread_rwlock_unlock(&s->registry.lock);
+    for (size_t i = 0; i < snap->n_pinned && r == 0; i++)
+        r = look_at_head(b, snap->pinned[i], &b->parts[b->n_parts++]);
+    qsort(b->parts, b->n_parts, sizeof(*b->parts), compare_parts);
+    return r;
+}
+
+/* ---- one stream */
+
+static struct block_ref *add_ref(struct builder *b) {
+    if (b->n_refs == b->refs_capacity) {
+        size_t capacity = b->refs_capacity ? b->refs_capacity * 2 : 64;
+        struct block_ref **refs = realloc(b->refs, sizeof(struct block_ref *) * capacity);
+        if (!refs)
+            return NULL;
+        b->refs = refs;
+        b->refs_capacity = capacity;
+    }
+    struct block_ref *ref = arena_array(&b->snap->arena, 1, sizeof(*ref));
+    if (!ref)
+        return NULL;
+    ref->data_dir_fd = b->store->dir_fd;
+    b->refs[b->n_refs++] = ref;
+    return ref;
+}
+
+static int add_chunk(struct builder *b, const struct index_chunk *row) {
+    char path[CHUNK_PATH_MAX];
+    struct cached_chunk *cached;
+    struct err err = {0};
+    int r = chunk_path(path, b->sel->tenant, row->day, row->stream_id, row->chunk_seq);
+    if (r < 0)
+        return r;
+    r = chunk_cache_get(b->store->cache, path, &cached, &err);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0) { /* a damaged or lost file costs itself only */
+        store_log(b->store, LOG_LEVEL_ERROR, "chunk left out of a query", "file=%s error=\"%s\"",
+                  path, err.text);
+        return 0;
+    }
+    struct snapshot *snap = b->snap;
+    snap->held[snap->n_held++] = cached;
+    const struct chunk *chunk = cached_chunk_get(cached);
+    for (uint32_t i = 0; i < chunk_block_count(chunk); i++) {
+        const struct block_info *info = chunk_block_info(chunk, i);
+        if (!ranges_meet(info->first_ns, info->last_ns, b->sel->start_ns, b->sel->end_ns))
+            continue;
+        struct block_ref *ref = add_ref(b);
+        if (!ref)
+            return -ENOMEM;
+        ref->place = PLACE_CHUNK;
+        ref->chunk.cached = cached;
+        ref->chunk.index = i;
+        ref->order = row->chunk_seq << 20 | i;
+        ref->info = (struct block_ref_info){.first_ns = info->first_ns,
+                                            .last_ns = info->last_ns,
+                                            .count = info->count,
+                                            .line_bytes = info->line_bytes,
+                                            .meta_bytes = info->meta_bytes,
+                                            .stored_bytes = info->stored_size};
+    }
+    return 0;
+}
+
+#define MEMORY_ORDER (UINT64_C(1) << 63)
+
+static bool is_flushed(const struct mem_block *m, const struct index_chunk *rows, size_t n_rows) {
+    uint64_t seq = atomic_load(&m->chunk_seq);
+    for (size_t i = 0; seq != 0 && i < n_rows; i++)
+        if (rows[i].chunk_seq == seq)
+            return true;
+    return false;
+}
+
+static int add_memory(struct builder *b, struct memory_part *p, const struct index_chunk *rows,
+                      size_t n_rows) {
+    for (size_t i = 0; i < p->n_blocks; i++) {
+        struct mem_block *m = p->blocks[i];
+        if (is_flushed(m, rows, n_rows))
+            continue;
+        struct block_ref *ref = add_ref(b);
+        if (!ref)
+            return -ENOMEM;
+        ref->place = PLACE_MEMORY;
+        ref->memory = mem_block_ref(m);
+        ref->order = MEMORY_ORDER | m->order;
+        ref->info = (struct block_ref_info){.first_ns = m->first_ns,
+                                            .last_ns = m->last_ns,
+                                            .count = m->count,
+                                            .line_bytes = m->line_bytes,
+                                            .meta_bytes = m->meta_bytes,
+                                            .stored_bytes = (uint32_t)m->encoded_size,
+                                            .in_memory = true};
+    }
+    if (!p->open)
+        return 0;
+    struct block_ref *ref = add_ref(b);
+    if (!ref)
+        return -ENOMEM;
+    ref->place = PLACE_ROWS;
+    ref->rows.rows = rows_ref(p->open);
+    ref->rows.n_sets = p->open_sets;
+    ref->rows.sorted = p->open_sorted;
+    ref->order = MEMORY_ORDER | p->open_order;
+    ref->info = (struct block_ref_info){.first_ns = p->open_first_ns,
+                                        .last_ns = p->open_last_ns,
+                                        .count = p->open_count,
+                                        .line_bytes = p->open_line_bytes,
+                                        .meta_bytes = p->open_meta_bytes,
+                                        .in_memory = true};
+    return 0;
+}
+
+static int compare_refs(const void *a, const void *b) {
+    const struct block_ref *x = *(struct block_ref *const *)a, *y = *(struct block_ref *const *)b;
+    if (x->info.first_ns != y->info.first_ns)
+        return x->info.first_ns < y->info.first_ns ? -1 : 1;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+/* Sorts the stream's blocks and marks those whose ranges touch. */
+static void find_overlaps(struct builder *b) {
+    qsort(b->refs, b->n_refs, sizeof(struct block_ref *), compare_refs);
+    struct block_ref *longest = NULL; /* the one that reaches furthest so far */
+    for (size_t i = 0; i < b->n_refs; i++) {
+        struct block_ref *ref = b->refs[i];
+        if (longest && ref->info.first_ns <= longest->info.last_ns)
+            ref->info.may_overlap = longest->info.may_overlap = true;
+        if (!longest || ref->info.last_ns > longest->info.last_ns)
+            longest = ref;
+    }
+}
+
+static int finish_stream(struct builder *b, uint64_t id, struct labels labels, int64_t first_ns,
+                         int64_t last_ns) {
+    if (b->n_refs == 0)
+        return 0;
+    struct snapshot *snap = b->snap;
+    find_overlaps(b);
+    const struct block_ref **blocks =
+        arena_array(&snap->arena, b->n_refs, sizeof(struct block_ref *));
+    if (!blocks)
+        return -ENOMEM;
+    for (size_t i = 0; i < b->n_refs; i++) {
+        blocks[i] = b->refs[i];
+        b->refs[i]->siblings = blocks;
+        b->refs[i]->n_siblings = b->n_refs;
+    }
+    snap->n_refs += b->n_refs;
+    store_visible_fn *visible = atomic_load(&b->store->visible);
+    int64_t from =
+        visible ? visible(atomic_load(&b->store->visible_ctx), b->sel->tenant, labels) : INT64_MIN;
+    snap->streams[snap->n_streams++] = (struct snap_stream){.id = id,
+                                                            .hash = labels_hash(labels),
+                                                            .labels = labels,
+                                                            .visible_from_ns = from,
+                                                            .blocks = blocks,
+                                                            .n_blocks = b->n_refs,
+                                                            .first_ns = first_ns,
+                                                            .last_ns = last_ns};
+    return 0;
+}
+
+static void release_refs(struct builder *b) {
+    for (size_t i = 0; i < b->n_refs; i++) {
+        if (b->refs[i]->place == PLACE_MEMORY)
+            mem_block_unref(b->refs[i]->memory);
+        else if (b->refs[i]->place == PLACE_ROWS)
+            rows_unref(b->refs[i]->rows.rows);
+    }
+    b->n_refs = 0;
+}
+
+/* `row` or `part` may be NULL, not both. */
+static int build_stream(struct builder *b, const struct index_stream *row,
+                        struct memory_part *part) {
+    struct index_chunk *chunks = NULL;
+    size_t n_chunks = 0;
+    int r = 0;
+    struct snapshot *snap = b->snap;
+    b->n_refs = 0;
+    size_t streams_before = snap->n_streams;
+    if (row) {
+        r = index_reader_chunks(b->reader, b->sel->tenant, row->id, b->sel->start_ns,
+                                b->sel->end_ns, &snap->arena, &chunks, &n_chunks, NULL);
+        if (r < 0)
+            return r;
+        size_t held = snap->n_held + n_chunks;
+        struct cached_chunk **grown =
+            realloc(snap->held, sizeof(struct cached_chunk *) * (held + 1));
+        if (!grown)
+            return -ENOMEM;
+        snap->held = grown;
+    }
+    for (size_t i = 0; i < n_chunks && r == 0; i++)
+        r = add_chunk(b, &chunks[i]);
+    if (r == 0 && part)
+        r = add_memory(b, part, chunks, n_chunks);
+    uint64_t id = row ? row->id : part->stream->id;
+    struct labels labels = part ? part->stream->labels : row->labels;
+    int64_t first = part ? part->first_ns : row->first_ns;
+    int64_t last = part ? part->last_ns : row->last_ns;
+    if (r == 0)
+        r = finish_stream(b, id, labels, first, last);
+    if (snap->n_streams == streams_before)
+        release_refs(b);
+    return r;
+}
+
+/* Merges the streams of the index and those in memory, both sorted by id. A stream in memory may have chunks in
+ * the range even when the index row's own range, read before, does not say so: its chunks are always looked
+ * up. */
+static int build_streams(struct builder *b, const struct index_stream *rows, size_t n_rows) {
+    b->snap->streams =
+        arena_array(&b->snap->arena, n_rows + b->n_parts + 1, sizeof(*b->snap->streams));
+    if (!b->snap->streams)
+        return -ENOMEM;
+    size_t i = 0, k = 0;
+    int r = 0;
+    while (r == 0 && (i < n_rows || k < b->n_parts)) {
+        uint64_t row_id = i < n_rows ? rows[i].id : UINT64_MAX;
+        uint64_t part_id = k < b->n_parts ? b->parts[k].stream->id : UINT64_MAX;
+        if (row_id < part_id) {
+            r = build_stream(b, &rows[i++], NULL);
+        } else if (part_id < row_id) {
+            struct index_stream row = {.id = part_id};
+            r = build_stream(b, &row, &b->parts[k++]);
+        } else {
+            r = build_stream(b, &rows[i++], &b->parts[k++]);
+        }
+    }
+    return r;
+}
+
+/* ---- the door */
+
+static void enter(struct store *s, struct snapshot *snap) {
+    (void)pthread_mutex_lock(&s->snap_lock);
+    snap->clock = s->clock;
+    snap->next = s->snapshots;
+    if (snap->next)
+        snap->next->previous = snap;
+    s->snapshots = snap;
+    (void)pthread_mutex_unlock(&s->snap_lock);
+}
+
+static void leave(struct store *s, struct snapshot *snap) {
+    (void)pthread_mutex_lock(&s->snap_lock);
+    if (snap->previous)
+        snap->previous->next = snap->next;
+    else
+        s->snapshots = snap->next;
+    if (snap->next)
+        snap->next->previous = snap->previous;
+    (void)pthread_mutex_unlock(&s->snap_lock);
+}
+
+int store_select(struct store *s, const struct select *sel, struct snapshot **ret,
+                 struct err *reterr) {
+    struct snapshot *snap = calloc(1, sizeof(*snap));
+    if (!snap)
+        return err_set(reterr, -ENOMEM, "no memory for a snapshot");
+    snap->store = s;
+    snap->arena = arena_make(SNAPSHOT_ARENA_MAX);
+    enter(s, snap);
+    struct builder b = {.store = s, .sel = sel, .snap = snap};
+    struct index_stream *rows = NULL;
+    size_t n_rows = 0;
+    int r = collect_heads(&b);
+    if (r == 0)
+        r = index_select(s->index, sel->tenant, sel->matchers, sel->n_matchers, sel->start_ns,
+                         sel->end_ns, &snap->arena, &rows, &n_rows, reterr);
+    if (r == 0)
+        r = index_reader_begin(s->index, &b.reader, reterr);
+    if (r == 0)
+        r = build_streams(&b, rows, n_rows);
+    index_reader_end(b.reader);
+    for (size_t i = 0; i < b.n_parts; i++)
+        part_done(&b.parts[i]);
+    free(b.refs);
+    if (r < 0) {
+        store_snapshot_free(snap);
+        return r == -ENOMEM ? err_set(reterr, r, "no memory for a snapshot") : r;
+    }
+    *ret = snap;
+    return 0;
+}
+
+void store_snapshot_free(struct snapshot *snap) {
+    if (!snap)
+        return;
+    struct store *s = snap->store;
+    for (size_t i = 0; i < snap->n_streams; i++)
+        for (size_t k = 0; k < snap->streams[i].n_blocks; k++) {
+            struct block_ref *ref = (struct block_ref *)snap->streams[i].blocks[k];
+            uint64_t *dead = atomic_load(&ref->dead);
+            if (dead != &no_dead)
+                free(dead);
+            if (ref->place == PLACE_MEMORY)
+                mem_block_unref(ref->memory);
+            else if (ref->place == PLACE_ROWS)
+                rows_unref(ref->rows.rows);
+        }
+    for (size_t i = 0; i < snap->n_held; i++)
+        chunk_cache_put(s->cache, snap->held[i]);
+    for (size_t i = 0; i < snap->n_pinned; i++)
+        stream_unpin(snap->pinned[i]);
+    leave(s, snap);
+    free(snap->held);
+    arena_done(&snap->arena);
+    free(snap);
+}
+
+size_t snapshot_streams(const struct snapshot *snap, const struct snap_stream **ret) {
+    *ret = snap->streams;
+    return snap->n_streams;
+}
+
+/* ---- label sets only */
+
+static bool is_visible(struct store *s, struct str tenant, struct labels labels, int64_t last_ns) {
+    store_visible_fn *visible = atomic_load(&s->visible);
+    return !visible || last_ns >= visible(atomic_load(&s->visible_ctx), tenant, labels);
+}
+
+int store_series(struct store *s, const struct select *sel, store_series_fn *fn, void *ctx,
+                 struct err *reterr) {
+    struct snapshot snap = {.store = s, .arena = arena_make(SNAPSHOT_ARENA_MAX)};
+    struct builder b = {.store = s, .sel = sel, .snap = &snap};
+    struct index_stream *rows = NULL;
+    size_t n_rows = 0;
+    int r = collect_heads(&b);
+    if (r == 0)
+        r = index_select(s->index, sel->tenant, sel->matchers, sel->n_matchers, sel->start_ns,
+                         sel->end_ns, &snap.arena, &rows, &n_rows, reterr);
+    size_t k = 0;
+    for (size_t i = 0; i < n_rows && r == 0; i++) {
+        while (k < b.n_parts && b.parts[k].stream->id < rows[i].id)
+            k++;
+        if (k < b.n_parts && b.parts[k].stream->id == rows[i].id)
+            continue; /* told below, with what memory knows */
+        if (is_visible(s, sel->tenant, rows[i].labels, rows[i].last_ns))
+            r = fn(rows[i].labels, ctx);
+    }
+    for (size_t i = 0; i < b.n_parts && r == 0; i++) {
+        const struct memory_part *p = &b.parts[i];
+        if (p->first_ns <= p->last_ns &&
+            ranges_meet(p->first_ns, p->last_ns, sel->start_ns, sel->end_ns) &&
+            is_visible(s, sel->tenant, p->stream->labels, p->last_ns))
+            r = fn(p->stream->labels, ctx);
+    }
+    for (size_t i = 0; i < b.n_parts; i++)
+        part_done(&b.parts[i]);
+    for (size_t i = 0; i < snap.n_pinned; i++)
+        stream_unpin(snap.pinned[i]);
+    arena_done(&snap.arena);
+    return r;
+}

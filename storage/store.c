@@ -1,1 +1,712 @@
-#include "store.h"
+/* store: opening, replay, appending, closing. Flushing is in flush.c, snapshots in snapshot.c.
+ *
+ * Crash states and what the next start does:
+ *   1. A record is torn at the WAL's end: it was never acknowledged; replay stops before it.
+ *   2. Records in the WAL, entries not in chunk files: replayed into heads.
+ *   3. Chunk files written, not renamed (.tmp): removed by the orphan sweep; the WAL still has the entries.
+ *   4. Chunk files renamed, index not committed: the index does not know them, so nobody reads them; removed
+ *      by the orphan sweep; the WAL still has the entries.
+ *   5. Index committed, WAL segments still there: the stream's flushed position, committed in the same
+ *      transaction, makes replay skip what the chunk files hold.
+ *   6. Segments removed: done. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "io.h"
+#include "store_private.h"
+#include "units.h"
+#include "walrec.h"
+
+enum {
+    HEAD_BUDGET_DEFAULT = 128 << 20,
+    CHUNK_CACHE_DEFAULT = 64 << 20,
+    SEAL_QUEUE_MAX =
+        8, /* more waiting: the appending thread encodes by itself, which slows pushes down */
+    ARENA_MAX = 1 << 30,
+    FORMAT_TEXT_MAX = 4096,
+};
+#define WAL_MAX_DEFAULT (UINT64_C(512) << 20)
+
+#define FORMAT_TEXT "logq 1\ncompatible 0\nincompatible 0\n"
+
+uint64_t store_head_budget(const struct store *s) {
+    return s->options.head_budget_bytes ? s->options.head_budget_bytes : HEAD_BUDGET_DEFAULT;
+}
+
+uint64_t store_wal_max(const struct store *s) {
+    return s->options.wal_max_bytes ? s->options.wal_max_bytes : WAL_MAX_DEFAULT;
+}
+
+void store_log(const struct store *s, int level, const char *msg, const char *format, ...) {
+    if (!s->options.log)
+        return;
+    char pairs[ERR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(pairs, sizeof(pairs), format, args);
+    va_end(args);
+    s->options.log(level, msg, pairs);
+}
+
+/* ---- opening */
+
+static int take_lock(struct store *s, struct err *reterr) {
+    s->lock_fd = io_open(s->dir_fd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (s->lock_fd < 0)
+        return err_set(reterr, s->lock_fd, "cannot open %s/LOCK: %s", s->options.data_dir,
+                       err_name(s->lock_fd));
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(reterr, -EBUSY,
+                       "data directory %s is in use by another logqd (its LOCK is held)",
+                       s->options.data_dir);
+    return 0;
+}
+
+static int check_format(struct store *s, struct err *reterr) {
+    struct buf text = buf_make(FORMAT_TEXT_MAX);
+    int r = io_read_file(s->dir_fd, "format", &text);
+    if (r == -ENOENT && !s->options.read_only) {
+        r = io_write_file_durable(s->dir_fd, "format", STR(FORMAT_TEXT));
+    } else if (r == 0 && !str_starts(buf_str(&text), STR("logq 1\n"))) {
+        r = err_set(reterr, -EFORMAT, "%s has a format that this build does not know: \"%.*s\"",
+                    s->options.data_dir, (int)(text.size < 40 ? text.size : 40), text.data);
+        goto out;
+    } else if (r == 0 && !str_find(buf_str(&text), STR("incompatible 0\n"))) {
+        r = err_set(reterr, -EFORMAT, "%s uses a format extension that this build does not know",
+                    s->options.data_dir);
+        goto out;
+    }
+    if (r < 0)
+        (void)err_set(reterr, r, "cannot read %s/format: %s", s->options.data_dir, err_name(r));
+out:
+    buf_done(&text);
+    return r;
+}
+
+static int open_directory(struct store *s, struct err *reterr) {
+    const char *path = s->options.data_dir;
+    int r = 0;
+    if (!s->options.read_only)
+        r = io_mkdirs(AT_FDCWD, path, 0755);
+    if (r < 0)
+        return err_set(reterr, r, "cannot create %s: %s", path, err_name(r));
+    s->dir_fd = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (s->dir_fd < 0)
+        return err_set(reterr, s->dir_fd, "cannot open %s: %s", path, err_name(s->dir_fd));
+    if (!s->options.read_only) {
+        r = take_lock(s, reterr);
+        if (r < 0)
+            return r;
+        static const char *const folders[] = {"wal", "index", "chunks"};
+        for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+            r = io_mkdirs(s->dir_fd, folders[i], 0755);
+            if (r < 0)
+                return err_set(reterr, r, "cannot create %s/%s: %s", path, folders[i], err_name(r));
+        }
+    }
+    return check_format(s, reterr);
+}
+
+static int reserve_numbers(struct index_txn *t, void *ctx, struct err *reterr) {
+    struct store *s = ctx;
+    int r = index_put_counter(t, STORE_COUNTER_STREAM,
+                              atomic_load(&s->registry.next_id) + COUNTER_GAP, reterr);
+    if (r == 0)
+        r = index_put_counter(t, STORE_COUNTER_CHUNK, s->first_chunk_seq + COUNTER_GAP, reterr);
+    return r;
+}
+
+static int open_index(struct store *s, struct err *reterr) {
+    char path[4096];
+    (void)snprintf(path, sizeof(path), "%s/index", s->options.data_dir);
+    struct index_options o = {.read_only = s->options.read_only};
+    int r = index_open(path, &o, &s->index, reterr);
+    if (r < 0)
+        return r;
+    uint64_t next_id = 1, next_seq = 1;
+    (void)index_counter(s->index, STORE_COUNTER_STREAM, &next_id);
+    (void)index_counter(s->index, STORE_COUNTER_CHUNK, &next_seq);
+    atomic_store(&s->registry.next_id, next_id ? next_id : 1);
+    s->first_chunk_seq = next_seq ? next_seq : 1;
+    atomic_store(&s->next_chunk_seq, s->first_chunk_seq);
+    return s->options.read_only ? 0 : store_index_update(s, reserve_numbers, s, reterr);
+}
+
+/* ---- replay */
+
+struct replay {
+    struct store *store;
+    struct arena arena;
+    struct buf scratch;
+    struct map
+        by_id; /* stream id as written -> stream, in the present segment; keys in ids_arena */
+    struct arena ids_arena;
+    uint64_t segment;
+    uint64_t lsn;
+    uint64_t entries;
+    uint64_t bad_records;
+};
+
+static void replay_unpin(struct replay *p) {
+    size_t at = 0;
+    struct str key;
+    void *value;
+    while (map_next(&p->by_id, &at, &key, &value))
+        stream_unpin(value);
+    map_done(&p->by_id);
+    arena_reset(&p->ids_arena);
+}
+
+static int replay_define(uint64_t id, struct str tenant, struct labels labels, void *ctx) {
+    struct replay *p = ctx;
+    struct stream *stream;
+    int r = store_find_or_add(p->store, tenant, labels, &stream, NULL);
+    if (r < 0)
+        return r;
+    struct str key = arena_copy(&p->ids_arena, str_make((const char *)&id, sizeof(id)));
+    struct stream *before = map_get(&p->by_id, key);
+    if (!key.data || map_put(&p->by_id, key, stream) < 0) {
+        stream_unpin(stream);
+        return -ENOMEM;
+    }
+    if (before)
+        stream_unpin(before);
+    return 0;
+}
+
+static int replay_entries(uint64_t id, const struct entry *entries, size_t count, void *ctx) {
+    struct replay *p = ctx;
+    struct stream *stream = map_get(&p->by_id, str_make((const char *)&id, sizeof(id)));
+    if (!stream)
+        return -ECORRUPT;
+    bool sealable;
+    int r = head_append(&p->store->registry, stream, entries, count, p->lsn, &sealable);
+    if (r < 0)
+        return r;
+    p->entries += count;
+    if (sealable)
+        return head_seal(&p->store->registry, stream, p->store->encoder, true);
+    return 0;
+}
+
+static int replay_record(const struct wal_record *record, void *ctx) {
+    struct replay *p = ctx;
+    uint64_t segment = record->lsn >> 32;
+    if (segment != p->segment) {
+        replay_unpin(p);
+        p->segment = segment;
+    }
+    p->lsn = record->lsn;
+    arena_reset(&p->arena);
+    struct err err = {0};
+    int r = walrec_read(record, &p->arena, &p->scratch, replay_define, replay_entries, p, &err);
+    if (r == -ECORRUPT) { /* its checksum was right: written so by a bug; go on with the others */
+        p->bad_records++;
+        store_log(p->store, LOG_LEVEL_ERROR, "wal record skipped", "lsn=%llu error=\"%s\"",
+                  (unsigned long long)record->lsn, err.text);
+        r = 0;
+    }
+    if (r == 0 && !p->store->options.read_only &&
+        atomic_load(&p->store->registry.head_bytes) > store_head_budget(p->store))
+        r = flush_pass(p->store, FLUSH_DUE, &err);
+    return r;
+}
+
+static int replay(struct store *s, struct err *reterr) {
+    int wal_fd = io_open(s->dir_fd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (wal_fd < 0)
+        return wal_fd == -ENOENT && s->options.read_only
+                   ? 0
+                   : err_set(reterr, wal_fd, "cannot open %s/wal: %s", s->options.data_dir,
+                             err_name(wal_fd));
+    int64_t begun = clock_mono_ns();
+    struct replay p = {.store = s,
+                       .arena = arena_make(ARENA_MAX),
+                       .ids_arena = arena_make(ARENA_MAX),
+                       .scratch = buf_make(BUF_NO_MAX)};
+    p.segment = UINT64_MAX;
+    int r = wal_replay(wal_fd, replay_record, &p, &s->lost_wal_bytes, reterr);
+    replay_unpin(&p);
+    arena_done(&p.arena);
+    arena_done(&p.ids_arena);
+    buf_done(&p.scratch);
+    io_close(wal_fd);
+    s->replayed_entries = p.entries;
+    s->replay_ns = (uint64_t)(clock_mono_ns() - begun);
+    if (p.entries > 0 || s->lost_wal_bytes > 0)
+        store_log(s, s->lost_wal_bytes ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "wal replayed",
+                  "entries=%llu torn_bytes=%llu seconds=%.3f", (unsigned long long)p.entries,
+                  (unsigned long long)s->lost_wal_bytes, (double)s->replay_ns / 1e9);
+    return r < 0 ? r : 0;
+}
+
+static int open_wal(struct store *s, struct err *reterr) {
+    int wal_fd = io_open(s->dir_fd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (wal_fd < 0)
+        return err_set(reterr, wal_fd, "cannot open %s/wal: %s", s->options.data_dir,
+                       err_name(wal_fd));
+    struct wal_options o = s->options.wal;
+    uint64_t next_segment = 0;
+    (void)index_counter(s->index, STORE_COUNTER_SEGMENT, &next_segment);
+    if (o.first_segment < next_segment)
+        o.first_segment = next_segment;
+    int r = wal_open(wal_fd, &o, &s->wal, reterr);
+    io_close(wal_fd);
+    return r;
+}
+
+static int init_memory(struct store *s) {
+    (void)pthread_mutex_init(&s->append_lock, NULL);
+    (void)pthread_mutex_init(&s->index_lock, NULL);
+    (void)pthread_mutex_init(&s->flush_lock, NULL);
+    (void)pthread_mutex_init(&s->wake_lock, NULL);
+    (void)pthread_mutex_init(&s->snap_lock, NULL);
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&s->wake_cond, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    if (registry_init(&s->registry) < 0)
+        return -ENOMEM;
+    s->encoder = block_encoder_new();
+    unsigned threads = s->options.seal_threads ? s->options.seal_threads : 1;
+    s->sealers = s->options.read_only ? NULL : pool_new("logq-seal", threads, SEAL_QUEUE_MAX);
+    return s->encoder && (s->sealers || s->options.read_only) ? 0 : -ENOMEM;
+}
+
+static void release(struct store *s) {
+    pool_free(s->sealers);
+    wal_close(s->wal);
+    index_close(s->index);
+    chunk_cache_free(s->cache);
+    registry_done(&s->registry);
+    block_encoder_free(s->encoder);
+    for (struct doomed *d = s->doomed; d;) {
+        struct doomed *next = d->next;
+        free(d);
+        d = next;
+    }
+    if (s->lock_fd >= 0)
+        io_close(s->lock_fd);
+    if (s->dir_fd >= 0)
+        io_close(s->dir_fd);
+    (void)pthread_mutex_destroy(&s->append_lock);
+    (void)pthread_mutex_destroy(&s->index_lock);
+    (void)pthread_mutex_destroy(&s->flush_lock);
+    (void)pthread_mutex_destroy(&s->wake_lock);
+    (void)pthread_mutex_destroy(&s->snap_lock);
+    (void)pthread_cond_destroy(&s->wake_cond);
+    free((char *)s->options.data_dir);
+    free(s);
+}
+
+int store_open(const struct store_options *o, struct store **ret, struct err *reterr) {
+    struct store *s = calloc(1, sizeof(*s));
+    if (!s)
+        return err_set(reterr, -ENOMEM, "no memory");
+    s->options = *o;
+    s->dir_fd = s->lock_fd = -1;
+    s->options.data_dir = strdup(o->data_dir);
+    int r = s->options.data_dir ? init_memory(s) : -ENOMEM;
+    if (r < 0) {
+        (void)err_set(reterr, r, "no memory");
+        goto fail;
+    }
+    r = open_directory(s, reterr);
+    if (r < 0)
+        goto fail;
+    r = open_index(s, reterr);
+    if (r < 0)
+        goto fail;
+    s->cache = chunk_cache_new(s->dir_fd,
+                               o->chunk_cache_bytes ? o->chunk_cache_bytes : CHUNK_CACHE_DEFAULT);
+    if (!s->cache) {
+        r = err_set(reterr, -ENOMEM, "no memory");
+        goto fail;
+    }
+    r = replay(s, reterr);
+    if (r < 0)
+        goto fail;
+    if (!o->read_only) {
+        r = open_wal(s, reterr);
+        if (r < 0)
+            goto fail;
+        r = -pthread_create(&s->flusher, NULL, flush_thread, s);
+        if (r < 0) {
+            (void)err_set(reterr, r, "cannot start the flush thread: %s", err_name(r));
+            goto fail;
+        }
+        s->flusher_runs = true;
+    }
+    *ret = s;
+    return 0;
+fail:
+    release(s);
+    return r;
+}
+
+void store_close(struct store *s) {
+    if (!s)
+        return;
+    if (s->flusher_runs) {
+        (void)pthread_mutex_lock(&s->wake_lock);
+        s->stop = true;
+        (void)pthread_cond_signal(&s->wake_cond);
+        (void)pthread_mutex_unlock(&s->wake_lock);
+        (void)pthread_join(s->flusher, NULL);
+        struct err err = {0};
+        if (store_flush(s, &err) < 0)
+            store_log(s, LOG_LEVEL_ERROR, "last flush failed; the WAL keeps the entries",
+                      "error=\"%s\"", err.text);
+        (void)store_reap(s);
+    }
+    release(s);
+}
+
+/* ---- streams */
+
+struct stream *store_stream_by_text(struct store *s, struct str tenant, struct str text) {
+    return registry_find_text(&s->registry, tenant, text);
+}
+
+int store_find_or_add(struct store *s, struct str tenant, struct labels labels, struct stream **ret,
+                      struct err *reterr) {
+    struct stream *found = registry_find(&s->registry, tenant, labels);
+    if (found) {
+        *ret = found;
+        return 0;
+    }
+    struct arena arena = arena_make(ARENA_MAX);
+    struct index_stream row;
+    struct stream_identity identity = {.first_ns = INT64_MAX, .last_ns = INT64_MIN};
+    int r = index_find_stream(s->index, tenant, labels, &arena, &row);
+    if (r == 0)
+        identity = (struct stream_identity){
+            .id = row.id,
+            .indexed = true,
+            .flushed = {.lsn = row.flushed_lsn, .index = row.flushed_index},
+            .first_ns = row.first_ns,
+            .last_ns = row.last_ns,
+        };
+    arena_done(&arena);
+    if (r < 0 && r != -ENOENT)
+        return err_set(reterr, r, "cannot read the index: %s", err_name(r));
+    r = registry_add(&s->registry, tenant, labels, &identity, ret);
+    return r < 0 ? err_set(reterr, r, "no memory for a new stream") : 0;
+}
+
+int store_stream(struct store *s, struct str tenant, struct labels labels, struct str text,
+                 struct stream **ret, struct err *reterr) {
+    int r = store_find_or_add(s, tenant, labels, ret, reterr);
+    if (r == 0 && text.size > 0)
+        registry_add_text(&s->registry, *ret, text);
+    return r;
+}
+
+void store_unpin(struct store *s, struct stream *stream) {
+    (void)s;
+    stream_unpin(stream);
+}
+
+void store_forget_texts(struct store *s) {
+    registry_forget_texts(&s->registry);
+}
+
+struct labels stream_labels(const struct stream *stream) {
+    return stream->labels;
+}
+
+struct str stream_labels_text(const struct stream *stream) {
+    return stream->text;
+}
+
+uint64_t stream_id(const struct stream *stream) {
+    return stream->id;
+}
+
+bool store_stream_active(struct store *s, uint64_t id) {
+    struct stream *stream = registry_find_id(&s->registry, id);
+    if (stream)
+        stream_unpin(stream);
+    return stream != NULL;
+}
+
+/* ---- appending */
+
+/* The answer to a push is given when its record is durable AND its entries are in the heads, so that a client
+ * that has its 204 finds its lines. Whoever comes second calls. */
+struct pending {
+    atomic_int left;
+    atomic_int status;
+    wal_done *done;
+    void *ctx;
+};
+
+static void pending_step(struct pending *p, int status) {
+    if (status < 0)
+        atomic_store(&p->status, status);
+    if (atomic_fetch_sub(&p->left, 1) != 1)
+        return;
+    p->done(p->ctx, atomic_load(&p->status));
+    free(p);
+}
+
+static void record_durable(void *ctx, int status) {
+    pending_step(ctx, status);
+}
+
+struct seal_job {
+    struct store *store;
+    struct stream *stream; /* pinned */
+};
+
+static _Thread_local struct {
+    struct block_encoder *encoder;
+    struct walrec_writer writer;
+} scratch;
+
+/* Frees the calling thread's scratch when it ends. */
+static pthread_key_t scratch_key;
+static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+
+static void scratch_done(void *unused) {
+    (void)unused;
+    block_encoder_free(scratch.encoder);
+    scratch.encoder = NULL;
+    walrec_writer_done(&scratch.writer);
+}
+
+static void scratch_make_key(void) {
+    (void)pthread_key_create(&scratch_key, scratch_done);
+}
+
+static void scratch_use(void) {
+    (void)pthread_once(&scratch_once, scratch_make_key);
+    (void)pthread_setspecific(scratch_key, &scratch);
+}
+
+static void seal_now(struct store *s, struct stream *stream) {
+    scratch_use();
+    if (!scratch.encoder)
+        scratch.encoder = block_encoder_new();
+    /* Without memory the block stays raw; a later append or the flusher tries again. */
+    if (scratch.encoder)
+        (void)head_seal(&s->registry, stream, scratch.encoder, false);
+}
+
+static void run_seal_job(void *arg) {
+    struct seal_job *job = arg;
+    seal_now(job->store, job->stream);
+    stream_unpin(job->stream);
+    free(job);
+}
+
+static void seal_soon(struct store *s, struct stream *stream) {
+    struct seal_job *job = malloc(sizeof(*job));
+    if (job) {
+        *job = (struct seal_job){.store = s, .stream = stream};
+        stream_pin(stream);
+        if (pool_submit(s->sealers, run_seal_job, job) == 0)
+            return;
+        stream_unpin(stream);
+        free(job);
+    }
+    seal_now(s, stream);
+}
+
+/* Under append_lock: the record into the WAL. Streams without a definition in the segment that the record goes
+ * to get one. */
+static int append_record(struct store *s, const struct batch *batch, struct walrec_writer *w,
+                         bool *define, struct pending *pending, uint64_t *ret_lsn) {
+    size_t definitions = 4;
+    for (size_t i = 0; i < batch->n_streams; i++)
+        definitions += batch->streams[i].stream->encoded.size +
+                       batch->streams[i].stream->tenant->name.size + 30;
+    /* Asked with the largest size that this record can have: if it fits, any smaller one goes to the same
+     * segment. */
+    uint64_t segment = wal_next_segment(s->wal, w->raw.size + definitions);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < batch->n_streams; i++)
+            define[i] = batch->streams[i].stream->wal_segment != segment;
+        int r = walrec_write_definitions(w, batch, define);
+        if (r < 0)
+            return r;
+        uint64_t exact = wal_next_segment(s->wal, w->payload.size);
+        if (exact == segment || round == 1) {
+            segment = exact;
+            break;
+        }
+        segment = exact;
+    }
+    int r = wal_append(s->wal, WALREC_PUSH, w->codec, w->raw_size, buf_str(&w->payload),
+                       record_durable, pending, ret_lsn);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < batch->n_streams; i++)
+        batch->streams[i].stream->wal_segment = *ret_lsn >> 32;
+    return 0;
+}
+
+static int append_locked(struct store *s, const struct batch *batch, struct walrec_writer *w,
+                         bool *flags, struct pending *pending) {
+    uint64_t lsn = 0;
+    (void)pthread_mutex_lock(&s->append_lock);
+    int r = append_record(s, batch, w, flags, pending, &lsn);
+    if (r == 0)
+        for (size_t i = 0; i < batch->n_streams; i++) {
+            const struct batch_stream *b = &batch->streams[i];
+            int status = head_append(&s->registry, b->stream, b->entries, b->count, lsn, &flags[i]);
+            if (status <
+                0) /* durable in the WAL, but not visible before a restart: the client retries */
+                atomic_store(&pending->status, status);
+        }
+    (void)pthread_mutex_unlock(&s->append_lock);
+    return r;
+}
+
+int store_append(struct store *s, const struct batch *batch, wal_done *done, void *ctx,
+                 struct err *reterr) {
+    if (atomic_load(&s->registry.head_bytes) > 2 * store_head_budget(s)) {
+        flush_wake(s);
+        return err_set(
+            reterr, -EBUSYNOW,
+            "memory for heads is used up (ingester.head_budget %llu bytes): the disk does "
+            "not keep up, try again",
+            (unsigned long long)store_head_budget(s));
+    }
+    scratch_use();
+    struct walrec_writer *w = &scratch.writer;
+    bool *flags = calloc(batch->n_streams + 1, sizeof(*flags));
+    struct pending *pending = calloc(1, sizeof(*pending));
+    int r = flags && pending ? walrec_write_data(w, batch) : -ENOMEM;
+    if (r == 0) {
+        atomic_init(&pending->left, 2);
+        pending->done = done;
+        pending->ctx = ctx;
+        r = append_locked(s, batch, w, flags, pending);
+    }
+    if (r < 0) {
+        free(pending);
+        free(flags);
+        walrec_writer_trim(w);
+        return err_set(reterr, r, "cannot append to the WAL: %s", err_name(r));
+    }
+    pending_step(pending, 0);
+    for (size_t i = 0; i < batch->n_streams; i++)
+        if (flags[i])
+            seal_soon(s, batch->streams[i].stream);
+    free(flags);
+    walrec_writer_trim(w);
+    if (atomic_load(&s->registry.head_bytes) > store_head_budget(s))
+        flush_wake(s);
+    return 0;
+}
+
+int store_writable(struct store *s, struct err *reterr) {
+    if (!s->wal)
+        return err_set(reterr, -EROFS, "opened read-only");
+    struct wal_stats w;
+    wal_get_stats(s->wal, &w);
+    if (w.failed == 0)
+        return 0;
+    return err_set(reterr, w.failed, "%s", w.failed_text[0] ? w.failed_text : err_name(w.failed));
+}
+
+/* ---- small things */
+
+void store_set_visibility(struct store *s, store_visible_fn *fn, void *ctx) {
+    atomic_store(&s->visible_ctx, ctx);
+    atomic_store(&s->visible, fn);
+}
+
+struct index *store_index(struct store *s) {
+    return s->index;
+}
+
+int store_dir_fd(struct store *s) {
+    return s->dir_fd;
+}
+
+int store_tenants(struct store *s, struct arena *arena, struct str **ret, size_t *ret_count) {
+    struct str *indexed;
+    size_t n_indexed;
+    int r = index_tenants(s->index, arena, &indexed, &n_indexed);
+    if (r < 0)
+        return r;
+    (void)pthread_rwlock_rdlock(&s->registry.lock);
+    size_t max = n_indexed + s->registry.tenants.count;
+    struct str *all = arena_array(arena, max, sizeof(*all));
+    size_t n = 0, at = 0;
+    struct str key;
+    void *value;
+    for (; all && n < n_indexed; n++)
+        all[n] = indexed[n];
+    while (all && map_next(&s->registry.tenants, &at, &key, &value)) {
+        bool known = false;
+        for (size_t i = 0; i < n_indexed && !known; i++)
+            known = str_eq(indexed[i], key);
+        if (!known)
+            all[n++] = arena_copy(arena, key);
+    }
+    (void)pthread_rwlock_unlock(&s->registry.lock);
+    if (!all)
+        return -ENOMEM;
+    *ret = all;
+    *ret_count = n;
+    return 0;
+}
+
+int store_index_update(struct store *s,
+                       int (*fn)(struct index_txn *t, void *ctx, struct err *reterr), void *ctx,
+                       struct err *reterr) {
+    struct index_txn *t = NULL;
+    (void)pthread_mutex_lock(&s->index_lock);
+    int r = index_begin(s->index, &t, reterr);
+    if (r == 0) {
+        r = fn(t, ctx, reterr);
+        if (r == 0)
+            r = index_commit(t, reterr);
+        else
+            index_abort(t);
+    }
+    (void)pthread_mutex_unlock(&s->index_lock);
+    return r;
+}
+
+void store_get_stats(struct store *s, struct store_stats *ret) {
+    *ret = (struct store_stats){0};
+    size_t n = 0;
+    struct stream **list = registry_list(&s->registry, &n);
+    ret->streams_in_memory = n;
+    for (size_t i = 0; list && i < n; i++) {
+        (void)pthread_mutex_lock(&list[i]->lock);
+        ret->open_entries += list[i]->open.count;
+        ret->sealed_blocks += list[i]->n_sealed;
+        ret->sealed_bytes += list[i]->sealed_bytes;
+        (void)pthread_mutex_unlock(&list[i]->lock);
+    }
+    registry_list_done(list, n);
+    ret->head_bytes = atomic_load(&s->registry.head_bytes);
+    ret->head_budget_bytes = store_head_budget(s);
+    ret->appended_entries = atomic_load(&s->registry.appended);
+    ret->appended_bytes = atomic_load(&s->registry.appended_bytes);
+    ret->duplicate_entries = atomic_load(&s->registry.duplicates);
+    ret->flushes = atomic_load(&s->flushes);
+    ret->flushed_chunks = atomic_load(&s->flushed_chunks);
+    ret->flushed_bytes = atomic_load(&s->flushed_bytes);
+    ret->flush_ns_total = atomic_load(&s->flush_ns_total);
+    ret->replayed_entries = s->replayed_entries;
+    ret->replay_ns = s->replay_ns;
+    ret->lost_wal_bytes = s->lost_wal_bytes;
+    chunk_cache_stats(s->cache, &ret->chunk_cache_bytes, &ret->chunk_cache_count);
+    if (s->wal)
+        wal_get_stats(s->wal, &ret->wal);
+    (void)index_get_stats(s->index, &ret->index);
+    (void)io_disk_space(s->dir_fd, &ret->disk_free_bytes, &ret->disk_total_bytes);
+}

@@ -1,2 +1,295 @@
-/* stream.c */
-typedef int unused_stream;
+/* The registry: which streams are in memory. */
+#include "stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "clock.h"
+#include "hash.h"
+
+enum { SPELLINGS_PER_STREAM_MAX = 16, LABELS_TEXT_MAX = 16 << 20 };
+
+int registry_init(struct registry *r) {
+    *r = (struct registry){0};
+    atomic_init(&r->next_id, 1);
+    atomic_init(&r->next_order, 1);
+    return -pthread_rwlock_init(&r->lock, NULL);
+}
+
+static void free_spellings(struct stream *s) {
+    struct spelling *p = s->spellings;
+    while (p) {
+        struct spelling *next = p->next;
+        free(p);
+        p = next;
+    }
+    s->spellings = NULL;
+}
+
+static void stream_free(struct stream *s) {
+    if (!s)
+        return;
+    rows_builder_done(&s->open);
+    for (size_t i = 0; i < s->n_sealed; i++)
+        mem_block_unref(s->sealed[i]);
+    free(s->sealed);
+    free_spellings(s);
+    free(s->labels_memory);
+    free((char *)s->text.data);
+    free((char *)s->encoded.data);
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+void registry_done(struct registry *r) {
+    for (size_t i = 0; i < r->n_all; i++)
+        stream_free(r->all[i]);
+    free(r->all);
+    size_t at = 0;
+    struct str key;
+    void *value;
+    while (map_next(&r->tenants, &at, &key, &value)) {
+        struct tenant *t = value;
+        map_done(&t->by_text);
+        map_done(&t->by_labels);
+        free(t);
+    }
+    map_done(&r->tenants);
+    map_done(&r->by_id);
+    (void)pthread_rwlock_destroy(&r->lock);
+}
+
+static struct str id_key(const struct stream *s) {
+    return str_make((const char *)&s->id, sizeof(s->id));
+}
+
+struct stream *registry_find_text(struct registry *r, struct str tenant, struct str text) {
+    struct stream *found = NULL;
+    (void)pthread_rwlock_rdlock(&r->lock);
+    struct tenant *t = map_get(&r->tenants, tenant);
+    struct spelling *p = t ? map_get(&t->by_text, text) : NULL;
+    if (p) {
+        found = p->stream;
+        stream_pin(found);
+    }
+    (void)pthread_rwlock_unlock(&r->lock);
+    return found;
+}
+
+static int encode_labels(struct labels labels, struct str *ret) {
+    struct buf b = buf_make(LABELS_TEXT_MAX);
+    labels_encode(&b, labels);
+    if (b.failed) {
+        buf_done(&b);
+        return -ENOMEM;
+    }
+    ret->data = buf_take(&b, &ret->size);
+    return 0;
+}
+
+static struct stream *find_encoded(struct registry *r, struct str tenant, struct str encoded) {
+    struct tenant *t = map_get(&r->tenants, tenant);
+    struct stream *s = t ? map_get(&t->by_labels, encoded) : NULL;
+    if (s)
+        stream_pin(s);
+    return s;
+}
+
+struct stream *registry_find(struct registry *r, struct str tenant, struct labels labels) {
+    struct str encoded;
+    if (encode_labels(labels, &encoded) < 0)
+        return NULL;
+    (void)pthread_rwlock_rdlock(&r->lock);
+    struct stream *s = find_encoded(r, tenant, encoded);
+    (void)pthread_rwlock_unlock(&r->lock);
+    free((char *)encoded.data);
+    return s;
+}
+
+struct stream *registry_find_id(struct registry *r, uint64_t id) {
+    (void)pthread_rwlock_rdlock(&r->lock);
+    struct stream *s = map_get(&r->by_id, str_make((const char *)&id, sizeof(id)));
+    if (s)
+        stream_pin(s);
+    (void)pthread_rwlock_unlock(&r->lock);
+    return s;
+}
+
+static struct tenant *find_or_add_tenant(struct registry *r, struct str name) {
+    struct tenant *t = map_get(&r->tenants, name);
+    if (t)
+        return t;
+    t = calloc(1, sizeof(*t) + name.size + 1);
+    if (!t)
+        return NULL;
+    char *copy = (char *)(t + 1);
+    memcpy(copy, name.data, name.size);
+    t->name = str_make(copy, name.size);
+    if (map_put(&r->tenants, t->name, t) < 0) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+static struct stream *stream_new(struct labels labels, struct str encoded) {
+    struct stream *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    (void)pthread_mutex_init(&s->lock, NULL);
+    s->encoded = encoded;
+    s->labels_memory = labels_copy(labels);
+    struct buf text = buf_make(LABELS_TEXT_MAX);
+    labels_format(&text, labels);
+    if (!s->labels_memory || text.failed) {
+        buf_done(&text);
+        stream_free(s);
+        return NULL;
+    }
+    s->labels = (struct labels){.items = s->labels_memory, .count = labels.count};
+    s->text.data = buf_take(&text, &s->text.size);
+    s->hash = labels_hash(labels);
+    s->first_ns = INT64_MAX;
+    s->last_ns = INT64_MIN;
+    s->last_append_mono_ns = clock_mono_ns();
+    return s;
+}
+
+/* registry.lock is held for writing. */
+static int insert_stream(struct registry *r, struct str tenant, struct stream *s) {
+    struct tenant *t = find_or_add_tenant(r, tenant);
+    if (!t)
+        return -ENOMEM;
+    s->tenant = t;
+    if (r->n_all == r->all_capacity) {
+        size_t capacity = r->all_capacity ? r->all_capacity * 2 : 64;
+        struct stream **all = realloc(r->all, sizeof(struct stream *) * capacity);
+        if (!all)
+            return -ENOMEM;
+        r->all = all;
+        r->all_capacity = capacity;
+    }
+    if (map_put(&t->by_labels, s->encoded, s) < 0)
+        return -ENOMEM;
+    if (map_put(&r->by_id, id_key(s), s) < 0) {
+        (void)map_remove(&t->by_labels, s->encoded);
+        return -ENOMEM;
+    }
+    s->slot = r->n_all;
+    r->all[r->n_all++] = s;
+    return 0;
+}
+
+int registry_add(struct registry *r, struct str tenant, struct labels labels,
+                 const struct stream_identity *identity, struct stream **ret) {
+    struct str encoded;
+    int status = encode_labels(labels, &encoded);
+    if (status < 0)
+        return status;
+    struct stream *s = stream_new(labels, encoded);
+    if (!s)
+        return -ENOMEM;
+    s->flushed = identity->flushed;
+    s->indexed = identity->indexed;
+    if (identity->first_ns <= identity->last_ns) {
+        s->first_ns = identity->first_ns;
+        s->last_ns = identity->last_ns;
+    }
+    (void)pthread_rwlock_wrlock(&r->lock);
+    struct stream *found = find_encoded(r, tenant, encoded);
+    if (!found) {
+        s->id = identity->id ? identity->id : atomic_fetch_add(&r->next_id, 1);
+        status = insert_stream(r, tenant, s);
+        if (status == 0)
+            stream_pin(s);
+    }
+    (void)pthread_rwlock_unlock(&r->lock);
+    if (found || status < 0)
+        stream_free(s);
+    if (status < 0)
+        return status;
+    *ret = found ? found : s;
+    return 0;
+}
+
+void registry_add_text(struct registry *r, struct stream *s, struct str text) {
+    struct spelling *p = malloc(sizeof(*p) + text.size);
+    if (!p)
+        return;
+    memcpy(p + 1, text.data, text.size);
+    *p = (struct spelling){.stream = s, .text = str_make((const char *)(p + 1), text.size)};
+    (void)pthread_rwlock_wrlock(&r->lock);
+    unsigned count = 0;
+    for (const struct spelling *q = s->spellings; q; q = q->next)
+        count++;
+    if (count < SPELLINGS_PER_STREAM_MAX && !map_get(&s->tenant->by_text, text) &&
+        map_put(&s->tenant->by_text, p->text, p) == 0) {
+        p->next = s->spellings;
+        s->spellings = p;
+        p = NULL;
+    }
+    (void)pthread_rwlock_unlock(&r->lock);
+    free(p);
+}
+
+void registry_forget_texts(struct registry *r) {
+    (void)pthread_rwlock_wrlock(&r->lock);
+    size_t at = 0;
+    struct str key;
+    void *value;
+    while (map_next(&r->tenants, &at, &key, &value))
+        map_done(&((struct tenant *)value)->by_text);
+    for (size_t i = 0; i < r->n_all; i++)
+        free_spellings(r->all[i]);
+    (void)pthread_rwlock_unlock(&r->lock);
+}
+
+struct stream **registry_list(struct registry *r, size_t *ret_count) {
+    (void)pthread_rwlock_rdlock(&r->lock);
+    struct stream **list = malloc(sizeof(struct stream *) * (r->n_all + 1));
+    size_t n = 0;
+    if (list)
+        for (; n < r->n_all; n++) {
+            list[n] = r->all[n];
+            stream_pin(list[n]);
+        }
+    (void)pthread_rwlock_unlock(&r->lock);
+    *ret_count = n;
+    return list;
+}
+
+void registry_list_done(struct stream **list, size_t count) {
+    for (size_t i = 0; list && i < count; i++)
+        stream_unpin(list[i]);
+    free(list);
+}
+
+/* registry.lock is held for writing, so nobody can pin the stream meanwhile. */
+static void remove_stream(struct registry *r, struct stream *s) {
+    for (const struct spelling *p = s->spellings; p; p = p->next)
+        (void)map_remove(&s->tenant->by_text, p->text);
+    (void)map_remove(&s->tenant->by_labels, s->encoded);
+    (void)map_remove(&r->by_id, id_key(s));
+    assert(r->all[s->slot] == s);
+    struct stream *last = r->all[--r->n_all];
+    r->all[s->slot] = last;
+    last->slot = s->slot;
+    stream_free(s);
+}
+
+void registry_evict(struct registry *r, int64_t idle_before_mono_ns) {
+    (void)pthread_rwlock_wrlock(&r->lock);
+    for (size_t i = r->n_all; i > 0; i--) {
+        struct stream *s = r->all[i - 1];
+        if (atomic_load(&s->pins) > 0)
+            continue;
+        (void)pthread_mutex_lock(&s->lock);
+        bool empty = s->open.count == 0 && s->n_sealed == 0 && !s->flushing &&
+                     s->last_append_mono_ns < idle_before_mono_ns;
+        (void)pthread_mutex_unlock(&s->lock);
+        if (empty)
+            remove_stream(r, s);
+    }
+    (void)pthread_rwlock_unlock(&r->lock);
+}

@@ -1,0 +1,198 @@
+#include "chunk_cache.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "map.h"
+
+struct cached_chunk {
+    struct cached_chunk *newer, *older; /* LRU list; only while in the cache */
+    unsigned holders;
+    bool forgotten; /* out of the map; freed with its last holder */
+    size_t cost_bytes;
+    struct chunk *chunk;
+    char path[];
+};
+
+struct chunk_cache {
+    int dir_fd;
+    size_t budget_bytes;
+    pthread_mutex_t lock; /* guards all below and the links and holders of each chunk */
+    struct map by_path;
+    struct cached_chunk *newest, *oldest;
+    size_t total_bytes;
+};
+
+struct chunk_cache *chunk_cache_new(int dir_fd, size_t budget_bytes) {
+    struct chunk_cache *c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->dir_fd = dir_fd;
+    c->budget_bytes = budget_bytes;
+    (void)pthread_mutex_init(&c->lock, NULL);
+    return c;
+}
+
+static void cached_free(struct cached_chunk *k) {
+    chunk_close(k->chunk);
+    free(k);
+}
+
+void chunk_cache_free(struct chunk_cache *c) {
+    if (!c)
+        return;
+    for (struct cached_chunk *k = c->newest; k;) {
+        struct cached_chunk *older = k->older;
+        cached_free(k);
+        k = older;
+    }
+    map_done(&c->by_path);
+    (void)pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+static void unlink_chunk(struct chunk_cache *c, struct cached_chunk *k) {
+    if (k->newer)
+        k->newer->older = k->older;
+    else
+        c->newest = k->older;
+    if (k->older)
+        k->older->newer = k->newer;
+    else
+        c->oldest = k->newer;
+    k->newer = k->older = NULL;
+}
+
+static void link_newest(struct chunk_cache *c, struct cached_chunk *k) {
+    k->older = c->newest;
+    k->newer = NULL;
+    if (c->newest)
+        c->newest->newer = k;
+    else
+        c->oldest = k;
+    c->newest = k;
+}
+
+/* Takes the chunk out of the cache; the caller frees it when nobody holds it. Lock held. */
+static void drop(struct chunk_cache *c, struct cached_chunk *k) {
+    (void)map_remove(&c->by_path, str_from(k->path));
+    unlink_chunk(c, k);
+    c->total_bytes -= k->cost_bytes;
+    k->forgotten = true;
+}
+
+/* Unlinks unheld chunks beyond the budget into a list to be freed without the lock. */
+static struct cached_chunk *evict(struct chunk_cache *c) {
+    struct cached_chunk *dropped = NULL;
+    for (struct cached_chunk *k = c->oldest; k && c->total_bytes > c->budget_bytes;) {
+        struct cached_chunk *newer = k->newer;
+        if (k->holders == 0) {
+            drop(c, k);
+            k->older = dropped;
+            dropped = k;
+        }
+        k = newer;
+    }
+    return dropped;
+}
+
+static void free_list(struct cached_chunk *k) {
+    while (k) {
+        struct cached_chunk *next = k->older;
+        cached_free(k);
+        k = next;
+    }
+}
+
+static struct cached_chunk *hold_present(struct chunk_cache *c, const char *path) {
+    struct cached_chunk *k = map_get(&c->by_path, str_from(path));
+    if (!k)
+        return NULL;
+    k->holders++;
+    if (c->newest != k) {
+        unlink_chunk(c, k);
+        link_newest(c, k);
+    }
+    return k;
+}
+
+int chunk_cache_get(struct chunk_cache *c, const char *path, struct cached_chunk **ret,
+                    struct err *reterr) {
+    (void)pthread_mutex_lock(&c->lock);
+    struct cached_chunk *k = hold_present(c, path);
+    (void)pthread_mutex_unlock(&c->lock);
+    if (k) {
+        *ret = k;
+        return 0;
+    }
+    size_t path_size = strlen(path) + 1;
+    struct cached_chunk *fresh = calloc(1, sizeof(*fresh) + path_size);
+    if (!fresh)
+        return err_set(reterr, -ENOMEM, "no memory to open a chunk");
+    memcpy(fresh->path, path, path_size);
+    int r = chunk_open(c->dir_fd, path, &fresh->chunk, reterr);
+    if (r < 0) {
+        free(fresh);
+        return r;
+    }
+    fresh->holders = 1;
+    fresh->cost_bytes = chunk_cost_bytes(fresh->chunk) + sizeof(*fresh) + path_size;
+    struct cached_chunk *dropped = NULL;
+    (void)pthread_mutex_lock(&c->lock);
+    k = hold_present(c, path); /* another thread may have been faster */
+    if (!k && map_put(&c->by_path, str_from(fresh->path), fresh) == 0) {
+        link_newest(c, fresh);
+        c->total_bytes += fresh->cost_bytes;
+        dropped = evict(c);
+        k = fresh;
+        fresh = NULL;
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    free_list(dropped);
+    if (fresh)
+        cached_free(fresh);
+    if (!k)
+        return err_set(reterr, -ENOMEM, "no memory to open a chunk");
+    *ret = k;
+    return 0;
+}
+
+void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held) {
+    if (!held)
+        return;
+    (void)pthread_mutex_lock(&c->lock);
+    bool last = --held->holders == 0 && held->forgotten;
+    struct cached_chunk *dropped = evict(c);
+    (void)pthread_mutex_unlock(&c->lock);
+    if (last)
+        cached_free(held);
+    free_list(dropped);
+}
+
+const struct chunk *cached_chunk_get(const struct cached_chunk *held) {
+    return held->chunk;
+}
+
+const char *cached_chunk_path(const struct cached_chunk *held) {
+    return held->path;
+}
+
+void chunk_cache_forget(struct chunk_cache *c, const char *path) {
+    (void)pthread_mutex_lock(&c->lock);
+    struct cached_chunk *k = map_get(&c->by_path, str_from(path));
+    bool unheld = k && k->holders == 0;
+    if (k)
+        drop(c, k);
+    (void)pthread_mutex_unlock(&c->lock);
+    if (unheld)
+        cached_free(k);
+}
+
+void chunk_cache_stats(struct chunk_cache *c, uint64_t *ret_bytes, uint64_t *ret_count) {
+    (void)pthread_mutex_lock(&c->lock);
+    *ret_bytes = c->total_bytes;
+    *ret_count = c->by_path.count;
+    (void)pthread_mutex_unlock(&c->lock);
+}

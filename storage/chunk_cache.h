@@ -1,0 +1,26 @@
+/* chunk_cache: opened chunk files (their mapped tails), shared by all queries, least recently used ones closed
+ * when the budget is exceeded. Any thread. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chunk.h"
+#include "err.h"
+
+struct chunk_cache;
+struct cached_chunk;
+
+struct chunk_cache *chunk_cache_new(int dir_fd, size_t budget_bytes);
+void chunk_cache_free(struct chunk_cache *c);
+
+/* The chunk at `path`, held until chunk_cache_put. Errors of chunk_open. */
+int chunk_cache_get(struct chunk_cache *c, const char *path, struct cached_chunk **ret,
+                    struct err *reterr);
+void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held);
+const struct chunk *cached_chunk_get(const struct cached_chunk *held);
+const char *cached_chunk_path(const struct cached_chunk *held);
+
+/* The file is gone: forget it as soon as nobody holds it. */
+void chunk_cache_forget(struct chunk_cache *c, const char *path);
+void chunk_cache_stats(struct chunk_cache *c, uint64_t *ret_bytes, uint64_t *ret_count);

@@ -1,0 +1,367 @@
+#include "rows.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "arena.h"
+#include "hash.h"
+
+enum {
+    ROWS_FIRST = 16, /* entries of a new block: many streams hold a few lines only */
+    ROWS_FIRST_LINES = 2048,
+    ROWS_FIRST_SETS = 8,
+    TAIL_LOOK_BACK = 8, /* equal times at the end that are compared directly */
+    META_BYTES_MAX = 256 << 20,
+    SEEN_FIRST = 64,
+};
+
+struct meta_sets {
+    atomic_int refs;
+    struct arena arena;
+    /* Writer only: set hash -> id + 1, open addressing. */
+    uint32_t *slots;
+    uint64_t *hashes; /* per id */
+    uint32_t slots_capacity, hashes_capacity;
+};
+
+uint32_t labels_bytes(struct labels labels) {
+    size_t n = 0;
+    for (size_t i = 0; i < labels.count; i++)
+        n += labels.items[i].name.size + labels.items[i].value.size;
+    return (uint32_t)n;
+}
+
+static void meta_sets_unref(struct meta_sets *m) {
+    if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
+        return;
+    arena_done(&m->arena);
+    free(m->slots);
+    free(m->hashes);
+    free(m);
+}
+
+struct rows *rows_ref(struct rows *r) {
+    (void)atomic_fetch_add(&r->refs, 1);
+    return r;
+}
+
+void rows_unref(struct rows *r) {
+    if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
+        return;
+    meta_sets_unref(r->meta);
+    free(r->times);
+    free(r->offsets);
+    free(r->meta_ids);
+    free(r->lines);
+    free(r->sets);
+    free(r);
+}
+
+static struct meta_sets *meta_sets_new(void) {
+    struct meta_sets *m = calloc(1, sizeof(*m));
+    if (!m)
+        return NULL;
+    atomic_init(&m->refs, 1);
+    m->arena = arena_make(META_BYTES_MAX);
+    return m;
+}
+
+static struct rows *rows_new(uint32_t capacity, uint32_t lines_capacity, uint32_t sets_capacity) {
+    struct rows *r = calloc(1, sizeof(*r));
+    if (!r)
+        return NULL;
+    atomic_init(&r->refs, 1);
+    r->capacity = capacity;
+    r->lines_capacity = lines_capacity;
+    r->sets_capacity = sets_capacity;
+    r->times = malloc(sizeof(*r->times) * capacity);
+    r->offsets = malloc(sizeof(*r->offsets) * ((size_t)capacity + 1));
+    r->meta_ids = malloc(sizeof(*r->meta_ids) * capacity);
+    r->lines = malloc(lines_capacity);
+    r->sets = malloc(sizeof(*r->sets) * sets_capacity);
+    if (!r->times || !r->offsets || !r->meta_ids || !r->lines || !r->sets) {
+        rows_unref(r);
+        return NULL;
+    }
+    return r;
+}
+
+static const struct labels empty_set;
+
+/* Room for one more entry of `line_size` bytes and one more set; replaces b->rows when it must grow. */
+static int make_room(struct rows_builder *b, size_t line_size) {
+    struct rows *old = b->rows;
+    if (!old) {
+        uint32_t lines = ROWS_FIRST_LINES;
+        while (lines < line_size + 1)
+            lines *= 2;
+        struct rows *r = rows_new(ROWS_FIRST, lines, ROWS_FIRST_SETS);
+        if (!r)
+            return -ENOMEM;
+        r->meta = meta_sets_new();
+        if (!r->meta) {
+            rows_unref(r);
+            return -ENOMEM;
+        }
+        r->offsets[0] = 0;
+        r->sets[0] = &empty_set;
+        b->rows = r;
+        b->n_sets = 1;
+        b->sorted = true;
+        b->min_ns = INT64_MAX;
+        b->max_ns = INT64_MIN;
+        return 0;
+    }
+    uint32_t used = old->offsets[b->count];
+    bool fits = b->count < old->capacity && b->n_sets < old->sets_capacity &&
+                line_size + 1 <= old->lines_capacity - used;
+    if (fits)
+        return 0;
+    uint32_t capacity = b->count < old->capacity ? old->capacity : old->capacity * 2;
+    uint32_t sets = b->n_sets < old->sets_capacity ? old->sets_capacity : old->sets_capacity * 2;
+    uint32_t lines = old->lines_capacity;
+    while (lines - used < line_size + 1) {
+        if (lines > UINT32_MAX / 2)
+            return -ENOMEM;
+        lines *= 2;
+    }
+    struct rows *r = rows_new(capacity, lines, sets);
+    if (!r)
+        return -ENOMEM;
+    memcpy(r->times, old->times, sizeof(*r->times) * b->count);
+    memcpy(r->offsets, old->offsets, sizeof(*r->offsets) * ((size_t)b->count + 1));
+    memcpy(r->meta_ids, old->meta_ids, sizeof(*r->meta_ids) * b->count);
+    memcpy(r->lines, old->lines, used);
+    memcpy(r->sets, old->sets, sizeof(*r->sets) * b->n_sets);
+    r->meta = old->meta;
+    (void)atomic_fetch_add(&r->meta->refs, 1);
+    rows_unref(old);
+    b->rows = r;
+    return 0;
+}
+
+static uint64_t set_hash(const struct label *meta, uint32_t count) {
+    uint64_t h = count;
+    for (uint32_t i = 0; i < count; i++)
+        h = hash_mix(hash_mix(h, hash_str(meta[i].name)), hash_str(meta[i].value));
+    return h;
+}
+
+static int grow_set_table(struct meta_sets *m, uint32_t n_sets) {
+    if (n_sets >= m->hashes_capacity) {
+        uint32_t capacity = m->hashes_capacity ? m->hashes_capacity * 2 : ROWS_FIRST_SETS;
+        uint64_t *hashes = realloc(m->hashes, sizeof(*hashes) * capacity);
+        if (!hashes)
+            return -ENOMEM;
+        m->hashes = hashes;
+        m->hashes_capacity = capacity;
+    }
+    if (m->slots_capacity >= (n_sets + 1) * 2)
+        return 0;
+    uint32_t capacity = m->slots_capacity ? m->slots_capacity * 2 : ROWS_FIRST_SETS * 2;
+    uint32_t *slots = calloc(capacity, sizeof(*slots));
+    if (!slots)
+        return -ENOMEM;
+    for (uint32_t id = 1; id < n_sets; id++) {
+        uint32_t at = (uint32_t)m->hashes[id] & (capacity - 1);
+        while (slots[at])
+            at = (at + 1) & (capacity - 1);
+        slots[at] = id + 1;
+    }
+    free(m->slots);
+    m->slots = slots;
+    m->slots_capacity = capacity;
+    return 0;
+}
+
+static const struct labels *copy_set(struct arena *arena, const struct label *meta,
+                                     uint32_t count) {
+    struct labels *set = arena_alloc(arena, sizeof(*set));
+    struct label *items = arena_alloc(arena, sizeof(*items) * count);
+    if (!set || !items)
+        return NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        items[i].name = arena_copy(arena, meta[i].name);
+        items[i].value = arena_copy(arena, meta[i].value);
+        if (!items[i].name.data || !items[i].value.data)
+            return NULL;
+    }
+    *set = (struct labels){.items = items, .count = count};
+    return set;
+}
+
+/* The id of a metadata set in this block; make_room has seen to it that one more fits. */
+static int intern_meta(struct rows_builder *b, const struct entry *e, uint32_t *ret_id) {
+    if (e->meta_count == 0) {
+        *ret_id = 0;
+        return 0;
+    }
+    if (e->meta == b->last_meta && e->meta_count == b->last_meta_count) {
+        *ret_id = b->last_meta_id;
+        return 0;
+    }
+    struct meta_sets *m = b->rows->meta;
+    int r = grow_set_table(m, b->n_sets);
+    if (r < 0)
+        return r;
+    uint64_t hash = set_hash(e->meta, e->meta_count);
+    struct labels wanted = {.items = e->meta, .count = e->meta_count};
+    uint32_t at = (uint32_t)hash & (m->slots_capacity - 1);
+    uint32_t id = 0;
+    for (; m->slots[at]; at = (at + 1) & (m->slots_capacity - 1)) {
+        uint32_t candidate = m->slots[at] - 1;
+        if (m->hashes[candidate] == hash && labels_eq(*b->rows->sets[candidate], wanted)) {
+            id = candidate;
+            break;
+        }
+    }
+    if (id == 0) {
+        const struct labels *set = copy_set(&m->arena, e->meta, e->meta_count);
+        if (!set)
+            return -ENOMEM;
+        id = b->n_sets++;
+        b->rows->sets[id] = set;
+        m->hashes[id] = hash;
+        m->slots[at] = id + 1;
+    }
+    b->last_meta = e->meta;
+    b->last_meta_count = e->meta_count;
+    b->last_meta_id = id;
+    *ret_id = id;
+    return 0;
+}
+
+static uint64_t entry_hash(int64_t ts_ns, struct str line, uint32_t meta_id) {
+    uint64_t h = hash_mix(hash_mix((uint64_t)ts_ns, hash_str(line)), meta_id);
+    return h ? h : 1;
+}
+
+static bool same_entry(const struct rows *r, uint32_t i, int64_t ts_ns, struct str line,
+                       uint32_t meta_id) {
+    return r->times[i] == ts_ns && r->meta_ids[i] == meta_id && str_eq(rows_line(r, i), line);
+}
+
+static void seen_insert(struct rows_builder *b, uint64_t hash) {
+    uint32_t at = (uint32_t)(hash >> 32) & (b->seen_capacity - 1);
+    while (b->seen[at])
+        at = (at + 1) & (b->seen_capacity - 1);
+    b->seen[at] = hash;
+    b->seen_count++;
+}
+
+static bool seen_contains(const struct rows_builder *b, uint64_t hash) {
+    uint32_t at = (uint32_t)(hash >> 32) & (b->seen_capacity - 1);
+    for (; b->seen[at]; at = (at + 1) & (b->seen_capacity - 1))
+        if (b->seen[at] == hash)
+            return true;
+    return false;
+}
+
+/* Makes the table of entry hashes, or a larger one, over all present entries. */
+static int seen_build(struct rows_builder *b) {
+    uint32_t capacity = SEEN_FIRST;
+    while (capacity < (b->count + 1) * 4)
+        capacity *= 2;
+    uint64_t *seen = calloc(capacity, sizeof(*seen));
+    if (!seen)
+        return -ENOMEM;
+    free(b->seen);
+    b->seen = seen;
+    b->seen_capacity = capacity;
+    b->seen_count = 0;
+    for (uint32_t i = 0; i < b->count; i++)
+        seen_insert(b, entry_hash(b->rows->times[i], rows_line(b->rows, i), b->rows->meta_ids[i]));
+    return 0;
+}
+
+/* 1 duplicate, 0 new, -ENOMEM. In-order entries with a new time need no look at all; a few equal times at the
+ * end are compared directly; whatever is left goes through the table of hashes. */
+static int find_duplicate(struct rows_builder *b, const struct entry *e, uint32_t meta_id) {
+    if (e->ts_ns > b->max_ns)
+        return 0;
+    if (b->sorted && e->ts_ns == b->max_ns && !b->seen) {
+        uint32_t look = b->count < TAIL_LOOK_BACK ? b->count : TAIL_LOOK_BACK;
+        for (uint32_t i = 1; i <= look; i++) {
+            if (b->rows->times[b->count - i] != e->ts_ns)
+                return 0;
+            if (same_entry(b->rows, b->count - i, e->ts_ns, e->line, meta_id))
+                return 1;
+        }
+        if (look < TAIL_LOOK_BACK)
+            return 0;
+    }
+    if (!b->seen || (b->seen_count + 1) * 2 > b->seen_capacity) {
+        int r = seen_build(b);
+        if (r < 0)
+            return r;
+    }
+    if (!seen_contains(b, entry_hash(e->ts_ns, e->line, meta_id)))
+        return 0;
+    for (uint32_t i = b->count; i > 0; i--)
+        if (same_entry(b->rows, i - 1, e->ts_ns, e->line, meta_id))
+            return 1;
+    return 0;
+}
+
+int rows_add(struct rows_builder *b, const struct entry *e) {
+    int r = make_room(b, e->line.size);
+    if (r < 0)
+        return r;
+    uint32_t meta_id;
+    r = intern_meta(b, e, &meta_id);
+    if (r < 0)
+        return r;
+    r = find_duplicate(b, e, meta_id);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (b->seen) {
+        if ((b->seen_count + 1) * 2 > b->seen_capacity) {
+            r = seen_build(b);
+            if (r < 0)
+                return r;
+        }
+        seen_insert(b, entry_hash(e->ts_ns, e->line, meta_id));
+    }
+    struct rows *rows = b->rows;
+    uint32_t i = b->count;
+    uint32_t at = rows->offsets[i];
+    assert(i < rows->capacity && e->line.size + 1 <= rows->lines_capacity - at);
+    rows->times[i] = e->ts_ns;
+    rows->meta_ids[i] = meta_id;
+    if (e->line.size > 0)
+        memcpy(rows->lines + at, e->line.data, e->line.size);
+    rows->lines[at + e->line.size] = '\n';
+    rows->offsets[i + 1] = at + (uint32_t)e->line.size + 1;
+    b->count++;
+    b->line_bytes += (uint32_t)e->line.size;
+    b->meta_bytes += labels_bytes(*rows->sets[meta_id]);
+    if (e->ts_ns < b->max_ns)
+        b->sorted = false;
+    if (e->ts_ns < b->min_ns)
+        b->min_ns = e->ts_ns;
+    if (e->ts_ns > b->max_ns)
+        b->max_ns = e->ts_ns;
+    return 1;
+}
+
+size_t rows_memory(const struct rows_builder *b) {
+    if (!b->rows)
+        return 0;
+    const struct rows *r = b->rows;
+    return sizeof(*r) + (size_t)r->capacity * 16 + 4 + r->lines_capacity +
+           (size_t)r->sets_capacity * 8 + r->meta->arena.total_bytes +
+           (size_t)r->meta->slots_capacity * 4 + (size_t)r->meta->hashes_capacity * 8 +
+           (size_t)b->seen_capacity * 8;
+}
+
+struct rows *rows_take(struct rows_builder *b) {
+    struct rows *r = b->rows;
+    free(b->seen);
+    *b = (struct rows_builder){0};
+    return r;
+}
+
+void rows_builder_done(struct rows_builder *b) {
+    rows_unref(rows_take(b));
+}

@@ -1,0 +1,73 @@
+/* rows: entries of one stream in memory, not yet encoded: the open block of a head. Append-only arrays that never
+ * move under a reader: when they must grow, a new struct rows with copies takes over and the old one lives as
+ * long as a snapshot refers to it. A snapshot is therefore (rows, count), taken under the stream's lock, and its
+ * first `count` entries never change.
+ *
+ * Writers hold the stream's lock; readers need none. Entries stand in arrival order. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "entry.h"
+#include "labels.h"
+
+/* Metadata sets of a block, shared by the rows objects that follow each other while the block grows. Set 0 is
+ * always the empty set. */
+struct meta_sets;
+
+struct rows {
+    atomic_int refs;
+    uint32_t capacity;
+    uint32_t lines_capacity;
+    int64_t *times;
+    uint32_t
+        *offsets; /* capacity + 1; line i is [offsets[i], offsets[i + 1] - 1), '\n' behind it */
+    uint32_t *meta_ids;
+    char *lines;
+    const struct labels **sets; /* of meta_sets; grown with the rows */
+    uint32_t sets_capacity;
+    struct meta_sets *meta;
+};
+
+/* The writer's view of the block being filled. */
+struct rows_builder {
+    struct rows *rows; /* NULL until the first entry */
+    uint32_t count;
+    uint32_t n_sets;
+    uint32_t line_bytes; /* without separators */
+    uint32_t meta_bytes;
+    int64_t min_ns, max_ns; /* of the entries */
+    bool sorted;
+    uint64_t *seen; /* lazily: hashes of all entries, open addressing, to find duplicates */
+    uint32_t seen_capacity, seen_count;
+    const struct label *last_meta; /* the caller's array of the previous entry, to skip interning */
+    uint32_t last_meta_count, last_meta_id;
+};
+
+/* Appends one entry (copied) unless the same entry is there already. 1 appended, 0 duplicate, -ENOMEM. `last_meta` is
+ * only valid within one batch: call rows_builder_forget_meta between batches. */
+int rows_add(struct rows_builder *b, const struct entry *e);
+
+static inline void rows_builder_forget_meta(struct rows_builder *b) {
+    b->last_meta = NULL;
+    b->last_meta_count = UINT32_MAX;
+}
+
+/* Bytes that the builder's memory takes. */
+size_t rows_memory(const struct rows_builder *b);
+
+/* Hands the rows to the caller (its reference) and makes the builder empty. */
+struct rows *rows_take(struct rows_builder *b);
+void rows_builder_done(struct rows_builder *b);
+
+struct rows *rows_ref(struct rows *r);
+void rows_unref(struct rows *r);
+
+static inline struct str rows_line(const struct rows *r, uint32_t i) {
+    return str_make(r->lines + r->offsets[i], r->offsets[i + 1] - 1 - r->offsets[i]);
+}
+
+/* Size of a set as Loki counts it: names and values. */
+uint32_t labels_bytes(struct labels labels);

@@ -1,0 +1,88 @@
+/* store_private: what the modules behind the one door share. Nobody outside storage includes it. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "chunk_cache.h"
+#include "map.h"
+#include "pool.h"
+#include "store.h"
+#include "stream.h"
+
+/* A chunk file whose index row has gone and that waits until no snapshot can need it. */
+struct doomed {
+    struct doomed *next;
+    uint64_t at_clock; /* snapshots that began at or before this may still read it */
+    char path[];
+};
+
+struct store {
+    struct store_options options;
+    int dir_fd;
+    int lock_fd;
+    struct registry registry;
+    struct wal *wal; /* NULL when read-only */
+    struct index *index;
+    struct chunk_cache *cache;
+    struct pool *sealers;
+    struct block_encoder *encoder; /* of the flusher's thread; flush_lock */
+
+    pthread_mutex_t
+        append_lock; /* the one order of WAL records and heads; guards stream.wal_segment */
+    pthread_mutex_t
+        index_lock; /* one index write transaction at a time; held across its I/O on purpose */
+
+    pthread_mutex_t flush_lock; /* one flush pass at a time; held across its I/O on purpose */
+    pthread_t flusher;
+    bool flusher_runs;
+    pthread_mutex_t wake_lock; /* guards: wake, stop */
+    pthread_cond_t wake_cond;
+    bool wake, stop;
+
+    pthread_mutex_t snap_lock;  /* guards: snapshots, clock, doomed */
+    struct snapshot *snapshots; /* running ones */
+    uint64_t clock;
+    struct doomed *doomed;
+
+    _Atomic(store_visible_fn *) visible;
+    _Atomic(void *) visible_ctx;
+
+    /* Numbers are reserved in the index COUNTER_GAP ahead, so that a number that a crash left in an orphan file is
+     * never given again. */
+    atomic_uint_fast64_t next_chunk_seq;
+    uint64_t first_chunk_seq; /* this process's own chunks have this number or a higher one */
+    atomic_uint_fast64_t flushes, flushed_chunks, flushed_bytes, flush_ns_total;
+    uint64_t replayed_entries, replay_ns, lost_wal_bytes;
+};
+
+/* Effective sizes of options that are 0. */
+uint64_t store_head_budget(const struct store *s);
+uint64_t store_wal_max(const struct store *s);
+
+void store_log(const struct store *s, int level, const char *msg, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- flush.c */
+
+enum flush_mode {
+    FLUSH_DUE, /* what is big, idle or old, and what memory or WAL pressure demands */
+    FLUSH_ALL, /* everything */
+};
+int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr);
+void flush_wake(struct store *s);
+void *flush_thread(void *store);
+
+/* Looks a stream up in memory, then in the index, else makes it. Pinned. */
+int store_find_or_add(struct store *s, struct str tenant, struct labels labels, struct stream **ret,
+                      struct err *reterr);
+
+enum { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR }; /* = enum log_level */
+
+/* Far more than what one process hands out between two index commits. */
+#define COUNTER_GAP (UINT64_C(1) << 20)
+
+#define STORE_COUNTER_STREAM STR("next_stream_id")
+#define STORE_COUNTER_CHUNK STR("next_chunk_seq")
+#define STORE_COUNTER_SEGMENT STR("next_wal_segment")
