@@ -1,1 +1,485 @@
 #include "pipeline.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "regex.h"
+#include "stage.h"
+#include "template.h"
+
+enum {
+    /* Compiled form of one query; the query's text is at most QUERY_TEXT_MAX. */
+    PIPELINE_BYTES_MAX = 64 << 20,
+    /* Values of one line that are not bytes of the line: unescaped strings, templates. A 256 KiB line with some
+     * formatting steps stays far below. */
+    SCRATCH_BYTES_MAX = 64 << 20,
+};
+
+struct pipeline {
+    struct arena arena;
+    struct step *steps;
+    size_t n_steps;
+    struct str *names; /* fixed label names, by id */
+    size_t n_names;
+    struct label_hints hints;
+    struct needle *needles;
+    size_t n_needles;
+    struct str *meta_names; /* with hints: the metadata that can matter */
+    size_t n_meta_names;
+    bool meta_limited;
+    bool has_unwrap;
+    enum unwrap_conversion conversion;
+    uint32_t unwrap_name;
+    struct step *post;
+    size_t n_post;
+};
+
+struct pipeline_run {
+    const struct pipeline *pipeline;
+    struct run run;
+    struct buf lines[2];
+};
+
+/* ---- compiling */
+
+uint32_t compiler_name(struct stage_compiler *c, struct str name) {
+    for (size_t i = 0; i < c->n_names; i++)
+        if (str_eq(c->names[i], name))
+            return (uint32_t)i;
+    if (c->n_names == c->name_capacity) {
+        size_t capacity = c->name_capacity ? c->name_capacity * 2 : 16;
+        struct str *names = arena_array(c->arena, capacity, sizeof(*names));
+        if (!names)
+            return NAME_NONE;
+        if (c->n_names > 0)
+            memcpy(names, c->names, c->n_names * sizeof(*names));
+        c->names = names;
+        c->name_capacity = capacity;
+    }
+    c->names[c->n_names] = name;
+    return (uint32_t)c->n_names++;
+}
+
+static int compile_step(struct stage_compiler *c, const struct stage *s, struct step *ret) {
+    *ret = (struct step){.kind = s->kind};
+    switch (s->kind) {
+    case STAGE_LINE_FILTER:
+        return line_filter_compile(c, s, &ret->line_filter);
+    case STAGE_LABEL_FILTER:
+        return label_filter_compile(c, s->filter, &ret->filter);
+    case STAGE_JSON:
+    case STAGE_LOGFMT:
+        ret->extract.strict = s->extract.strict;
+        ret->extract.keep_empty = s->extract.keep_empty;
+        return 0;
+    case STAGE_LINE_FORMAT:
+        return template_compile(c, s->text.text, &ret->template);
+    case STAGE_DROP:
+    case STAGE_KEEP:
+        return choices_compile(c, s->choices, ret);
+    case STAGE_LABEL_FORMAT:
+    case STAGE_REGEXP:
+    case STAGE_PATTERN:
+    case STAGE_UNPACK:
+    case STAGE_DECOLORIZE:
+        break;
+    }
+    return err_set(c->reterr, -ESYNTAX, "this stage is not supported");
+}
+
+static int compile_steps(struct stage_compiler *c, const struct stage *stages, struct step **ret,
+                         size_t *ret_count) {
+    size_t count = 0;
+    for (const struct stage *s = stages; s; s = s->next)
+        count++;
+    struct step *steps = arena_array(c->arena, count + 1, sizeof(*steps));
+    if (!steps)
+        return -ENOMEM;
+    size_t i = 0;
+    for (const struct stage *s = stages; s; s = s->next, i++) {
+        int r = compile_step(c, s, &steps[i]);
+        if (r < 0)
+            return r;
+    }
+    *ret = steps;
+    *ret_count = count;
+    return 0;
+}
+
+/* ---- hints */
+
+static size_t put_name(uint32_t *ids, size_t count, uint32_t id) {
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] == id)
+            return count;
+    ids[count] = id;
+    return count + 1;
+}
+
+/* A label may be asked for as name_extracted while the field is `name`: both are wanted then. */
+static int put_hint(struct stage_compiler *c, uint32_t *ids, size_t *count, uint32_t id) {
+    struct str name = c->names[id], end = STR("_extracted");
+    *count = put_name(ids, *count, id);
+    if (!str_ends(name, end))
+        return 0;
+    uint32_t stripped = compiler_name(c, str_make(name.data, name.size - end.size));
+    if (stripped == NAME_NONE)
+        return -ENOMEM;
+    *count = put_name(ids, *count, stripped);
+    return 0;
+}
+
+struct collector {
+    struct stage_compiler *c;
+    uint32_t *ids;
+    size_t count;
+    int result;
+};
+
+static void collect(struct collector *k, uint32_t id) {
+    int r = put_hint(k->c, k->ids, &k->count, id);
+    if (r < 0)
+        k->result = r;
+}
+
+static void collect_filter(struct collector *k, const struct filter_node *f) {
+    if (f->kind == FILTER_AND || f->kind == FILTER_OR) {
+        collect_filter(k, f->left);
+        collect_filter(k, f->right);
+        return;
+    }
+    collect(k, f->name);
+}
+
+static void collect_steps(struct collector *k, const struct step *steps, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (steps[i].kind == STAGE_LABEL_FILTER)
+            collect_filter(k, steps[i].filter);
+}
+
+static bool formats_lines(const struct pipeline *p) {
+    for (size_t i = 0; i < p->n_steps; i++)
+        if (p->steps[i].kind == STAGE_LINE_FORMAT)
+            return true;
+    return false;
+}
+
+/* Loki's rules: without(...), no grouping at all and log queries want everything; so does line_format. */
+static int make_hints(struct stage_compiler *c, struct pipeline *p, const struct label_needs *n) {
+    if (n->all || (!n->none && n->count == 0) || formats_lines(p))
+        return 0;
+    for (size_t i = 0; i < n->count; i++)
+        if (compiler_name(c, n->names[i]) == NAME_NONE)
+            return -ENOMEM;
+    struct collector k = {.c = c};
+    k.ids = arena_array(c->arena, 2 * c->n_names + 2, sizeof(*k.ids));
+    if (!k.ids)
+        return -ENOMEM;
+    collect_steps(&k, p->steps, p->n_steps);
+    collect_steps(&k, p->post, p->n_post);
+    for (size_t i = 0; i < n->count; i++)
+        collect(&k, compiler_name(c, n->names[i]));
+    if (p->has_unwrap)
+        collect(&k, p->unwrap_name);
+    p->hints = (struct label_hints){
+        .no_labels = k.count == 0,
+        .required = k.ids,
+        .n_required = k.count,
+    };
+    return k.result;
+}
+
+static int make_meta_names(struct pipeline *p) {
+    p->meta_limited = p->hints.no_labels || p->hints.n_required > 0;
+    p->n_meta_names = p->hints.n_required;
+    p->meta_names = arena_array(&p->arena, p->n_meta_names + 1, sizeof(*p->meta_names));
+    if (!p->meta_names)
+        return -ENOMEM;
+    for (size_t i = 0; i < p->n_meta_names; i++)
+        p->meta_names[i] = p->names[p->hints.required[i]];
+    return 0;
+}
+
+/* ---- filters that a parser stage may ask early */
+
+/* Counts the leaves that all must pass, and stores them when `out` is given. */
+static size_t conjuncts(const struct filter_node *f, const struct filter_node **out) {
+    if (f->kind == FILTER_AND) {
+        size_t n = conjuncts(f->left, out);
+        return n + conjuncts(f->right, out ? out + n : NULL);
+    }
+    if (f->kind == FILTER_OR || f->kind == FILTER_IP || f->is_error)
+        return 0;
+    if (out)
+        *out = f;
+    return 1;
+}
+
+static int attach_early(struct pipeline *p) {
+    for (size_t i = 0; i < p->n_steps; i++) {
+        if (p->steps[i].kind != STAGE_JSON && p->steps[i].kind != STAGE_LOGFMT)
+            continue;
+        size_t end = i + 1, count = 0;
+        for (; end < p->n_steps && (p->steps[end].kind == STAGE_LABEL_FILTER ||
+                                    p->steps[end].kind == STAGE_LINE_FILTER);
+             end++)
+            if (p->steps[end].kind == STAGE_LABEL_FILTER)
+                count += conjuncts(p->steps[end].filter, NULL);
+        const struct filter_node **early =
+            arena_array(&p->arena, count + 1, sizeof(struct filter_node *));
+        if (!early)
+            return -ENOMEM;
+        size_t n = 0;
+        for (size_t j = i + 1; j < end; j++)
+            if (p->steps[j].kind == STAGE_LABEL_FILTER)
+                n += conjuncts(p->steps[j].filter, early + n);
+        p->steps[i].extract.early = early;
+        p->steps[i].extract.n_early = n;
+    }
+    return 0;
+}
+
+/* ---- needles */
+
+static int needles_of(struct pipeline *p, const struct stage *s, struct needle *out, size_t max,
+                      size_t *count) {
+    const struct line_operand *o = s->line_filter.operands;
+    if (!o || o->next || o->ip)
+        return 0;
+    if (s->line_filter.op == LINE_CONTAINS && o->text.size > 0 && *count < max)
+        out[(*count)++] = (struct needle){.text = o->text};
+    if (s->line_filter.op != LINE_MATCHES)
+        return 0;
+    struct regex_facts facts = {0};
+    regex_analyze(o->text, false, &p->arena, &facts);
+    if (facts.is_literal && facts.literal.size > 0 && *count < max)
+        out[(*count)++] = (struct needle){.text = facts.literal, .fold = facts.fold_case};
+    else
+        for (size_t i = 0; i < facts.n_required && *count < max; i++)
+            out[(*count)++] = (struct needle){.text = facts.required[i], .fold = facts.fold_case};
+    return 0;
+}
+
+enum { NEEDLES_MAX = 64 }; /* more would make a block no less likely to be skipped */
+
+static int find_needles(struct pipeline *p, const struct stage *stages) {
+    p->needles = arena_array(&p->arena, NEEDLES_MAX, sizeof(*p->needles));
+    if (!p->needles)
+        return -ENOMEM;
+    for (const struct stage *s = stages; s; s = s->next) {
+        if (s->kind == STAGE_LINE_FORMAT || s->kind == STAGE_UNPACK || s->kind == STAGE_DECOLORIZE)
+            break;
+        if (s->kind != STAGE_LINE_FILTER)
+            continue;
+        int r = needles_of(p, s, p->needles, NEEDLES_MAX, &p->n_needles);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int compile_unwrap(struct stage_compiler *c, struct pipeline *p, const struct unwrap *u) {
+    p->has_unwrap = true;
+    p->conversion = u->conversion;
+    p->unwrap_name = compiler_name(c, u->label);
+    if (p->unwrap_name == NAME_NONE)
+        return -ENOMEM;
+    return compile_steps(c, u->post_filters, &p->post, &p->n_post);
+}
+
+int pipeline_compile(const struct stage *stages, const struct pipeline_options *o,
+                     struct pipeline **ret, struct err *reterr) {
+    struct pipeline *p = calloc(1, sizeof(*p));
+    if (!p)
+        return err_set(reterr, -ENOMEM, "out of memory");
+    p->arena = arena_make(PIPELINE_BYTES_MAX);
+    struct stage_compiler c = {.arena = &p->arena, .reterr = reterr};
+    int r = compile_steps(&c, stages, &p->steps, &p->n_steps);
+    if (r == 0 && o->unwrap)
+        r = compile_unwrap(&c, p, o->unwrap);
+    if (r == 0)
+        r = make_hints(&c, p, &o->needs);
+    p->names = c.names;
+    p->n_names = c.n_names;
+    if (r == 0)
+        r = make_meta_names(p);
+    if (r == 0)
+        r = attach_early(p);
+    if (r == 0)
+        r = find_needles(p, stages);
+    if (r < 0) {
+        pipeline_free(p);
+        return r == -ENOMEM ? err_set(reterr, r, "out of memory") : r;
+    }
+    *ret = p;
+    return 0;
+}
+
+void pipeline_free(struct pipeline *p) {
+    if (!p)
+        return;
+    arena_done(&p->arena);
+    free(p);
+}
+
+/* ---- facts */
+
+static bool step_reads_line(const struct pipeline *p, const struct step *s) {
+    switch (s->kind) {
+    case STAGE_LINE_FILTER:
+    case STAGE_UNPACK:
+    case STAGE_DECOLORIZE:
+        return true;
+    case STAGE_JSON:
+    case STAGE_LOGFMT:
+    case STAGE_REGEXP:
+    case STAGE_PATTERN:
+        return !p->hints.no_labels;
+    case STAGE_LABEL_FILTER:
+    case STAGE_LINE_FORMAT:
+    case STAGE_LABEL_FORMAT:
+    case STAGE_DROP:
+    case STAGE_KEEP:
+        return false;
+    }
+    return true;
+}
+
+bool pipeline_needs_line(const struct pipeline *p) {
+    for (size_t i = 0; i < p->n_steps; i++)
+        if (step_reads_line(p, &p->steps[i]))
+            return true;
+    return false;
+}
+
+bool pipeline_needs_meta(const struct pipeline *p) {
+    return !p->meta_limited || p->n_meta_names > 0;
+}
+
+bool pipeline_meta_names(const struct pipeline *p, const struct str **ret, size_t *ret_count) {
+    if (!p->meta_limited)
+        return false;
+    *ret = p->meta_names;
+    *ret_count = p->n_meta_names;
+    return true;
+}
+
+size_t pipeline_needles(const struct pipeline *p, const struct needle **ret) {
+    *ret = p->needles;
+    return p->n_needles;
+}
+
+/* ---- running */
+
+struct pipeline_run *pipeline_run_new(const struct pipeline *p) {
+    struct pipeline_run *r = calloc(1, sizeof(*r));
+    if (!r)
+        return NULL;
+    r->pipeline = p;
+    r->run.scratch = arena_make(SCRATCH_BYTES_MAX);
+    r->lines[0] = r->lines[1] = buf_make(TEMPLATE_OUTPUT_MAX);
+    r->run.lines = r->lines;
+    r->run.set = labelset_new(p->names, p->n_names, &p->hints);
+    if (!r->run.set) {
+        pipeline_run_free(r);
+        return NULL;
+    }
+    if (p->has_unwrap)
+        labelset_hide(r->run.set, p->unwrap_name);
+    return r;
+}
+
+void pipeline_run_free(struct pipeline_run *r) {
+    if (!r)
+        return;
+    labelset_free(r->run.set);
+    buf_done(&r->lines[0]);
+    buf_done(&r->lines[1]);
+    arena_done(&r->run.scratch);
+    free(r);
+}
+
+void pipeline_run_stream(struct pipeline_run *r, struct labels stream_labels) {
+    labelset_stream(r->run.set, stream_labels);
+}
+
+char *run_scratch(struct run *r, size_t size) {
+    char *p = arena_alloc(&r->scratch, size > 0 ? size : 1);
+    if (!p)
+        r->failed = true;
+    return p;
+}
+
+/* The step before may have left its line in the other buffer. */
+static void format_line(const struct template *t, struct run *r) {
+    struct buf *out = &r->lines[r->line_turn ^= 1];
+    buf_clear(out);
+    if (template_run(t, r, out))
+        r->line = buf_str(out);
+}
+
+static bool run_step(const struct step *s, struct run *r) {
+    switch (s->kind) {
+    case STAGE_LINE_FILTER:
+        return line_filter_run(&s->line_filter, r->line);
+    case STAGE_JSON:
+        return json_run(&s->extract, r);
+    case STAGE_LOGFMT:
+        return logfmt_run(&s->extract, r);
+    case STAGE_LABEL_FILTER:
+        return label_filter_run(s->filter, r);
+    case STAGE_LINE_FORMAT:
+        format_line(s->template, r);
+        return true;
+    case STAGE_DROP:
+        drop_run(s, r);
+        return true;
+    case STAGE_KEEP:
+        keep_run(s, r);
+        return true;
+    case STAGE_LABEL_FORMAT:
+    case STAGE_REGEXP:
+    case STAGE_PATTERN:
+    case STAGE_UNPACK:
+    case STAGE_DECOLORIZE:
+        break;
+    }
+    return true;
+}
+
+bool pipeline_run_line(struct pipeline_run *r, const struct pipeline_line *in,
+                       struct pipeline_output *ret) {
+    const struct pipeline *p = r->pipeline;
+    struct run *run = &r->run;
+    run->line = in->line;
+    run->ts_ns = in->ts_ns;
+    /* Most lines end at the line filters in front: their labels are not even looked at. */
+    size_t i = 0;
+    for (; i < p->n_steps && p->steps[i].kind == STAGE_LINE_FILTER; i++)
+        if (!line_filter_run(&p->steps[i].line_filter, run->line))
+            return false;
+    if (run->scratch.head)
+        arena_reset(&run->scratch);
+    labelset_line(run->set, in->meta, in->meta_count);
+    for (; i < p->n_steps; i++)
+        if (!run_step(&p->steps[i], run))
+            return false;
+    ret->value = 0;
+    if (p->has_unwrap) {
+        if (!unwrap_run(p->conversion, p->unwrap_name, run, &ret->value))
+            return false;
+        for (size_t k = 0; k < p->n_post; k++)
+            if (!run_step(&p->post[k], run))
+                return false;
+    }
+    ret->line = run->line;
+    return true;
+}
+
+const struct line_labels *pipeline_run_labels(struct pipeline_run *r) {
+    return r->run.failed ? NULL : labelset_intern(r->run.set);
+}
+
+const struct line_labels *pipeline_run_group(struct pipeline_run *r, const struct grouping *g) {
+    return r->run.failed ? NULL : labelset_intern_group(r->run.set, g);
+}

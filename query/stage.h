@@ -1,0 +1,166 @@
+/* stage: the compiled form of a pipeline's stages, shared by pipeline.c and the stage_*.c modules; nobody else
+ * includes it.
+ *
+ * A step is compiled once per query and immutable. A run executes steps on one line: each takes the line as the
+ * step before left it and says whether the line survives. Names of labels that the query mentions are numbered
+ * at compile time and have the same number in every run (labelset.h). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "labelset.h"
+#include "pipeline.h"
+
+struct regex;
+struct template;
+struct ip_match;
+struct json_path;
+struct capture_pattern;
+
+/* ---- compiling */
+
+struct stage_compiler {
+    struct arena *arena; /* the pipeline's */
+    struct err *reterr;
+    struct str *names; /* fixed names, by id */
+    size_t n_names, name_capacity;
+};
+
+/* The fixed id of a name; NAME_NONE without memory. */
+uint32_t compiler_name(struct stage_compiler *c, struct str name);
+
+/* ---- steps */
+
+/* One text to look for in lines. */
+struct line_test {
+    struct str text;
+    const struct regex *regex;             /* NULL: `text` is contained */
+    const struct ip_match *ip;             /* ip("...") */
+    const struct capture_pattern *pattern; /* |> */
+};
+
+struct line_filter_step {
+    const struct line_test *tests; /* any of them */
+    size_t count;
+    bool negated;
+};
+
+/* A node of a label filter; leaves of AND and OR are numbered names. */
+struct filter_node {
+    enum label_filter_kind kind;
+    const struct filter_node *left, *right;
+    uint32_t name;
+    bool is_error; /* the label is __error__ */
+    enum match_op match;
+    enum compare_op compare;
+    struct str text;
+    double number;
+    uint64_t bytes;
+    int64_t duration_ns;
+    const struct regex *regex;
+    const struct ip_match *ip;
+};
+
+struct extract_step {
+    const struct json_path *paths; /* json with expressions */
+    const uint32_t *names;         /* logfmt with expressions: what to make ... */
+    const struct str *sources;     /* ... from which key */
+    size_t count;                  /* of expressions; 0 = everything */
+    bool strict, keep_empty;
+    /* Filters that follow without anything in between that could change a label: a line that fails one of them
+     * as soon as the field is read need not be read to its end. */
+    const struct filter_node *const *early;
+    size_t n_early;
+};
+
+struct assign {
+    uint32_t target;
+    uint32_t source;                 /* renaming */
+    const struct template *template; /* else */
+};
+
+struct choice {
+    uint32_t name;
+    bool has_matcher;
+    bool is_error, is_details; /* __error__, __error_details__ */
+    enum match_op match;
+    struct str value;
+    const struct regex *regex;
+};
+
+struct step {
+    enum stage_kind kind;
+    union {
+        struct line_filter_step line_filter;
+        struct extract_step extract;
+        const struct filter_node *filter;
+        const struct template *template;
+        struct {
+            const struct assign *list;
+            size_t count;
+        } assigns;
+        struct {
+            const struct choice *list;
+            size_t count;
+        } choices;
+        struct {
+            const struct regex *regex;
+            const uint32_t *names; /* by group; NAME_NONE = not named */
+            size_t count;
+        } regexp;
+        struct {
+            const struct capture_pattern *pattern;
+            const uint32_t *names;
+        } pattern;
+    };
+};
+
+/* ---- running */
+
+struct run {
+    struct labelset *set;
+    struct arena scratch; /* values that are not bytes of the line; reset per line */
+    struct buf *lines;    /* two buffers which line-changing steps use in turns */
+    unsigned line_turn;
+    int64_t ts_ns;
+    struct str line;
+    bool failed; /* no memory: the line's labels cannot be given */
+};
+
+/* `size` bytes that live until the next line; NULL without memory (run->failed is set). */
+char *run_scratch(struct run *r, size_t size);
+
+/* stage_line.c */
+int line_filter_compile(struct stage_compiler *c, const struct stage *s,
+                        struct line_filter_step *ret);
+bool line_filter_run(const struct line_filter_step *s, struct str line);
+
+/* stage_json.c: false when an early filter has refused the line */
+bool json_run(const struct extract_step *s, struct run *r);
+/* Unescapes as Loki's JSON parser does: -1 on a bad escape or a lone surrogate. `out` has room for raw.size. */
+int64_t json_value_unescape(struct str raw, char *out);
+/* A value without the characters that label values may not hold: each U+FFFD or invalid byte is a space. */
+struct str run_clean_utf8(struct run *r, struct str value);
+
+/* stage_logfmt.c */
+bool logfmt_run(const struct extract_step *s, struct run *r);
+
+/* stage_label.c */
+int label_filter_compile(struct stage_compiler *c, const struct label_filter *f,
+                         const struct filter_node **ret);
+bool label_filter_run(const struct filter_node *f, struct run *r);
+/* Would the filter refuse this value of its label? Sets no error. Leaves only. */
+bool label_filter_refuses(const struct filter_node *f, struct str value);
+int choices_compile(struct stage_compiler *c, const struct label_choice *list, struct step *ret);
+/* What Go's parsers say about a text that they refuse. */
+void put_float_error(struct buf *out, struct str text);
+void put_duration_error(struct buf *out, struct str text);
+void put_bytes_error(struct buf *out, struct str text);
+void drop_run(const struct step *s, struct run *r);
+void keep_run(const struct step *s, struct run *r);
+
+/* unwrap.c: false when the line has no value. A value that does not convert sets __error__. */
+bool unwrap_run(enum unwrap_conversion conversion, uint32_t name, struct run *r, double *ret);

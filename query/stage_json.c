@@ -1,0 +1,393 @@
+/* The json stage: an object's leaves become labels.
+ *
+ * What counts as an error, and which fields are still found before one, follows the parser that Loki uses: an
+ * object or array that is a value is first delimited by counting its own kind of brackets outside strings
+ * (block_end), and only then looked into. So a broken end of a nested object loses its fields, a broken end of
+ * the outermost one does not; and what stands behind the outermost closing brace is never seen.
+ *
+ * One pass over the line, plus one over each nested object that is wanted. */
+#include "stage.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "json.h"
+#include "utf8.h"
+
+enum { DEPTH_MAX = JSON_DEPTH_MAX };
+
+enum outcome {
+    GO_ON,
+    STOP,    /* all that is wanted has been found */
+    REFUSED, /* an early filter does not let the line pass */
+    BROKEN,
+};
+
+struct scanner {
+    const struct extract_step *step;
+    struct run *run;
+    struct str error; /* with BROKEN */
+};
+
+static enum outcome broken(struct scanner *s, struct str error) {
+    s->error = error;
+    return BROKEN;
+}
+
+static struct str error_malformed(void) {
+    return STR("Malformed JSON error");
+}
+static struct str error_object(void) {
+    return STR("Value looks like object, but can't find closing '}' symbol");
+}
+static struct str error_array(void) {
+    return STR("Value is array, but can't find closing ']' symbol");
+}
+
+static inline const char *skip_blanks(const char *p, const char *end) {
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    return p;
+}
+
+/* The closing quote of the string that begins at p. Most strings of logs are short: sixteen bytes are looked at
+ * here before the general search is called. */
+static inline const char *string_end(const char *p, const char *end, bool *escaped) {
+#if defined(__SSE2__)
+    if (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const void *)p);
+        unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+        unsigned slashes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+        unsigned both = quotes | slashes;
+        if (both != 0) {
+            unsigned at = (unsigned)__builtin_ctz(both);
+            if (quotes >> at & 1) {
+                *escaped = false;
+                return p + at;
+            }
+        } else {
+            return json_string_end(p + 16, end, escaped);
+        }
+    }
+#endif
+    return json_string_end(p, end, escaped);
+}
+
+/* The next of the three bytes, or end. */
+static inline const char *find_of3(const char *p, const char *end, char a, char b, char c) {
+#if defined(__SSE2__)
+    const __m128i va = _mm_set1_epi8(a), vb = _mm_set1_epi8(b), vc = _mm_set1_epi8(c);
+    for (; end - p >= 16; p += 16) {
+        __m128i v = _mm_loadu_si128((const void *)p);
+        __m128i m = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, va), _mm_cmpeq_epi8(v, vb)),
+                                 _mm_cmpeq_epi8(v, vc));
+        unsigned mask = (unsigned)_mm_movemask_epi8(m);
+        if (mask != 0)
+            return p + __builtin_ctz(mask);
+    }
+#endif
+    while (p < end && *p != a && *p != b && *p != c)
+        p++;
+    return p;
+}
+
+/* Behind the bracket that closes the one at p; NULL when there is none. Other kinds of brackets do not count. */
+static const char *block_end(const char *p, const char *end, char open, char close) {
+    size_t level = 0;
+    for (;;) {
+        p = find_of3(p, end, '"', open, close);
+        if (p == end)
+            return NULL;
+        if (*p == '"') {
+            bool escaped;
+            p = string_end(p + 1, end, &escaped);
+            if (!p)
+                return NULL;
+        } else if (*p == open) {
+            level++;
+        } else if (--level == 0) {
+            return p + 1;
+        }
+        p++;
+    }
+}
+
+static int hex_value(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* The four digits behind "\u" at p, or -1. */
+static int32_t unicode_escape(const char *p, const char *end) {
+    if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
+        return -1;
+    int32_t rune = 0;
+    for (int i = 2; i < 6; i++) {
+        int digit = hex_value(p[i]);
+        if (digit < 0)
+            return -1;
+        rune = rune << 4 | digit;
+    }
+    return rune;
+}
+
+static char simple_escape(char c) {
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+        return c;
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    default:
+        return 0;
+    }
+}
+
+int64_t json_value_unescape(struct str raw, char *out) {
+    const char *p = raw.data, *end = raw.data + raw.size;
+    char *at = out;
+    while (p < end) {
+        const char *slash = memchr(p, '\\', (size_t)(end - p));
+        size_t plain = (size_t)((slash ? slash : end) - p);
+        memcpy(at, p, plain);
+        at += plain;
+        if (!slash)
+            break;
+        p = slash;
+        if (end - p < 2)
+            return -1;
+        char simple = simple_escape(p[1]);
+        if (simple) {
+            *at++ = simple;
+            p += 2;
+            continue;
+        }
+        int32_t rune = unicode_escape(p, end);
+        if (rune < 0)
+            return -1;
+        p += 6;
+        if (rune >= 0xd800 && rune <= 0xdfff) {
+            int32_t low = unicode_escape(p, end);
+            if (low < 0xdc00)
+                return -1;
+            rune = ((rune - 0xd800) << 10) + (low - 0xdc00) + 0x10000;
+            p += 6;
+        }
+        at += utf8_encode(at, (uint32_t)rune);
+    }
+    return at - out;
+}
+
+struct str run_clean_utf8(struct run *r, struct str value) {
+    size_t i = 0;
+    while (i < value.size && (unsigned char)value.data[i] < 0x80)
+        i++;
+    if (i == value.size)
+        return value;
+    bool bad = !utf8_valid(str_from_offset(value, i));
+    if (!bad && !memmem(value.data + i, value.size - i, "\xef\xbf\xbd", 3))
+        return value;
+    char *out = run_scratch(r, value.size);
+    if (!out)
+        return STR("");
+    size_t size = 0;
+    for (i = 0; i < value.size;) {
+        uint32_t rune;
+        unsigned n = utf8_decode(str_from_offset(value, i), &rune);
+        if (rune == 0xfffd) {
+            out[size++] = ' ';
+        } else {
+            memcpy(out + size, value.data + i, n);
+            size += n;
+        }
+        i += n;
+    }
+    return str_make(out, size);
+}
+
+static struct str string_value(struct run *r, struct str raw, bool escaped) {
+    if (escaped) {
+        char *out = run_scratch(r, raw.size + 4);
+        if (!out)
+            return STR("");
+        int64_t size = json_value_unescape(raw, out);
+        raw = size < 0 ? STR("") : str_make(out, (size_t)size);
+    }
+    return run_clean_utf8(r, raw);
+}
+
+static bool early_refuses(const struct extract_step *step, uint32_t id, struct str value) {
+    for (size_t i = 0; i < step->n_early; i++)
+        if (step->early[i]->name == id && label_filter_refuses(step->early[i], value))
+            return true;
+    return false;
+}
+
+/* A leaf: key and value have been read. */
+static enum outcome leaf(struct scanner *s, uint32_t parent, struct str key, struct str raw,
+                         bool is_string, bool escaped) {
+    struct labelset *set = s->run->set;
+    uint32_t id = labelset_key(set, parent, key);
+    if (id == NAME_NONE)
+        return GO_ON;
+    id = labelset_target(set, id);
+    if (id == NAME_NONE || !labelset_wants(set, id) || labelset_extracted(set, id))
+        return GO_ON;
+    struct str value = is_string ? string_value(s->run, raw, escaped) : raw;
+    labelset_set(set, GROUP_PARSED, id, value);
+    if (s->step->n_early > 0 && early_refuses(s->step, id, value))
+        return REFUSED;
+    return labelset_all_found(set) ? STOP : GO_ON;
+}
+
+/* A key with escapes, unescaped; an empty data pointer on a bad escape. */
+static struct str unescape_key(struct run *r, struct str raw) {
+    char *out = run_scratch(r, raw.size + 4);
+    if (!out)
+        return (struct str){0};
+    int64_t size = json_value_unescape(raw, out);
+    return size < 0 ? (struct str){0} : str_make(out, (size_t)size);
+}
+
+static enum outcome object(struct scanner *s, const char *p, const char *end, uint32_t parent,
+                           unsigned depth);
+
+/* Numbers, true, false, null: up to the next blank, comma or closing bracket. */
+static enum outcome bare_value(struct scanner *s, const char *p, const char *end, uint32_t parent,
+                               struct str key, bool possible, const char **ret_after) {
+    const char *stop = p;
+    while (stop < end && *stop != ',' && *stop != '}' && *stop != ']' && *stop != ' ' &&
+           *stop != '\n' && *stop != '\r' && *stop != '\t')
+        stop++;
+    struct str text = str_make(p, (size_t)(stop - p));
+    *ret_after = stop;
+    switch (*p) {
+    case 't':
+    case 'f':
+        if (!str_eq(text, STR("true")) && !str_eq(text, STR("false")))
+            return broken(s, STR("Unknown value type"));
+        break;
+    case 'n':
+    case 'u':
+        if (!str_eq(text, STR("null")))
+            return broken(s, STR("Unknown value type"));
+        return GO_ON;
+    default:
+        if (*p != '-' && (*p < '0' || *p > '9'))
+            return broken(s, STR("Unknown value type"));
+        break;
+    }
+    return possible ? leaf(s, parent, key, text, false, false) : GO_ON;
+}
+
+static enum outcome nested(struct scanner *s, const char *p, const char *after, uint32_t parent,
+                           struct str key, unsigned depth) {
+    uint32_t id = labelset_key(s->run->set, parent, key);
+    /* A blank key adds nothing to the prefix of what is below it. */
+    if (id == NAME_NONE)
+        id = parent;
+    if (id != NAME_NONE && !labelset_wants_prefix(s->run->set, id))
+        return GO_ON;
+    if (depth + 1 >= DEPTH_MAX)
+        return broken(s, error_object());
+    return object(s, p, after, id, depth + 1);
+}
+
+/* The value at p (not blank) of the member `key`. */
+static enum outcome member(struct scanner *s, const char *p, const char *end, uint32_t parent,
+                           struct str key, unsigned depth, const char **ret_after) {
+    /* Below the top, names are longer than the key alone, which is all that the quick test knows. */
+    bool possible = parent != NAME_NONE || labelset_key_possible(s->run->set, key);
+    if (*p == '"') {
+        bool escaped;
+        const char *close = string_end(p + 1, end, &escaped);
+        if (!close)
+            return broken(s, STR("Value is string, but can't find closing '\"' symbol"));
+        *ret_after = close + 1;
+        struct str raw = str_make(p + 1, (size_t)(close - p - 1));
+        return possible ? leaf(s, parent, key, raw, true, escaped) : GO_ON;
+    }
+    if (*p == '[') {
+        const char *after = block_end(p, end, '[', ']');
+        if (!after)
+            return broken(s, error_array());
+        *ret_after = after;
+        return GO_ON;
+    }
+    if (*p == '{') {
+        const char *after = block_end(p, end, '{', '}');
+        if (!after)
+            return broken(s, error_object());
+        *ret_after = after;
+        return nested(s, p, after, parent, key, depth);
+    }
+    return bare_value(s, p, end, parent, key, possible, ret_after);
+}
+
+/* An object at p, blanks before it allowed. */
+static enum outcome object(struct scanner *s, const char *p, const char *end, uint32_t parent,
+                           unsigned depth) {
+    p = skip_blanks(p, end);
+    if (p == end || *p != '{')
+        return broken(s, error_object());
+    p = skip_blanks(p + 1, end);
+    if (p == end)
+        return broken(s, error_malformed());
+    for (;;) {
+        if (*p == '}')
+            return GO_ON;
+        if (*p != '"')
+            return broken(s, error_object());
+        bool escaped;
+        const char *close = string_end(p + 1, end, &escaped);
+        if (!close)
+            return broken(s, error_malformed());
+        struct str key = str_make(p + 1, (size_t)(close - p - 1));
+        if (escaped && !(key = unescape_key(s->run, key)).data)
+            return broken(s, STR("Encountered an invalid escape sequence in a string"));
+        p = skip_blanks(close + 1, end);
+        if (p == end || *p != ':')
+            return broken(s, error_malformed());
+        p = skip_blanks(p + 1, end);
+        if (p == end)
+            return broken(s, error_malformed());
+        enum outcome o = member(s, p, end, parent, key, depth, &p);
+        if (o != GO_ON)
+            return o;
+        p = skip_blanks(p, end);
+        if (p == end)
+            return broken(s, error_array());
+        if (*p == '}')
+            return GO_ON;
+        if (*p != ',')
+            return broken(s, error_object());
+        p = skip_blanks(p + 1, end);
+        if (p == end)
+            return broken(s, error_array());
+    }
+}
+
+bool json_run(const struct extract_step *step, struct run *r) {
+    if (labelset_nothing_wanted(r->set))
+        return true;
+    struct scanner s = {.step = step, .run = r};
+    enum outcome o = object(&s, r->line.data, r->line.data + r->line.size, NAME_NONE, 0);
+    if (o == BROKEN)
+        labelset_error(r->set, STR("JSONParserErr"), s.error);
+    return o != REFUSED;
+}

@@ -1,0 +1,84 @@
+#include "stage.h"
+
+#include <errno.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "regex.h"
+
+#if defined(__SSE2__)
+/* Sixteen positions at a time are compared by the needle's first and last byte; only where both agree is the
+ * whole needle compared. The tail, and needles of one byte, go to libc. */
+static bool contains(struct str line, struct str needle) {
+    if (needle.size == 0)
+        return true;
+    if (needle.size > line.size)
+        return false;
+    if (needle.size == 1)
+        return memchr(line.data, needle.data[0], line.size) != NULL;
+    const __m128i first = _mm_set1_epi8(needle.data[0]);
+    const __m128i last = _mm_set1_epi8(needle.data[needle.size - 1]);
+    const char *p = line.data;
+    size_t positions = line.size - needle.size + 1;
+    size_t i = 0;
+    for (; i + 16 <= positions; i += 16) {
+        __m128i a = _mm_loadu_si128((const void *)(p + i));
+        __m128i b = _mm_loadu_si128((const void *)(p + i + needle.size - 1));
+        __m128i both = _mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, last));
+        unsigned mask = (unsigned)_mm_movemask_epi8(both);
+        for (; mask != 0; mask &= mask - 1)
+            if (memcmp(p + i + __builtin_ctz(mask), needle.data, needle.size) == 0)
+                return true;
+    }
+    for (; i < positions; i++)
+        if (p[i] == needle.data[0] && memcmp(p + i, needle.data, needle.size) == 0)
+            return true;
+    return false;
+}
+#else
+static bool contains(struct str line, struct str needle) {
+    return str_find(line, needle) != NULL;
+}
+#endif
+
+int line_filter_compile(struct stage_compiler *c, const struct stage *s,
+                        struct line_filter_step *ret) {
+    enum line_op op = s->line_filter.op;
+    bool by_regex = op == LINE_MATCHES || op == LINE_NOT_MATCHES;
+    size_t count = 0;
+    for (const struct line_operand *o = s->line_filter.operands; o; o = o->next)
+        count++;
+    struct line_test *tests = arena_array(c->arena, count + 1, sizeof(*tests));
+    if (!tests)
+        return -ENOMEM;
+    size_t i = 0;
+    for (const struct line_operand *o = s->line_filter.operands; o; o = o->next, i++) {
+        tests[i].text = o->text;
+        if (by_regex) {
+            struct regex_facts facts = {0};
+            regex_analyze(o->text, false, c->arena, &facts);
+            if (facts.is_literal && !facts.fold_case)
+                tests[i].text = facts.literal;
+            else
+                tests[i].regex = o->regex;
+        }
+    }
+    *ret = (struct line_filter_step){
+        .tests = tests,
+        .count = count,
+        .negated = op == LINE_EXCLUDES || op == LINE_NOT_MATCHES || op == LINE_NOT_PATTERN,
+    };
+    return 0;
+}
+
+bool line_filter_run(const struct line_filter_step *s, struct str line) {
+    for (size_t i = 0; i < s->count; i++) {
+        const struct line_test *t = &s->tests[i];
+        bool found = t->regex ? regex_matches(t->regex, line) : contains(line, t->text);
+        if (found)
+            return !s->negated;
+    }
+    return s->negated;
+}
