@@ -1,2 +1,372 @@
-/* logexec.c */
-typedef int unused_logexec;
+/* Log queries: the first `limit` entries from the asked end over all streams.
+ *
+ * All workers share one bounded heap whose root is the worst entry kept. Once it is full, its root's time is
+ * the threshold: blocks are tried in time order from the asked end, so a worker skips blocks and leaves
+ * blocks that cannot hold anything better, and the query is over when no block left can. Entries at the
+ * same time as the threshold are still compared, because the complete order decides who stays:
+ *   time, then the stream's label hash, then the stream's id, then arrival (block order, place in it);
+ * backward queries turn time and arrival round. The order is total, so answers do not depend on how the
+ * workers ran. */
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "exec.h"
+#include "hash.h"
+#include "plan.h"
+#include "scan.h"
+
+struct candidate {
+    int64_t ts_ns;
+    const struct snap_stream *stream;
+    uint32_t order;
+    uint32_t entry;
+    uint32_t worker;
+    const struct line_labels *labels; /* lives as long as the worker's run */
+    /* The line's bytes; the memory is used again when a better entry takes this place. */
+    char *line;
+    size_t line_size, line_capacity;
+};
+
+struct log_query {
+    struct exec *exec;
+    struct plan plan;
+    bool backward;
+    struct scanner *scanners; /* one per worker */
+    bool *scanner_ready;
+    unsigned n_scanners;
+
+    atomic_bool full;
+    atomic_int_least64_t threshold_ns; /* time of the worst entry kept, once full */
+    pthread_mutex_t lock;              /* guards: heap, n_heap, capacity, heap_bytes */
+    struct candidate *heap;            /* the worst is at 0 */
+    size_t n_heap, capacity, limit;
+    size_t heap_bytes;
+};
+
+/* Should `a` come before `b` in the answer? */
+static bool comes_before(const struct log_query *q, const struct candidate *a,
+                         const struct candidate *b) {
+    if (a->ts_ns != b->ts_ns)
+        return q->backward ? a->ts_ns > b->ts_ns : a->ts_ns < b->ts_ns;
+    if (a->stream != b->stream) {
+        if (a->stream->hash != b->stream->hash)
+            return a->stream->hash < b->stream->hash;
+        return a->stream->id < b->stream->id;
+    }
+    if (a->order != b->order)
+        return q->backward ? a->order > b->order : a->order < b->order;
+    return q->backward ? a->entry > b->entry : a->entry < b->entry;
+}
+
+static void sift_up(struct log_query *q, size_t i) {
+    while (i > 0) {
+        size_t parent = (i - 1) / 2;
+        if (!comes_before(q, &q->heap[parent], &q->heap[i]))
+            return;
+        struct candidate swap = q->heap[parent];
+        q->heap[parent] = q->heap[i];
+        q->heap[i] = swap;
+        i = parent;
+    }
+}
+
+static void sift_down(struct log_query *q, size_t i) {
+    for (;;) {
+        size_t worst = i;
+        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < q->n_heap; child++)
+            if (comes_before(q, &q->heap[worst], &q->heap[child]))
+                worst = child;
+        if (worst == i)
+            return;
+        struct candidate swap = q->heap[worst];
+        q->heap[worst] = q->heap[i];
+        q->heap[i] = swap;
+        i = worst;
+    }
+}
+
+/* Is an entry at this time, or any later one in the query's direction, worth looking at? */
+static bool time_counts(struct log_query *q, int64_t ts_ns) {
+    if (!atomic_load_explicit(&q->full, memory_order_acquire))
+        return true;
+    int64_t threshold = atomic_load_explicit(&q->threshold_ns, memory_order_relaxed);
+    return q->backward ? ts_ns >= threshold : ts_ns <= threshold;
+}
+
+/* Copies the line into the candidate's own memory. */
+static int candidate_fill(struct log_query *q, struct candidate *place,
+                          const struct candidate *from, struct str line, struct err *reterr) {
+    char *bytes = place->line;
+    size_t capacity = place->line_capacity;
+    if (line.size > capacity || !bytes) {
+        size_t wanted = line.size < 128 ? 128 : line.size;
+        if (q->heap_bytes - capacity + wanted > EXEC_BYTES_MAX)
+            return err_set(reterr, -EREFUSED,
+                           "the result is larger than %zu bytes; ask for fewer entries with limit",
+                           EXEC_BYTES_MAX);
+        char *grown = realloc(bytes, wanted);
+        if (!grown)
+            return exec_no_memory(reterr);
+        q->heap_bytes += wanted - capacity;
+        bytes = grown;
+        capacity = wanted;
+    }
+    if (line.size > 0)
+        memcpy(bytes, line.data, line.size);
+    *place = *from;
+    place->line = bytes;
+    place->line_size = line.size;
+    place->line_capacity = capacity;
+    return 0;
+}
+
+static int heap_grow(struct log_query *q, struct err *reterr) {
+    size_t capacity = q->capacity ? q->capacity * 2 : 256;
+    if (capacity > q->limit)
+        capacity = q->limit;
+    struct candidate *heap = realloc(q->heap, capacity * sizeof(*heap));
+    if (!heap)
+        return exec_no_memory(reterr);
+    memset(heap + q->capacity, 0, (capacity - q->capacity) * sizeof(*heap));
+    q->heap = heap;
+    q->capacity = capacity;
+    return 0;
+}
+
+static int heap_offer(struct log_query *q, const struct candidate *c, struct str line,
+                      struct err *reterr) {
+    if (q->n_heap == q->limit) {
+        if (!comes_before(q, c, &q->heap[0]))
+            return 0;
+        int r = candidate_fill(q, &q->heap[0], c, line, reterr);
+        if (r < 0)
+            return r;
+        sift_down(q, 0);
+    } else {
+        int r = q->n_heap == q->capacity ? heap_grow(q, reterr) : 0;
+        if (r == 0)
+            r = candidate_fill(q, &q->heap[q->n_heap], c, line, reterr);
+        if (r < 0)
+            return r;
+        q->n_heap++;
+        sift_up(q, q->n_heap - 1);
+    }
+    if (q->n_heap == q->limit) {
+        atomic_store_explicit(&q->threshold_ns, q->heap[0].ts_ns, memory_order_relaxed);
+        atomic_store_explicit(&q->full, true, memory_order_release);
+    }
+    return 0;
+}
+
+struct log_worker {
+    struct log_query *query;
+    unsigned number;
+};
+
+static int take_line(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns,
+                     const struct pipeline_output *out, struct err *reterr) {
+    struct log_worker *w = ctx;
+    struct log_query *q = w->query;
+    if (!time_counts(q, ts_ns))
+        return 1; /* entries come in the query's direction: the rest of the block is no better */
+    const struct line_labels *labels = pipeline_run_labels(s->run);
+    if (!labels)
+        return exec_no_memory(reterr);
+    struct candidate c = {
+        .ts_ns = ts_ns,
+        .stream = s->stream,
+        .order = s->task->order,
+        .entry = entry,
+        .worker = w->number,
+        .labels = labels,
+    };
+    pthread_mutex_lock(&q->lock);
+    int r = heap_offer(q, &c, out->line, reterr);
+    pthread_mutex_unlock(&q->lock);
+    return r;
+}
+
+static int run_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct err *reterr) {
+    struct log_query *q = ctx;
+    struct log_worker w = {.query = q, .number = worker};
+    struct scanner *s = &q->scanners[worker];
+    if (!q->scanner_ready[worker]) {
+        int r = scanner_init(s, &q->plan, reterr);
+        q->scanner_ready[worker] = true;
+        if (r < 0)
+            return r;
+    }
+    for (size_t i = from; i < to; i++) {
+        const struct plan_task *task = &q->plan.tasks[i];
+        if (!time_counts(q, q->backward ? task->last_ns : task->first_ns))
+            return 1; /* tasks are in this order too */
+        int r = exec_check(q->exec, reterr);
+        if (r == 0)
+            r = scan_begin(s, task, reterr);
+        if (r > 0)
+            r = scan_entries(s, take_line, &w, reterr);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- the answer */
+
+/* Result sets are found by the pointer of the worker's interned labels first, by content second. */
+struct set_slot {
+    const struct line_labels *labels; /* NULL = free */
+    uint32_t set;
+};
+
+struct set_table {
+    struct set_slot *by_pointer, *by_content;
+    size_t mask;
+    struct result_set *sets;
+    size_t n_sets;
+};
+
+static bool sets_equal(const struct result_set *set, const struct line_labels *l) {
+    return set->hash == l->hash && labels_eq(set->merged, l->merged) &&
+           labels_eq(set->stream, l->stream) && labels_eq(set->metadata, l->metadata) &&
+           labels_eq(set->parsed, l->parsed);
+}
+
+static int set_add(struct set_table *t, struct arena *arena, const struct line_labels *l) {
+    struct result_set *set = &t->sets[t->n_sets];
+    set->hash = l->hash;
+    int r = exec_copy_labels(arena, l->merged, &set->merged);
+    if (r == 0)
+        r = exec_copy_labels(arena, l->stream, &set->stream);
+    if (r == 0)
+        r = exec_copy_labels(arena, l->metadata, &set->metadata);
+    if (r == 0)
+        r = exec_copy_labels(arena, l->parsed, &set->parsed);
+    if (r == 0)
+        t->n_sets++;
+    return r;
+}
+
+static int set_find(struct set_table *t, struct arena *arena, const struct line_labels *l,
+                    uint32_t *ret) {
+    size_t at = (size_t)hash_mix((uint64_t)(uintptr_t)l, 0) & t->mask;
+    while (t->by_pointer[at].labels && t->by_pointer[at].labels != l)
+        at = (at + 1) & t->mask;
+    if (t->by_pointer[at].labels == l) {
+        *ret = t->by_pointer[at].set;
+        return 0;
+    }
+    size_t place = (size_t)l->hash & t->mask;
+    while (t->by_content[place].labels && !sets_equal(&t->sets[t->by_content[place].set], l))
+        place = (place + 1) & t->mask;
+    if (!t->by_content[place].labels) {
+        int r = set_add(t, arena, l);
+        if (r < 0)
+            return r;
+        t->by_content[place] = (struct set_slot){l, (uint32_t)(t->n_sets - 1)};
+    }
+    *ret = t->by_content[place].set;
+    t->by_pointer[at] = (struct set_slot){l, *ret};
+    return 0;
+}
+
+/* Loki thins after the limit: the first entry, then each that is at least an interval past the last kept. */
+static bool interval_keeps(const struct query *q, bool backward, int64_t last_ns, int64_t ts_ns) {
+    return backward ? ts_ns <= time_sub(last_ns, q->interval_ns)
+                    : ts_ns >= time_add(last_ns, q->interval_ns);
+}
+
+static int answer(struct log_query *q, struct query_result *result, struct err *reterr) {
+    /* Heap order to answer order: take the worst out again and again. */
+    size_t count = q->n_heap;
+    while (q->n_heap > 1) {
+        struct candidate worst = q->heap[0];
+        q->n_heap--;
+        q->heap[0] = q->heap[q->n_heap];
+        q->heap[q->n_heap] = worst;
+        sift_down(q, 0);
+    }
+    q->n_heap = count;
+    if (count == 0)
+        return 0;
+    struct arena *scratch = &q->exec->arena;
+    size_t slots = 16;
+    while (slots < count * 2)
+        slots *= 2;
+    struct set_table table = {
+        .by_pointer = arena_array(scratch, slots, sizeof(struct set_slot)),
+        .by_content = arena_array(scratch, slots, sizeof(struct set_slot)),
+        .mask = slots - 1,
+        .sets = arena_array(&result->arena, count, sizeof(struct result_set)),
+    };
+    struct result_entry *entries = arena_array(&result->arena, count, sizeof(*entries));
+    if (!table.by_pointer || !table.by_content || !table.sets || !entries)
+        return exec_no_memory(reterr);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct candidate *c = &q->heap[i];
+        if (n > 0 && q->exec->query->interval_ns > 0 &&
+            !interval_keeps(q->exec->query, q->backward, entries[n - 1].ts_ns, c->ts_ns))
+            continue;
+        struct result_entry *e = &entries[n];
+        e->ts_ns = c->ts_ns;
+        e->line = arena_copy(&result->arena, str_make(c->line, c->line_size));
+        if (!e->line.data || set_find(&table, &result->arena, c->labels, &e->set) < 0)
+            return exec_no_memory(reterr);
+        n++;
+    }
+    result->sets = table.sets;
+    result->n_sets = table.n_sets;
+    result->entries = entries;
+    result->n_entries = n;
+    return 0;
+}
+
+static int scan_all(struct log_query *q, struct err *reterr) {
+    q->n_scanners = crew_slots(q->exec->crew);
+    q->scanners = arena_array(&q->exec->arena, q->n_scanners, sizeof(*q->scanners));
+    q->scanner_ready = arena_array(&q->exec->arena, q->n_scanners, sizeof(*q->scanner_ready));
+    if (!q->scanners || !q->scanner_ready)
+        return exec_no_memory(reterr);
+    struct crew_job job = {.run = run_tasks, .ctx = q, .n_tasks = q->plan.n_tasks, .batch = 1};
+    return crew_run(q->exec->crew, &job, reterr);
+}
+
+int exec_log(struct exec *x, const struct log_expr *log, struct query_result *result,
+             struct err *reterr) {
+    const struct query *query = x->query;
+    struct log_query q = {
+        .exec = x,
+        .backward = query->direction == DIR_BACKWARD,
+        .limit = query->limit ? query->limit : UINT32_MAX,
+    };
+    pthread_mutex_init(&q.lock, NULL);
+    result->type = RESULT_STREAMS;
+    struct plan_options options = {
+        .log = log,
+        .pipeline = {.needs = {.all = true}},
+        .start_ns = query->start_ns,
+        .end_ns = time_sub(query->end_ns, 1),
+        .order = q.backward ? PLAN_NEWEST_FIRST : PLAN_OLDEST_FIRST,
+        .shows_lines = true,
+    };
+    int r = plan_make(x, &options, &q.plan, reterr);
+    if (r == 0)
+        r = scan_all(&q, reterr);
+    if (r == 0)
+        r = answer(&q, result, reterr);
+    for (unsigned i = 0; q.scanner_ready && i < q.n_scanners; i++) {
+        if (!q.scanner_ready[i])
+            continue;
+        exec_add_stats(&x->stats, &q.scanners[i].stats);
+        scanner_done(&q.scanners[i]);
+    }
+    for (size_t i = 0; i < q.capacity; i++)
+        free(q.heap[i].line);
+    free(q.heap);
+    plan_done(&q.plan);
+    pthread_mutex_destroy(&q.lock);
+    return r;
+}

@@ -1,0 +1,63 @@
+/* plan: what a log expression asks of the store: the snapshot, the blocks in it as tasks, and which columns
+ * and needles matter. Made once per selector by the calling thread, then read by all workers. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "exec.h"
+#include "gram.h"
+#include "pipeline.h"
+
+struct plan_task {
+    const struct block_ref *block;
+    uint32_t stream; /* in plan->streams */
+    uint32_t order; /* of the block among its stream's: arrival order of entries at the same time */
+    int64_t first_ns, last_ns;
+};
+
+/* A literal that every line must contain. */
+struct plan_needle {
+    struct str text; /* what block bytes are searched for; empty = only the gram filter is asked */
+    bool fold;
+    struct gram_query grams;
+};
+
+enum plan_order { PLAN_BY_STREAM, PLAN_OLDEST_FIRST, PLAN_NEWEST_FIRST };
+
+struct plan_options {
+    const struct log_expr *log;
+    struct pipeline_options pipeline;
+    int64_t start_ns, end_ns; /* both inclusive */
+    enum plan_order order;
+    bool shows_lines; /* the result has the lines, whatever the pipeline looks at */
+};
+
+struct plan {
+    struct exec *exec;
+    struct pipeline *pipeline;
+    struct snapshot *snapshot;
+    const struct snap_stream *streams;
+    size_t n_streams;
+    struct plan_task *tasks;
+    size_t n_tasks;
+    int64_t start_ns, end_ns;
+    bool backward;
+
+    bool needs_lines;
+    bool needs_meta;
+    bool meta_limited; /* only meta_names matter, sorted */
+    struct str *meta_names;
+    size_t n_meta_names;
+
+    struct plan_needle *needles;
+    size_t n_needles;
+    const struct plan_needle
+        *search; /* the one to look for in block bytes; NULL = look at every line */
+};
+
+int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);
+void plan_done(struct plan *p);
+
+/* Could a block hold a line with all needles? */
+bool plan_may_contain(const struct plan *p, const struct block_ref *block);

@@ -1,0 +1,279 @@
+#include "scan.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "casefind.h"
+
+int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr) {
+    *s = (struct scanner){.plan = plan};
+    s->reader = block_reader_new();
+    s->run = pipeline_run_new(plan->pipeline);
+    return s->reader && s->run ? 0 : exec_no_memory(reterr);
+}
+
+void scanner_done(struct scanner *s) {
+    free(s->meta);
+    free(s->columns);
+    pipeline_run_free(s->run);
+    block_reader_free(s->reader);
+}
+
+/* First entry whose time is >= t. */
+static uint32_t lower_bound(const int64_t *times, uint32_t count, int64_t t) {
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (times[middle] < t)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int scan_begin(struct scanner *s, const struct plan_task *task, struct err *reterr) {
+    const struct plan *p = s->plan;
+    const struct snap_stream *stream = &p->streams[task->stream];
+    int64_t low = stream->visible_from_ns > p->start_ns ? stream->visible_from_ns : p->start_ns;
+    int64_t high = p->end_ns;
+    s->stats.blocks_considered++;
+    if (task->last_ns < low || task->first_ns > high) {
+        s->stats.blocks_skipped_time++;
+        return 0;
+    }
+    if (!plan_may_contain(p, task->block)) {
+        s->stats.blocks_skipped_filter++;
+        return 0;
+    }
+    int r = block_reader_open(s->reader, task->block, reterr);
+    if (r < 0)
+        return r;
+    s->task = task;
+    block_ref_get(task->block, &s->info);
+    s->from = 0;
+    s->to = s->info.count;
+    s->times = NULL;
+    s->offsets = NULL;
+    s->n_columns = 0;
+    s->dead = block_reader_dead(s->reader);
+    if (task->first_ns < low || task->last_ns > high) {
+        r = scan_times(s, reterr);
+        if (r < 0)
+            return r;
+        s->from = lower_bound(s->times, s->info.count, low);
+        s->to = high == INT64_MAX ? s->info.count : lower_bound(s->times, s->info.count, high + 1);
+    }
+    if (s->from >= s->to)
+        return 0;
+    s->stats.lines_processed += s->to - s->from;
+    if (s->info.in_memory)
+        s->stats.memory_lines += s->to - s->from;
+    for (uint32_t w = s->from / 64; s->dead && w <= (s->to - 1) / 64; w++) {
+        uint64_t bits = s->dead[w];
+        if (w == s->from / 64)
+            bits &= UINT64_MAX << (s->from & 63);
+        if (w == (s->to - 1) / 64)
+            bits &= UINT64_MAX >> (63 - ((s->to - 1) & 63));
+        s->stats.duplicates += (uint64_t)__builtin_popcountll(bits);
+    }
+    return 1;
+}
+
+int scan_times(struct scanner *s, struct err *reterr) {
+    return s->times ? 0 : block_reader_times(s->reader, &s->times, reterr);
+}
+
+int scan_offsets(struct scanner *s, struct err *reterr) {
+    return s->offsets ? 0 : block_reader_offsets(s->reader, &s->offsets, reterr);
+}
+
+static int reserve_columns(struct scanner *s, size_t count, struct err *reterr) {
+    if (count <= s->columns_capacity)
+        return 0;
+    struct meta_column *columns = realloc(s->columns, count * sizeof(*columns));
+    if (!columns)
+        return exec_no_memory(reterr);
+    s->columns = columns;
+    struct label *meta = realloc(s->meta, count * sizeof(*meta));
+    if (!meta)
+        return exec_no_memory(reterr);
+    s->meta = meta;
+    s->columns_capacity = count;
+    return 0;
+}
+
+int scan_columns(struct scanner *s, struct err *reterr) {
+    const struct plan *p = s->plan;
+    s->n_columns = 0;
+    if (!p->needs_meta)
+        return 0;
+    s->stats.meta_bytes_processed += s->info.meta_bytes;
+    if (!p->meta_limited) {
+        const struct meta_column *columns;
+        size_t count;
+        int r = block_reader_meta(s->reader, &columns, &count, reterr);
+        if (r == 0)
+            r = reserve_columns(s, count, reterr);
+        if (r < 0)
+            return r;
+        for (size_t i = 0; i < count; i++)
+            s->columns[i] = columns[i];
+        s->n_columns = count;
+        return 0;
+    }
+    int r = reserve_columns(s, p->n_meta_names, reterr);
+    for (size_t i = 0; r == 0 && i < p->n_meta_names; i++) {
+        const struct meta_column *column;
+        r = block_reader_meta_column(s->reader, p->meta_names[i], &column, reterr);
+        if (r == 0 && column)
+            s->columns[s->n_columns++] = *column;
+    }
+    return r;
+}
+
+size_t scan_meta(struct scanner *s, uint32_t entry) {
+    size_t count = 0;
+    for (size_t i = 0; i < s->n_columns; i++) {
+        const struct meta_column *c = &s->columns[i];
+        uint32_t id = c->ids[entry];
+        if (id > 0)
+            s->meta[count++] = (struct label){.name = c->name, .value = c->values[id - 1]};
+    }
+    return count;
+}
+
+void scan_enter_stream(struct scanner *s) {
+    const struct snap_stream *stream = &s->plan->streams[s->task->stream];
+    if (s->stream == stream)
+        return;
+    s->stream = stream;
+    pipeline_run_stream(s->run, stream->labels);
+}
+
+/* The entry in [from, to) whose line holds byte `at`: galloping, because the next hit is mostly near. */
+static uint32_t entry_at(const uint32_t *offsets, uint32_t from, uint32_t to, uint32_t at) {
+    uint32_t reach = 1;
+    uint32_t low = from;
+    while (low + reach < to && offsets[low + reach] <= at) {
+        low += reach;
+        reach *= 2;
+    }
+    uint32_t high = low + reach < to ? low + reach : to;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (offsets[middle] <= at)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Entries in [from, to) whose line contains the needle, into s->hits. */
+static uint32_t find_hits(struct scanner *s, struct str lines, uint32_t from, uint32_t to) {
+    const struct plan_needle *needle = s->plan->search;
+    const uint32_t *offsets = s->offsets;
+    uint32_t count = 0;
+    uint32_t end = offsets[to];
+    uint32_t at = offsets[from];
+    while (from < to && at < end) {
+        struct str rest = str_make(lines.data + at, end - at);
+        const char *hit = needle->fold
+                              ? casefind(rest, needle->text)
+                              : memmem(rest.data, rest.size, needle->text.data, needle->text.size);
+        if (!hit)
+            break;
+        uint32_t place = (uint32_t)(hit - lines.data);
+        uint32_t entry = entry_at(offsets, from, to, place);
+        if (place + needle->text.size > offsets[entry + 1] - 1) {
+            /* Across the separator: no line has it here. */
+            from = entry;
+            at = place + 1;
+            continue;
+        }
+        if (!dead_test(s->dead, entry))
+            s->hits[count++] = entry;
+        from = entry + 1;
+        at = offsets[from];
+    }
+    return count;
+}
+
+static uint32_t all_living(struct scanner *s, uint32_t from, uint32_t to) {
+    uint32_t count = 0;
+    for (uint32_t i = from; i < to; i++)
+        if (!dead_test(s->dead, i))
+            s->hits[count++] = i;
+    return count;
+}
+
+static int run_hits(struct scanner *s, uint32_t count, struct str lines, scan_fn *fn, void *ctx,
+                    struct err *reterr) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t entry = s->hits[s->plan->backward ? count - 1 - i : i];
+        struct pipeline_line in = {.ts_ns = s->times[entry], .meta = s->meta};
+        if (lines.data)
+            in.line = str_make(lines.data + s->offsets[entry],
+                               s->offsets[entry + 1] - 1 - s->offsets[entry]);
+        in.meta_count = scan_meta(s, entry);
+        struct pipeline_output out;
+        if (!pipeline_run_line(s->run, &in, &out))
+            continue;
+        s->stats.lines_matched++;
+        int r = fn(ctx, s, entry, in.ts_ns, &out, reterr);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Decoded line bytes count against the query's budget. */
+static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
+    int r = scan_offsets(s, reterr);
+    if (r == 0)
+        r = block_reader_lines(s->reader, ret, reterr);
+    if (r < 0)
+        return r;
+    s->stats.blocks_decoded++;
+    s->stats.bytes_processed += s->info.line_bytes;
+    if (s->info.in_memory)
+        s->stats.memory_bytes += s->info.line_bytes;
+    s->stats.compressed_bytes += s->info.stored_bytes;
+    s->stats.decompressed_bytes += s->info.line_bytes;
+    atomic_fetch_add_explicit(&s->plan->exec->bytes_read, s->info.line_bytes, memory_order_relaxed);
+    return 0;
+}
+
+int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr) {
+    const struct plan *p = s->plan;
+    struct str lines = {0};
+    bool columns_loaded = false;
+    if (p->needs_lines) {
+        int r = load_lines(s, &lines, reterr);
+        if (r < 0)
+            return r;
+    }
+    scan_enter_stream(s);
+    uint32_t total = s->to - s->from;
+    for (uint32_t done = 0; done < total;) {
+        uint32_t size = total - done < SCAN_SEGMENT ? total - done : SCAN_SEGMENT;
+        uint32_t from = p->backward ? s->to - done - size : s->from + done;
+        done += size;
+        uint32_t count = p->needs_lines && p->search ? find_hits(s, lines, from, from + size)
+                                                     : all_living(s, from, from + size);
+        if (count == 0)
+            continue;
+        /* Times and metadata wait for the first line that can pass. */
+        int r = scan_times(s, reterr);
+        if (r == 0 && !columns_loaded)
+            r = scan_columns(s, reterr);
+        if (r < 0)
+            return r;
+        columns_loaded = true;
+        r = run_hits(s, count, lines, fn, ctx, reterr);
+        if (r != 0)
+            return r < 0 ? r : 0;
+    }
+    return 0;
+}

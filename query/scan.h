@@ -1,0 +1,62 @@
+/* scan: one worker's way through one block: which entries are in the range, which lines can pass, and the
+ * pipeline on those. Decodes only what is asked for. One thread per struct scanner. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "blockref.h"
+#include "pipeline.h"
+#include "plan.h"
+
+/* Lines are gathered by so many before the pipeline runs on them, so that a backward query searches forward
+ * through bytes yet looks at the newest lines first. */
+enum { SCAN_SEGMENT = 256 };
+
+struct scanner {
+    const struct plan *plan;
+    struct block_reader *reader;
+    struct pipeline_run *run;
+    const struct snap_stream *stream; /* the run's present one */
+    struct query_stats stats;
+
+    /* The block that scan_begin opened. */
+    const struct plan_task *task;
+    struct block_ref_info info;
+    uint32_t from, to; /* entries in the time range */
+    const uint64_t *dead;
+    const int64_t *times;    /* NULL until scan_times */
+    const uint32_t *offsets; /* NULL until scan_offsets */
+    struct meta_column *columns;
+    size_t n_columns, columns_capacity;
+    struct label *meta;
+    size_t meta_capacity;
+    uint32_t hits[SCAN_SEGMENT];
+};
+
+int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr);
+void scanner_done(struct scanner *s);
+
+/* Opens the block of a task. 1: there is something to look at; 0: nothing (outside the time range, or the
+ * filters exclude it); negative: error. */
+int scan_begin(struct scanner *s, const struct plan_task *task, struct err *reterr);
+
+int scan_times(struct scanner *s, struct err *reterr);
+int scan_offsets(struct scanner *s, struct err *reterr);
+/* The metadata columns that the plan needs, into s->columns. */
+int scan_columns(struct scanner *s, struct err *reterr);
+
+/* The entry's metadata from the columns, into s->meta; the count. */
+size_t scan_meta(struct scanner *s, uint32_t entry);
+
+/* Called for each line that passed the pipeline; the labels are asked of s->run. 0, 1 = leave this block,
+ * or negative. */
+typedef int scan_fn(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns,
+                    const struct pipeline_output *out, struct err *reterr);
+
+/* Runs the pipeline over the block's entries in the plan's direction. With lines the plan's needle is
+ * searched first. */
+int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr);
+
+/* Tells the run about the stream of the block, when it has changed. */
+void scan_enter_stream(struct scanner *s);
