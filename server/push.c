@@ -1,1 +1,711 @@
+/* One push, in steps, each of which may end it:
+ *
+ *   1. decode     push_body: 400 for what does not parse, 413 for what is too large; nothing is stored.
+ *   2. group      streams with the same label text are one group: Fluent Bit sends a stream object for each line.
+ *                 Text seen before gives the stream at once; other text is parsed and checked. A label set that does
+ *                 not parse fails the request; one that breaks a limit costs its own entries only.
+ *   3. check      entry by entry: age, size, metadata. Refused ones are counted by reason and reported; the others
+ *                 move together and get their metadata normalised and detected_level added.
+ *   4. rate       429, nothing is stored.
+ *   5. store      new streams are made, entries are put side by side per stream, one store_append for all.
+ *   6. complete   from the WAL thread: 204; 400 when something was refused in step 2 or 3; 503 when not durable.
+ *
+ * Budget: no allocation per line but bump allocation for metadata in the arena; one look at each line's bytes (level). */
 #include "push.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "clock.h"
+#include "decoded.h"
+#include "level.h"
+#include "map.h"
+#include "metadata.h"
+#include "push_body.h"
+#include "rate_limit.h"
+#include "rejects.h"
+#include "units.h"
+#include "utf8.h"
+
+enum {
+    SMALL_BODY_MAX = 256 << 10,     /* decodes in well under a millisecond */
+    WORK_MEMORY_PER_BODY = 4,       /* arena bytes allowed per byte of the largest body */
+    LABELS_SPELLING_MAX = 64 << 10, /* longer label texts are not worth remembering */
+    MESSAGE_MAX = 1 << 20,
+};
+
+#define BYTES_PER_MB 1048576.0
+
+struct str discard_reason_name(enum discard_reason r) {
+    static const struct str names[DISCARD_REASONS] = {
+        [DISCARD_LINE_TOO_LONG] = {"line_too_long", 13},
+        [DISCARD_TOO_OLD] = {"greater_than_max_sample_age", 27},
+        [DISCARD_TOO_NEW] = {"too_far_in_future", 17},
+        [DISCARD_LABELS] = {"invalid_labels", 14},
+        [DISCARD_METADATA] = {"structured_metadata", 19},
+        [DISCARD_RATE] = {"rate_limited", 12},
+        [DISCARD_STREAMS] = {"stream_limit", 12},
+        [DISCARD_MALFORMED] = {"malformed", 9},
+        [DISCARD_STORAGE] = {"storage", 7},
+    };
+    assert(r < DISCARD_REASONS);
+    return names[r];
+}
+
+/* All parts of a push that name their stream by the same text. */
+struct group {
+    struct stream *stream; /* pinned; NULL until found or made */
+    struct labels labels;  /* canonical, with service_name */
+    struct str spelling;   /* what the sender wrote */
+    struct str text;       /* canonical, for messages; made when first needed */
+    struct str refusal;    /* why the label set breaks a limit; .data NULL = it does not */
+    struct label level; /* detected_level from the labels; .value.data NULL = look at each entry */
+    size_t target;      /* another spelling of this stream came first: its group, else this one */
+    uint32_t n_entries; /* kept */
+    uint32_t n_parts;
+};
+
+struct push {
+    struct store *store;
+    const struct limits *limits;
+    struct push_metrics *metrics;
+    const struct push_request *request;
+    struct arena arena;
+    struct push_body body;
+    struct decoded_push decoded;
+    struct rejects rejects;
+    struct buf message; /* scratch for one message */
+    struct group *groups;
+    uint32_t *group_of; /* per decoded stream */
+    size_t n_groups;
+    uint64_t n_kept, kept_bytes;
+    int64_t oldest_ns, newest_ns; /* what age limits allow */
+};
+
+/* What the completion needs, after the request's memory is gone. */
+struct ticket {
+    push_done *done;
+    void *ctx;
+    struct push_metrics *metrics;
+    uint64_t n_lines, n_bytes;
+    int status;
+    size_t text_size;
+    char text[];
+};
+
+static void discard(struct push *p, enum discard_reason reason, uint64_t lines, uint64_t bytes) {
+    atomic_fetch_add_explicit(&p->metrics->discarded_lines[reason], lines, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->metrics->discarded_bytes[reason], bytes, memory_order_relaxed);
+}
+
+static uint64_t metadata_size(const struct entry *e) {
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < e->meta_count; i++)
+        size += e->meta[i].name.size + e->meta[i].value.size;
+    return size;
+}
+
+static uint64_t lines_size(const struct entry *entries, size_t count) {
+    uint64_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += entries[i].line.size;
+    return size;
+}
+
+/* ---- labels */
+
+/* service_name from the first of the discovery labels that is there; skipped for Loki's own internal streams. */
+static void add_service_name(const struct limits *limits, struct label *items, size_t *count) {
+    struct labels labels = {.items = items, .count = *count};
+    if (limits->n_discover_service_name == 0 || labels_get(labels, STR("service_name")).data ||
+        labels_get(labels, STR("__aggregated_metric__")).data ||
+        labels_get(labels, STR("__pattern__")).data)
+        return;
+    struct str value = STR("unknown_service");
+    for (size_t i = 0; i < limits->n_discover_service_name; i++) {
+        struct str found = labels_get(labels, limits->discover_service_name[i]);
+        if (found.size == 0)
+            continue;
+        value = found;
+        break;
+    }
+    *count =
+        metadata_set(items, *count, (struct label){.name = STR("service_name"), .value = value});
+}
+
+static bool pairs_are_valid(const struct label *items, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!label_name_valid(items[i].name) || !utf8_valid(items[i].value))
+            return false;
+    }
+    return true;
+}
+
+/* Pairs of a JSON stream object: the last of equal names counts, as in any JSON object. Bad names and values go
+ * through the parser of label texts, so that they are refused for the same reasons in the same words. */
+static int labels_from_pairs(struct push *p, struct labels given, struct labels *ret,
+                             struct err *reterr) {
+    struct label *items = arena_array(&p->arena, given.count + 1, sizeof(*items));
+    if (!items)
+        return err_set(reterr, -ENOMEM, "out of memory while reading labels");
+    if (given.count > 0)
+        memcpy(items, given.items, given.count * sizeof(*items));
+    int64_t count = pairs_sort_last_wins(&p->arena, items, given.count);
+    if (count < 0)
+        return err_set(reterr, -ENOMEM, "out of memory while reading labels");
+    *ret = (struct labels){.items = items, .count = (size_t)count};
+    if (!pairs_are_valid(items, (size_t)count)) {
+        buf_clear(&p->message);
+        labels_format(&p->message, *ret);
+        struct str text = arena_copy(&p->arena, buf_str(&p->message));
+        if (p->message.failed || !text.data)
+            return err_set(reterr, -ENOMEM, "out of memory while reading labels");
+        return labels_parse(text, &p->arena, ret, reterr);
+    }
+    ret->count = labels_normalize(items, (size_t)count);
+    return 0;
+}
+
+static int group_parse_labels(struct push *p, const struct decoded_stream *s, struct group *g,
+                              struct err *reterr) {
+    struct labels parsed;
+    int r = s->labels_text.data ? labels_parse(s->labels_text, &p->arena, &parsed, reterr)
+                                : labels_from_pairs(p, s->labels, &parsed, reterr);
+    if (r == -ESYNTAX)
+        return err_prefix(reterr, r, "couldn't parse labels");
+    if (r < 0)
+        return r;
+    size_t count = parsed.count;
+    struct label *items = arena_array(&p->arena, count + 1, sizeof(*items));
+    if (!items)
+        return err_set(reterr, -ENOMEM, "out of memory while reading labels");
+    if (count > 0)
+        memcpy(items, parsed.items, count * sizeof(*items));
+    add_service_name(p->limits, items, &count);
+    g->labels = (struct labels){.items = items, .count = count};
+    return 0;
+}
+
+/* The stream's canonical text for messages. */
+static struct str group_text(struct push *p, struct group *g) {
+    if (g->text.data)
+        return g->text;
+    if (g->stream)
+        return g->text = stream_labels_text(g->stream);
+    struct buf b = buf_make(MESSAGE_MAX);
+    labels_format(&b, g->labels);
+    g->text = arena_copy(&p->arena, buf_str(&b));
+    if (!g->text.data)
+        g->text = STR("{...}");
+    buf_done(&b);
+    return g->text;
+}
+
+/* Checks the label set against the limits; sets g->refusal. Zero = unlimited. */
+static void group_check_labels(struct push *p, struct group *g) {
+    const struct limits *l = p->limits;
+    struct labels labels = g->labels;
+    struct buf *m = &p->message;
+    buf_clear(m);
+    if (labels_get(labels, STR("__aggregated_metric__")).data)
+        return;
+    size_t counted = labels.count - (labels_get(labels, STR("service_name")).data != NULL);
+    if (l->max_label_names_per_series > 0 && counted > l->max_label_names_per_series) {
+        buf_addf(m, "entry for stream '%.*s' has %zu label names; limit %u",
+                 STR_ARG(group_text(p, g)), counted, l->max_label_names_per_series);
+    }
+    for (size_t i = 0; i < labels.count && m->size == 0; i++) {
+        struct str name = labels.items[i].name, value = labels.items[i].value;
+        if (l->max_label_name_length > 0 && name.size > l->max_label_name_length)
+            buf_addf(m, "stream '%.*s' has label name too long: '%.*s'", STR_ARG(group_text(p, g)),
+                     STR_ARG(name));
+        else if (l->max_label_value_length > 0 && value.size > l->max_label_value_length)
+            buf_addf(m, "stream '%.*s' has label value too long: '%.*s'", STR_ARG(group_text(p, g)),
+                     STR_ARG(value));
+        else if (i > 0 && str_eq(labels.items[i - 1].name, name))
+            buf_addf(m, "stream '%.*s' has duplicate label name: '%.*s'", STR_ARG(group_text(p, g)),
+                     STR_ARG(name));
+    }
+    if (m->size > 0 || m->failed) {
+        g->refusal = arena_copy(&p->arena, buf_str(m));
+        if (!g->refusal.data)
+            g->refusal = STR("stream has labels beyond the limits");
+    }
+}
+
+/* What its labels alone say about the level of a stream's entries. */
+static void group_find_level(struct push *p, struct group *g) {
+    g->level.name = STR("detected_level");
+    g->level.value = level_of_labels(p->limits, g->labels);
+}
+
+/* ---- grouping */
+
+static struct str spelling_of(const struct decoded_stream *s) {
+    if (s->labels_text.data)
+        return s->labels_text;
+    return s->labels_key.size > 0 ? s->labels_key : STR("{}");
+}
+
+static int group_open(struct push *p, const struct decoded_stream *s, struct str spelling,
+                      struct group *g, struct err *reterr) {
+    *g = (struct group){.spelling = spelling, .target = (size_t)(g - p->groups)};
+    g->stream = store_stream_by_text(p->store, p->request->tenant, spelling);
+    if (g->stream) {
+        g->labels = stream_labels(g->stream);
+    } else {
+        int r = group_parse_labels(p, s, g, reterr);
+        if (r < 0)
+            return r;
+        group_check_labels(p, g);
+    }
+    group_find_level(p, g);
+    return 0;
+}
+
+/* Makes a group for each spelling. The stream before is the first guess, then a table. */
+static int make_groups(struct push *p, struct err *reterr) {
+    const struct decoded_push *d = &p->decoded;
+    p->groups = arena_array(&p->arena, d->n_streams, sizeof(*p->groups));
+    p->group_of = arena_array(&p->arena, d->n_streams, sizeof(*p->group_of));
+    if (!p->groups || !p->group_of)
+        return err_set(reterr, -ENOMEM, "out of memory for a push of %zu streams", d->n_streams);
+    struct map by_spelling = map_make();
+    struct group *last = NULL;
+    int r = 0;
+    for (size_t i = 0; i < d->n_streams && r == 0; i++) {
+        const struct decoded_stream *s = &d->streams[i];
+        struct str spelling = spelling_of(s);
+        if (!last || !str_eq(last->spelling, spelling)) {
+            struct group *g = map_get(&by_spelling, spelling);
+            if (!g) {
+                g = &p->groups[p->n_groups];
+                r = group_open(p, s, spelling, g, reterr);
+                if (r < 0)
+                    break;
+                p->n_groups++;
+                if (map_put(&by_spelling, spelling, g) < 0)
+                    r = err_set(reterr, -ENOMEM, "out of memory for a push");
+            }
+            last = g;
+        }
+        p->group_of[i] = (uint32_t)(last - p->groups);
+    }
+    map_done(&by_spelling);
+    return r;
+}
+
+/* ---- entries */
+
+static void add_time(struct buf *out, int64_t ns) {
+    if (ns == PUSH_TS_TOO_OLD)
+        buf_add_str(out, STR("0001-01-01T00:00:00Z")); /* what "no time" is for Loki */
+    else
+        time_format_rfc3339(out, ns, true);
+}
+
+/* Is the metadata within the limits? Else the message is written. */
+static bool metadata_ok(struct push *p, struct group *g, const struct entry *e) {
+    const struct limits *l = p->limits;
+    struct buf *m = &p->message;
+    if (e->meta_count == 0)
+        return true;
+    if (!l->allow_structured_metadata) {
+        buf_addf(m,
+                 "stream '%.*s' includes structured metadata, but this feature is disallowed. "
+                 "Please see "
+                 "`limits_config.allow_structured_metadata` or contact your Loki administrator to "
+                 "enable it",
+                 STR_ARG(group_text(p, g)));
+        return false;
+    }
+    uint64_t size = metadata_size(e);
+    if (l->max_structured_metadata_size > 0 && size > l->max_structured_metadata_size) {
+        buf_addf(m,
+                 "stream '%.*s' has structured metadata too large: '%llu' bytes, limit: '%llu' "
+                 "bytes. Please see "
+                 "`limits_config.max_structured_metadata_size` or contact your Loki administrator "
+                 "to increase it",
+                 STR_ARG(group_text(p, g)), (unsigned long long)size,
+                 (unsigned long long)l->max_structured_metadata_size);
+        return false;
+    }
+    /* Storage has a limit of its own; one place is kept for detected_level. */
+    uint32_t max = l->max_structured_metadata_entries_count;
+    if (max == 0 || max > ENTRY_META_MAX - 1)
+        max = ENTRY_META_MAX - 1;
+    if (e->meta_count > max) {
+        buf_addf(
+            m,
+            "stream '%.*s' has too many structured metadata labels: '%u', limit: '%u'. Please see "
+            "`limits_config.max_structured_metadata_entries_count` or contact your Loki "
+            "administrator to "
+            "increase it",
+            STR_ARG(group_text(p, g)), e->meta_count, max);
+        return false;
+    }
+    return true;
+}
+
+static uint64_t line_size_max(const struct limits *l) {
+    return l->max_line_size > 0 && l->max_line_size < ENTRY_LINE_MAX ? l->max_line_size
+                                                                     : ENTRY_LINE_MAX;
+}
+
+/* DISCARD_REASONS when the entry may be stored; else why not, with the message written. */
+static enum discard_reason check_entry(struct push *p, struct group *g, struct entry *e) {
+    struct buf *m = &p->message;
+    buf_clear(m);
+    if (e->ts_ns < p->oldest_ns || e->ts_ns == PUSH_TS_TOO_OLD) {
+        buf_addf(m, "entry for stream '%.*s' has timestamp too old: ", STR_ARG(group_text(p, g)));
+        add_time(m, e->ts_ns);
+        buf_add_str(m, STR(", oldest acceptable timestamp is: "));
+        time_format_rfc3339(m, p->oldest_ns, true);
+        return DISCARD_TOO_OLD;
+    }
+    if (e->ts_ns > p->newest_ns || e->ts_ns == PUSH_TS_TOO_NEW) {
+        buf_addf(m, "entry for stream '%.*s' has timestamp too new: ", STR_ARG(group_text(p, g)));
+        add_time(m, e->ts_ns);
+        return DISCARD_TOO_NEW;
+    }
+    uint64_t max = line_size_max(p->limits);
+    if (e->line.size > max && p->limits->max_line_size_truncate)
+        e->line.size = max;
+    if (e->line.size > max) {
+        buf_addf(m,
+                 "max entry size '%llu' bytes exceeded for stream '%.*s' while adding an entry "
+                 "with length '%zu' bytes",
+                 (unsigned long long)max, STR_ARG(group_text(p, g)), e->line.size);
+        return DISCARD_LINE_TOO_LONG;
+    }
+    return metadata_ok(p, g, e) ? DISCARD_REASONS : DISCARD_METADATA;
+}
+
+/* Normalises the metadata and adds detected_level. Entries that have nothing else share static pairs. */
+static int enrich_entry(struct push *p, struct group *g, struct entry *e) {
+    bool discover = p->limits->discover_log_levels && p->limits->allow_structured_metadata;
+    if (e->meta_count > 0) {
+        /* The arena's own array, with one place free behind (decoded.h). */
+        struct label *pairs = (struct label *)(uintptr_t)e->meta;
+        int64_t count = metadata_normalize(&p->arena, pairs, e->meta_count);
+        if (count < 0)
+            return -ENOMEM;
+        e->meta_count = (uint32_t)count;
+        if (discover && count > 0) {
+            struct labels meta = {.items = pairs, .count = (size_t)count};
+            struct label level = {.name = g->level.name};
+            level.value = level_detect(p->limits, g->labels, meta, e->line);
+            e->meta_count = (uint32_t)metadata_set(pairs, (size_t)count, level);
+            return 0;
+        }
+    }
+    if (discover && e->meta_count == 0) {
+        e->meta = g->level.value.data ? &g->level : level_pair(level_of_line(p->limits, e->line));
+        assert(e->meta);
+        e->meta_count = 1;
+    }
+    return 0;
+}
+
+/* Checks and enriches the entries of one part; those that stay move to its front. */
+static int check_part(struct push *p, struct decoded_stream *s, struct group *g) {
+    struct entry *entries = p->decoded.entries + s->first_entry;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->n_entries; i++) {
+        struct entry *e = &entries[i];
+        enum discard_reason reason = check_entry(p, g, e);
+        if (reason != DISCARD_REASONS) {
+            rejects_add(&p->rejects, buf_str(&p->message));
+            discard(p, reason, 1, e->line.size);
+            continue;
+        }
+        p->kept_bytes += e->line.size + metadata_size(e);
+        if (enrich_entry(p, g, e) < 0)
+            return -ENOMEM;
+        entries[kept++] = *e;
+    }
+    s->n_entries = kept;
+    g->n_entries += kept;
+    g->n_parts += kept > 0;
+    p->n_kept += kept;
+    return 0;
+}
+
+static void set_age_limits(struct push *p) {
+    const struct limits *l = p->limits;
+    int64_t now = p->request->now_ns, age = l->reject_old_samples_max_age_ns;
+    if (l->retention_period_ns > 0 && (age <= 0 || age > l->retention_period_ns))
+        age = l->retention_period_ns;
+    p->oldest_ns = INT64_MIN;
+    if (l->reject_old_samples && age > 0 && __builtin_sub_overflow(now, age, &p->oldest_ns))
+        p->oldest_ns = INT64_MIN;
+    p->newest_ns = INT64_MAX;
+    if (l->creation_grace_period_ns > 0 &&
+        __builtin_add_overflow(now, l->creation_grace_period_ns, &p->newest_ns))
+        p->newest_ns = INT64_MAX;
+}
+
+static int check_entries(struct push *p) {
+    set_age_limits(p);
+    for (size_t i = 0; i < p->decoded.n_streams; i++) {
+        struct decoded_stream *s = &p->decoded.streams[i];
+        struct group *g = &p->groups[p->group_of[i]];
+        if (s->n_entries == 0)
+            continue;
+        if (g->refusal.data) {
+            rejects_add(&p->rejects, g->refusal);
+            discard(p, DISCARD_LABELS, s->n_entries,
+                    lines_size(p->decoded.entries + s->first_entry, s->n_entries));
+            s->n_entries = 0;
+            continue;
+        }
+        if (check_part(p, s, g) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* ---- storing */
+
+/* Makes the streams that are new, and lets groups that turn out to be one stream share one target. */
+static int open_streams(struct push *p, struct err *reterr) {
+    struct map by_stream = map_make();
+    int r = 0;
+    for (size_t i = 0; i < p->n_groups && r == 0; i++) {
+        struct group *g = &p->groups[i];
+        if (g->n_entries == 0)
+            continue;
+        struct str spelling = g->spelling.size <= LABELS_SPELLING_MAX ? g->spelling : STR("");
+        if (!g->stream)
+            r = store_stream(p->store, p->request->tenant, g->labels, spelling, &g->stream, reterr);
+        if (r < 0)
+            break;
+        struct str key = str_make((const char *)&g->stream, sizeof(g->stream));
+        struct group *first = map_get(&by_stream, key);
+        if (!first) {
+            if (map_put(&by_stream, key, g) < 0)
+                r = err_set(reterr, -ENOMEM, "out of memory for a push");
+            continue;
+        }
+        g->target = first->target;
+        first->n_entries += g->n_entries;
+        first->n_parts += g->n_parts;
+        g->n_entries = 0;
+    }
+    map_done(&by_stream);
+    return r;
+}
+
+/* Puts the entries of groups that come in several parts side by side, in the order in which they were sent. Sets
+ * each batch stream's entries. `at` holds, per group, where its next entry goes. */
+static int gather(struct push *p, struct batch_stream *streams, const uint32_t *slot_of) {
+    struct decoded_push *d = &p->decoded;
+    struct entry *entries = arena_alloc(&p->arena, p->n_kept * sizeof(*entries));
+    struct entry **at = arena_array(&p->arena, p->n_groups, sizeof(*at));
+    if (!entries || !at)
+        return -ENOMEM;
+    struct entry *next = entries;
+    for (size_t i = 0; i < p->n_groups; i++) {
+        at[i] = next;
+        if (p->groups[i].n_entries > 0)
+            streams[slot_of[i]].entries = next;
+        next += p->groups[i].n_entries;
+    }
+    for (size_t i = 0; i < d->n_streams; i++) {
+        const struct decoded_stream *s = &d->streams[i];
+        if (s->n_entries == 0)
+            continue;
+        size_t target = p->groups[p->group_of[i]].target;
+        memcpy(at[target], d->entries + s->first_entry, s->n_entries * sizeof(*entries));
+        at[target] += s->n_entries;
+    }
+    return 0;
+}
+
+static int make_batch(struct push *p, struct batch *ret, struct err *reterr) {
+    struct batch_stream *streams = arena_array(&p->arena, p->n_groups, sizeof(*streams));
+    uint32_t *slot_of = arena_array(&p->arena, p->n_groups, sizeof(*slot_of));
+    if (!streams || !slot_of)
+        return err_set(reterr, -ENOMEM, "out of memory for a push of %zu streams", p->n_groups);
+    size_t count = 0;
+    bool scattered = false;
+    for (size_t i = 0; i < p->n_groups; i++) {
+        const struct group *g = &p->groups[i];
+        if (g->n_entries == 0)
+            continue;
+        slot_of[i] = (uint32_t)count;
+        streams[count++] = (struct batch_stream){.stream = g->stream, .count = g->n_entries};
+        scattered |= g->n_parts > 1;
+    }
+    if (scattered && gather(p, streams, slot_of) < 0)
+        return err_set(reterr, -ENOMEM, "out of memory for a push of %zu streams", p->n_groups);
+    for (size_t i = 0; i < p->decoded.n_streams && !scattered; i++) {
+        const struct decoded_stream *s = &p->decoded.streams[i];
+        if (s->n_entries > 0)
+            streams[slot_of[p->groups[p->group_of[i]].target]].entries =
+                p->decoded.entries + s->first_entry;
+    }
+    *ret = (struct batch){.tenant = p->request->tenant, .streams = streams, .n_streams = count};
+    return 0;
+}
+
+static void complete(void *ctx, int status) {
+    struct ticket *t = ctx;
+    if (status == 0) {
+        t->done(t->ctx, t->status, str_make(t->text, t->text_size));
+    } else {
+        struct err err;
+        (void)err_set(&err, status, "cannot store the push: %s; send it again later",
+                      err_name(status));
+        atomic_fetch_add(&t->metrics->discarded_lines[DISCARD_STORAGE], t->n_lines);
+        atomic_fetch_add(&t->metrics->discarded_bytes[DISCARD_STORAGE], t->n_bytes);
+        t->done(t->ctx, 503, str_from(err.text));
+    }
+    free(t);
+}
+
+static struct ticket *ticket_new(const struct push *p, push_done *done, void *ctx,
+                                 struct str text) {
+    struct ticket *t = malloc(sizeof(*t) + text.size);
+    if (!t)
+        return NULL;
+    *t = (struct ticket){
+        .done = done,
+        .ctx = ctx,
+        .metrics = p->metrics,
+        .n_lines = p->n_kept,
+        .n_bytes = p->kept_bytes,
+        .status = p->rejects.total > 0 ? 400 : 204,
+        .text_size = text.size,
+    };
+    if (text.size > 0)
+        memcpy(t->text, text.data, text.size);
+    return t;
+}
+
+/* What a step that cannot go on answers. */
+static int status_of(int code) {
+    if (code == -ESYNTAX)
+        return 400;
+    return code == -E2BIG ? 413 : 503;
+}
+
+/* Stores what is left; 0 when the completion will answer, else the HTTP status for the text in reterr. */
+static int store_entries(struct push *p, push_done *done, void *ctx, struct str text,
+                         struct err *reterr) {
+    struct batch batch;
+    struct ticket *t = ticket_new(p, done, ctx, text);
+    int r = t ? 0 : err_set(reterr, -ENOMEM, "out of memory for a push");
+    if (r == 0)
+        r = open_streams(p, reterr);
+    if (r == 0)
+        r = make_batch(p, &batch, reterr);
+    if (r == 0)
+        r = store_append(p->store, &batch, complete, t, reterr);
+    if (r == 0)
+        return 0;
+    discard(p, DISCARD_STORAGE, p->n_kept, p->kept_bytes);
+    free(t);
+    return 503;
+}
+
+static bool rate_allows(struct push *p, struct err *reterr) {
+    const struct limits *l = p->limits;
+    struct rate rate = {.bytes_per_second = l->ingestion_rate_mb * BYTES_PER_MB,
+                        .burst_bytes = l->ingestion_burst_size_mb * BYTES_PER_MB};
+    if (rate.burst_bytes < rate.bytes_per_second)
+        rate.burst_bytes = rate.bytes_per_second;
+    if (rate_limit_take(p->request->tenant, rate, p->kept_bytes, clock_mono_ns()))
+        return true;
+    discard(p, DISCARD_RATE, p->n_kept, p->kept_bytes);
+    (void)err_set(
+        reterr, -EREFUSED,
+        "ingestion rate limit exceeded for user %.*s (limit: %lld bytes/sec) while attempting to "
+        "ingest '%llu' lines totaling '%llu' bytes, reduce log volume or contact your Loki "
+        "administrator to see if the limit can be increased",
+        STR_ARG(p->request->tenant), (long long)rate.bytes_per_second,
+        (unsigned long long)p->n_kept, (unsigned long long)p->kept_bytes);
+    return false;
+}
+
+/* Steps 1 to 3. 0, or the HTTP status for the text in reterr. */
+static int prepare(struct push *p, struct err *reterr) {
+    const struct push_request *q = p->request;
+    struct push_content content = {
+        .type = q->content_type, .encoding = q->content_encoding, .body = q->body};
+    int r = push_body_decode(&p->body, &content, &p->decoded, reterr);
+    if (r == 0 && p->decoded.n_streams == 0) {
+        (void)err_set(reterr, -ESYNTAX,
+                      "error at least one valid stream is required for ingestion");
+        return 422;
+    }
+    uint64_t bytes = lines_size(p->decoded.entries, p->decoded.n_entries);
+    if (r == 0) {
+        atomic_fetch_add(&p->metrics->lines_received, p->decoded.n_entries);
+        atomic_fetch_add(&p->metrics->line_bytes_received, bytes);
+        r = make_groups(p, reterr);
+    }
+    if (r == 0 && check_entries(p) < 0)
+        r = err_set(reterr, -ENOMEM, "out of memory for a push of %zu lines", p->decoded.n_entries);
+    if (r == -ESYNTAX)
+        discard(p, DISCARD_MALFORMED, p->decoded.n_entries, bytes);
+    return r < 0 ? status_of(r) : 0;
+}
+
+/* Runs all steps; 0 when the completion will answer, else the HTTP status for `text`. */
+static int run(struct push *p, push_done *done, void *ctx, struct buf *text, struct err *err) {
+    int status = prepare(p, err);
+    if (status == 0 && p->n_kept > 0 && !rate_allows(p, err))
+        status = 429;
+    if (status == 0) {
+        if (p->rejects.total > 0)
+            rejects_format(&p->rejects, text);
+        if (p->n_kept == 0)
+            return p->rejects.total > 0 ? 400 : 204;
+        status = store_entries(p, done, ctx, buf_str(text), err);
+    }
+    buf_clear(text);
+    if (status != 0)
+        buf_add_str(text, str_from(err->text));
+    return status;
+}
+
+void push_handle(struct store *store, const struct limits *limits, struct push_metrics *metrics,
+                 const struct push_request *request, push_done *done, void *ctx) {
+    size_t body_max = request->body_max > 0 ? request->body_max : PUSH_BODY_DEFAULT;
+    struct push p = {
+        .store = store,
+        .limits = limits,
+        .metrics = metrics,
+        .request = request,
+        .arena = arena_make(body_max * WORK_MEMORY_PER_BODY),
+        .body = push_body_make(body_max),
+        .message = buf_make(MESSAGE_MAX),
+    };
+    p.rejects = rejects_make(&p.arena);
+    decoded_push_init(&p.decoded, &p.arena);
+    atomic_fetch_add(&metrics->requests, 1);
+    atomic_fetch_add(&metrics->bytes_received, request->body.size);
+    struct err err = {0};
+    struct buf text = buf_make(BUF_NO_MAX);
+    int status = run(&p, done, ctx, &text, &err);
+    for (size_t i = 0; i < p.n_groups; i++) {
+        if (p.groups[i].stream)
+            store_unpin(store, p.groups[i].stream);
+    }
+    if (status != 0)
+        done(ctx, status, buf_str(&text));
+    buf_done(&text);
+    buf_done(&p.message);
+    rejects_done(&p.rejects);
+    push_body_done(&p.body);
+    arena_done(&p.arena);
+}
+
+bool push_is_small(const struct push_request *request) {
+    struct push_content content = {.type = request->content_type,
+                                   .encoding = request->content_encoding,
+                                   .body = request->body};
+    return push_body_size_guess(&content) <= SMALL_BODY_MAX;
+}

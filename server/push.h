@@ -4,6 +4,8 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "config.h"
@@ -13,25 +15,39 @@
 
 /* Counters for /metrics, by reason. */
 enum discard_reason {
-    DISCARD_LINE_TOO_LONG, DISCARD_TOO_OLD, DISCARD_TOO_NEW, DISCARD_LABELS, DISCARD_METADATA,
-    DISCARD_RATE, DISCARD_STREAMS, DISCARD_MALFORMED, DISCARD_STORAGE, DISCARD_REASONS,
+    DISCARD_LINE_TOO_LONG,
+    DISCARD_TOO_OLD,
+    DISCARD_TOO_NEW,
+    DISCARD_LABELS,
+    DISCARD_METADATA,
+    DISCARD_RATE,
+    DISCARD_STREAMS,
+    DISCARD_MALFORMED,
+    DISCARD_STORAGE,
+    DISCARD_REASONS,
 };
 struct push_metrics {
     atomic_uint_fast64_t requests, bytes_received, lines_received, line_bytes_received;
     atomic_uint_fast64_t discarded_lines[DISCARD_REASONS], discarded_bytes[DISCARD_REASONS];
 };
-struct str discard_reason_name(enum discard_reason r); /* Loki's label values: "line_too_long", ... */
+struct str discard_reason_name(
+    enum discard_reason r); /* Loki's label values: "line_too_long", ... */
 
 struct push_request {
     struct str tenant;
     struct str content_type;     /* .data NULL when the header is absent */
     struct str content_encoding; /* same */
     struct str body;
-    bool legacy; /* /api/prom/push */
+    bool
+        legacy; /* /api/prom/push: either JSON shape is taken on either path, so this changes nothing */
     int64_t now_ns;
+    size_t body_max; /* bytes after decompression, 0 = PUSH_BODY_DEFAULT; beyond: 413 */
 };
 
-/* Called once: HTTP status and the text of the body (empty for 204), from any thread. */
+enum { PUSH_BODY_DEFAULT = 64 << 20 };
+
+/* Called once: HTTP status and the text of the body (empty for 204; no newline at its end), from any thread. The text
+ * is the callee's only during the call. */
 typedef void push_done(void *ctx, int status, struct str text);
 
 /* Handles one push. Calls done exactly once, maybe before it returns. The body is not needed after it has

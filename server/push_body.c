@@ -1,0 +1,123 @@
+#include "push_body.h"
+
+#include <assert.h>
+
+#include "inflate.h"
+#include "push_json.h"
+#include "push_proto.h"
+
+enum { HEADER_VALUE_MAX = 256, INFLATE_RATIO_GUESS = 8 };
+
+void push_body_done(struct push_body *b) {
+    buf_done(&b->plain);
+    buf_done(&b->outer);
+}
+
+/* "Application/JSON; charset=utf-8" -> "application/json", in its own case; empty when there is no type. */
+static struct str media_type(struct str header) {
+    const char *semicolon = header.size > 0 ? memchr(header.data, ';', header.size) : NULL;
+    if (semicolon)
+        header.size = (size_t)(semicolon - header.data);
+    return str_trim(header);
+}
+
+static char first_byte(struct str body) {
+    struct str text = str_trim(body);
+    return text.size > 0 ? text.data[0] : '\0';
+}
+
+enum coding { CODING_NONE, CODING_GZIP, CODING_DEFLATE, CODING_SNAPPY, CODING_OTHER };
+
+static enum coding coding_of(struct str header) {
+    static const struct {
+        struct str name;
+        enum coding coding;
+    } names[] = {
+        {{"", 0}, CODING_NONE},           {{"identity", 8}, CODING_NONE},
+        {{"gzip", 4}, CODING_GZIP},       {{"x-gzip", 6}, CODING_GZIP},
+        {{"deflate", 7}, CODING_DEFLATE}, {{"snappy", 6}, CODING_SNAPPY},
+    };
+    struct str name = str_trim(header);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (str_eq_nocase(names[i].name, name))
+            return names[i].coding;
+    }
+    return CODING_OTHER;
+}
+
+static int fail_encoding(struct str header, struct err *reterr) {
+    if (header.size > HEADER_VALUE_MAX)
+        header.size = HEADER_VALUE_MAX;
+    struct buf quoted = buf_make(8 * HEADER_VALUE_MAX);
+    go_quote(&quoted, header);
+    int r =
+        err_set(reterr, -ESYNTAX, "Content-Encoding %.*s not supported", STR_ARG(buf_str(&quoted)));
+    buf_done(&quoted);
+    return r;
+}
+
+static int decode_json(struct push_body *b, const struct push_content *c, struct decoded_push *out,
+                       struct err *reterr) {
+    int r = 0;
+    struct str json = c->body;
+    switch (coding_of(c->encoding)) {
+    case CODING_NONE:
+        return push_json_decode(json, out, reterr);
+    case CODING_GZIP:
+        r = inflate_body(ENC_GZIP, c->body, &b->plain, reterr);
+        break;
+    case CODING_DEFLATE:
+        r = inflate_body(ENC_DEFLATE, c->body, &b->plain, reterr);
+        break;
+    case CODING_SNAPPY:
+        /* Clients that say snappy send either form. Text that begins a JSON document is no snappy block. */
+        r = inflate_body(ENC_SNAPPY, c->body, &b->plain, reterr);
+        if (r == -ESYNTAX)
+            return push_json_decode(json, out, reterr);
+        break;
+    case CODING_OTHER:
+        return fail_encoding(c->encoding, reterr);
+    }
+    return r < 0 ? r : push_json_decode(buf_str(&b->plain), out, reterr);
+}
+
+/* Everything that is not called JSON is a snappy block of protobuf, whatever else the headers say; a body that is no
+ * snappy block but begins as JSON is taken as JSON. */
+static int decode_other(struct push_body *b, const struct push_content *c, struct decoded_push *out,
+                        struct err *reterr) {
+    struct str block = c->body;
+    if (coding_of(c->encoding) == CODING_GZIP) {
+        int r = inflate_body(ENC_GZIP, c->body, &b->outer, reterr);
+        if (r < 0)
+            return r;
+        block = buf_str(&b->outer);
+    }
+    struct err snappy_err = {0};
+    int r = inflate_body(ENC_SNAPPY, block, &b->plain, &snappy_err);
+    if (r == 0)
+        return push_proto_decode(buf_str(&b->plain), out, reterr);
+    if (r == -ESYNTAX && first_byte(block) == '{')
+        return push_json_decode(block, out, reterr);
+    if (r == -ESYNTAX && media_type(c->type).size == 0)
+        return err_set(reterr, r, "mime: no media type");
+    return err_set(reterr, r, "%s", snappy_err.text);
+}
+
+int push_body_decode(struct push_body *b, const struct push_content *c, struct decoded_push *out,
+                     struct err *reterr) {
+    assert(b->plain.max > 0);
+    if (str_eq_nocase(media_type(c->type), STR("application/json")))
+        return decode_json(b, c, out, reterr);
+    return decode_other(b, c, out, reterr);
+}
+
+size_t push_body_size_guess(const struct push_content *c) {
+    enum coding coding = coding_of(c->encoding);
+    if (coding == CODING_GZIP || coding == CODING_DEFLATE)
+        return c->body.size * INFLATE_RATIO_GUESS;
+    bool is_json = str_eq_nocase(media_type(c->type), STR("application/json"));
+    if (is_json && coding != CODING_SNAPPY)
+        return c->body.size;
+    size_t declared = inflate_snappy_size(c->body);
+    return declared > c->body.size ? declared : c->body.size;
+}
