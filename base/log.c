@@ -111,15 +111,16 @@ void log_line(enum log_level level, const char *msg, const char *pairs, ...) {
     int n = snprintf(line, sizeof(line), "ts=%s level=%s msg=", when, level_names[level]);
     size_t at = n > 0 ? (size_t)n : 0;
     at += write_quoted(line + at, sizeof(line) - at, str_from(msg));
-    if (pairs[0] != '\0' && at + 2 < sizeof(line)) {
-        line[at++] = ' ';
+    if (at + 2 < sizeof(line)) {
         va_list args;
         va_start(args, pairs);
-        size_t room = sizeof(line) - at;
-        n = vsnprintf(line + at, room, pairs, args);
+        size_t room = sizeof(line) - at - 1;
+        n = vsnprintf(line + at + 1, room, pairs, args);
         va_end(args);
-        if (n > 0)
+        if (n > 0) {
+            line[at++] = ' ';
             at += (size_t)n < room ? (size_t)n : room - 1;
+        }
     }
     line[at++] = '\n';
     ssize_t written;
