@@ -1,0 +1,70 @@
+/* chunk_open on an arbitrary file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "chunk.h"
+#include "hash.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The first byte chooses whether checksums of header, footer and trailer are put right. */
+static void repair(uint8_t *p, size_t size) {
+    if (size < 64 + 48)
+        return;
+    uint8_t *footer = p + size - 48;
+    uint32_t header_size = get_le32(p + 12), trailer_size = get_le32(footer + 24);
+    uint64_t trailer = get_le64(footer + 8);
+    if (header_size >= 64 && header_size <= size)
+        put_le32(p + 8, (uint32_t)hash64(p + 12, header_size - 12));
+    if (trailer <= size && trailer_size <= size - trailer)
+        put_le32(footer + 28, (uint32_t)hash64(p + trailer, trailer_size));
+    put_le64(footer + 16, size);
+    put_le32(footer + 32, (uint32_t)hash64(footer, 32));
+}
+
+static void look_at(const struct chunk *c, size_t file_size) {
+    volatile char last = 0;
+    if (chunk_block_count(c) == 0 || chunk_get_sums(c)->file_bytes != file_size)
+        abort();
+    for (uint32_t i = 0; i < chunk_block_count(c); i++) {
+        const struct block_info *info = chunk_block_info(c, i);
+        struct str filter = chunk_block_filter(c, i);
+        if (chunk_block_offset(c, i) + info->stored_size > file_size)
+            abort();
+        if (filter.size > 0)
+            last = filter.data[filter.size - 1];
+    }
+    const struct chunk_head *head = chunk_get_head(c);
+    for (size_t i = 0; i < head->labels.count; i++) {
+        if (head->labels.items[i].value.size > 0)
+            last = head->labels.items[i].value.data[0];
+    }
+    (void)last;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size < 1)
+        return 0;
+    uint8_t *copy = malloc(size);
+    int fd = memfd_create("chunk", MFD_CLOEXEC);
+    if (!copy || fd < 0)
+        abort();
+    memcpy(copy, data + 1, size - 1);
+    if (data[0] & 1)
+        repair(copy, size - 1);
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (write(fd, copy, size - 1) != (ssize_t)(size - 1))
+        abort();
+    struct chunk *c = NULL;
+    struct err err;
+    if (chunk_open(-1, path, &c, &err) == 0)
+        look_at(c, size - 1);
+    chunk_close(c);
+    (void)close(fd);
+    free(copy);
+    return 0;
+}
