@@ -247,18 +247,16 @@ static int replay(struct store *s, struct err *reterr) {
 }
 
 static int open_wal(struct store *s, struct err *reterr) {
-    int wal_fd = io_open(s->dir_fd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (wal_fd < 0)
-        return err_set(reterr, wal_fd, "cannot open %s/wal: %s", s->options.data_dir,
-                       err_name(wal_fd));
+    s->wal_dir_fd = io_open(s->dir_fd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (s->wal_dir_fd < 0)
+        return err_set(reterr, s->wal_dir_fd, "cannot open %s/wal: %s", s->options.data_dir,
+                       err_name(s->wal_dir_fd));
     struct wal_options o = s->options.wal;
     uint64_t next_segment = 0;
     (void)index_counter(s->index, STORE_COUNTER_SEGMENT, &next_segment);
     if (o.first_segment < next_segment)
         o.first_segment = next_segment;
-    int r = wal_open(wal_fd, &o, &s->wal, reterr);
-    io_close(wal_fd);
-    return r;
+    return wal_open(s->wal_dir_fd, &o, &s->wal, reterr);
 }
 
 static int init_memory(struct store *s) {
@@ -292,6 +290,8 @@ static void release(struct store *s) {
         free(d);
         d = next;
     }
+    if (s->wal_dir_fd >= 0)
+        io_close(s->wal_dir_fd);
     if (s->lock_fd >= 0)
         io_close(s->lock_fd);
     if (s->dir_fd >= 0)
@@ -311,7 +311,7 @@ int store_open(const struct store_options *o, struct store **ret, struct err *re
     if (!s)
         return err_set(reterr, -ENOMEM, "no memory");
     s->options = *o;
-    s->dir_fd = s->lock_fd = -1;
+    s->dir_fd = s->lock_fd = s->wal_dir_fd = -1;
     s->options.data_dir = strdup(o->data_dir);
     int r = s->options.data_dir ? init_memory(s) : -ENOMEM;
     if (r < 0) {

@@ -22,6 +22,7 @@ struct store {
     struct store_options options;
     int dir_fd;
     int lock_fd;
+    int wal_dir_fd; /* lent to wal */
     struct registry registry;
     struct wal *wal; /* NULL when read-only */
     struct index *index;

@@ -1,0 +1,473 @@
+/* The store against a slow, obvious model: a list of entries. Random pushes (late, equal, repeated), flushes, reopenings,
+ * kills and index rebuilds in between; what a snapshot shows must be exactly the set of what was appended. */
+#include "store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "io.h"
+#include "test.h"
+#include "units.h"
+
+enum { STREAMS = 7, MODEL_MAX = 40000 };
+
+static char directory[256];
+
+static void fresh_directory(void) {
+    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    (void)snprintf(directory, sizeof(directory), "%s/logq-store-XXXXXX", base);
+    if (!mkdtemp(directory))
+        abort();
+}
+
+static void remove_directory(void) {
+    char command[300];
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+    if (system(command) != 0)
+        abort();
+}
+
+static uint64_t random_state;
+
+static uint64_t random_below(uint64_t n) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % n;
+}
+
+/* ---- the model */
+
+struct model_entry {
+    uint32_t stream;
+    int64_t ts_ns;
+    char line[40];
+    uint32_t meta; /* 0 = none, else value number of "k" */
+};
+
+static struct model_entry model[MODEL_MAX];
+static size_t model_count;
+
+static int compare_model(const void *a, const void *b) {
+    const struct model_entry *x = a, *y = b;
+    if (x->stream != y->stream)
+        return x->stream < y->stream ? -1 : 1;
+    if (x->ts_ns != y->ts_ns)
+        return x->ts_ns < y->ts_ns ? -1 : 1;
+    int c = strcmp(x->line, y->line);
+    if (c != 0)
+        return c;
+    return (x->meta > y->meta) - (x->meta < y->meta);
+}
+
+static size_t sort_unique(struct model_entry *list, size_t n) {
+    if (n == 0)
+        return 0;
+    qsort(list, n, sizeof(*list), compare_model);
+    size_t kept = 1;
+    for (size_t i = 1; i < n; i++)
+        if (compare_model(&list[kept - 1], &list[i]) != 0)
+            list[kept++] = list[i];
+    return kept;
+}
+
+/* ---- appending */
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done;
+    int status;
+};
+
+static void on_done(void *ctx, int status) {
+    struct waiter *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    w->status = status;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static int append_wait(struct store *s, const struct batch *batch) {
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct err err = {0};
+    int r = store_append(s, batch, on_done, &w, &err);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&w.lock);
+    while (!w.done)
+        pthread_cond_wait(&w.cond, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    return w.status;
+}
+
+static struct stream *get_stream(struct store *s, uint32_t number) {
+    char text[32], value[16];
+    (void)snprintf(text, sizeof(text), "{n=\"%u\"}", number);
+    (void)snprintf(value, sizeof(value), "%u", number);
+    struct stream *stream = store_stream_by_text(s, STR("t"), str_from(text));
+    if (stream)
+        return stream;
+    struct label items[] = {{STR("app"), STR("test")}, {STR("n"), str_from(value)}};
+    struct labels labels = {.items = items, .count = 2};
+    if (store_stream(s, STR("t"), labels, str_from(text), &stream, NULL) < 0)
+        abort();
+    return stream;
+}
+
+static const struct label meta_values[4] = {{{"k", 1}, {"one", 3}},
+                                            {{"k", 1}, {"two", 3}},
+                                            {{"k", 1}, {"three", 5}},
+                                            {{"k", 1}, {"four", 4}}};
+
+static int append_model(struct store *s, const struct model_entry *list, size_t n) {
+    struct entry entries[256];
+    struct batch_stream part = {.stream = get_stream(s, list[0].stream), .entries = entries};
+    for (size_t i = 0; i < n; i++)
+        entries[part.count++] = (struct entry){
+            .ts_ns = list[i].ts_ns,
+            .line = str_from(list[i].line),
+            .meta = list[i].meta ? &meta_values[list[i].meta - 1] : NULL,
+            .meta_count = list[i].meta ? 1 : 0,
+        };
+    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
+    int r = append_wait(s, &batch);
+    store_unpin(s, part.stream);
+    return r;
+}
+
+#define BASE_NS (INT64_C(1790000000) * NS_PER_S)
+
+/* A random push of one stream: mostly in order, at times late, equal, or a repetition of an earlier one; the
+ * times cross midnight. */
+static size_t random_push(struct model_entry *out) {
+    if (model_count > 100 && random_below(5) == 0) {
+        size_t from = random_below(model_count - 60);
+        size_t n = 0;
+        while (n < 50 && model[from + n].stream == model[from].stream)
+            n++;
+        memcpy(out, &model[from], n * sizeof(*out));
+        return n;
+    }
+    size_t n = 1 + random_below(60);
+    uint32_t stream = (uint32_t)random_below(STREAMS);
+    int64_t at = BASE_NS + (int64_t)model_count * NS_PER_S * 5;
+    for (size_t i = 0; i < n; i++) {
+        if (random_below(4) == 0)
+            at -= (int64_t)random_below(600) * NS_PER_S;
+        else if (random_below(3) != 0)
+            at += (int64_t)random_below(5) * NS_PER_S / 2;
+        out[i] =
+            (struct model_entry){.stream = stream, .ts_ns = at, .meta = (uint32_t)random_below(5)};
+        (void)snprintf(out[i].line, sizeof(out[i].line), "line %llu of %u",
+                       (unsigned long long)random_below(20), stream);
+    }
+    return n;
+}
+
+static void remember(const struct model_entry *list, size_t n) {
+    for (size_t i = 0; i < n && model_count < MODEL_MAX; i++)
+        model[model_count++] = list[i];
+}
+
+/* ---- reading everything back */
+
+static uint32_t stream_number(struct labels labels) {
+    struct str value = labels_get(labels, STR("n"));
+    uint64_t n = 0;
+    (void)u64_parse(value, &n);
+    return (uint32_t)n;
+}
+
+static uint32_t meta_number(const struct meta_column *c, uint32_t i) {
+    if (!c || c->ids[i] == 0)
+        return 0;
+    for (uint32_t k = 0; k < 4; k++)
+        if (str_eq(meta_values[k].value, c->values[c->ids[i] - 1]))
+            return k + 1;
+    return 99;
+}
+
+static size_t read_block(struct block_reader *r, const struct block_ref *b, uint32_t stream,
+                         struct model_entry *out) {
+    struct err err = {0};
+    const int64_t *times;
+    const uint32_t *offsets;
+    struct str lines;
+    const struct meta_column *column;
+    struct block_ref_info info;
+    block_ref_get(b, &info);
+    if (block_reader_open(r, b, &err) < 0 || block_reader_times(r, &times, &err) < 0 ||
+        block_reader_offsets(r, &offsets, &err) < 0 || block_reader_lines(r, &lines, &err) < 0 ||
+        block_reader_meta_column(r, STR("k"), &column, &err) < 0) {
+        printf("  block: %s\n", err.text);
+        return 0;
+    }
+    size_t n = 0;
+    for (uint32_t i = 0; i < info.count; i++) {
+        if (i > 0)
+            CHECK(times[i - 1] <= times[i]);
+        if (dead_test(block_reader_dead(r), i))
+            continue;
+        struct model_entry *e = &out[n++];
+        *e = (struct model_entry){
+            .stream = stream, .ts_ns = times[i], .meta = meta_number(column, i)};
+        (void)snprintf(e->line, sizeof(e->line), "%.*s", (int)(offsets[i + 1] - 1 - offsets[i]),
+                       lines.data + offsets[i]);
+    }
+    return n;
+}
+
+static size_t read_all(struct store *s, struct model_entry *out) {
+    struct select sel = {.tenant = STR("t"), .start_ns = 0, .end_ns = INT64_MAX};
+    struct snapshot *snap = NULL;
+    struct err err = {0};
+    if (store_select(s, &sel, &snap, &err) < 0) {
+        printf("  select: %s\n", err.text);
+        return 0;
+    }
+    struct block_reader *r = block_reader_new();
+    const struct snap_stream *streams;
+    size_t n_streams = snapshot_streams(snap, &streams), n = 0;
+    for (size_t i = 0; i < n_streams; i++)
+        for (size_t k = 0; k < streams[i].n_blocks; k++)
+            n += read_block(r, streams[i].blocks[k], stream_number(streams[i].labels), out + n);
+    block_reader_free(r);
+    store_snapshot_free(snap);
+    return n;
+}
+
+static void check_model(struct store *s, const char *when) {
+    static struct model_entry got[2 * MODEL_MAX], want[MODEL_MAX];
+    memcpy(want, model, model_count * sizeof(*want));
+    size_t n_want = sort_unique(want, model_count);
+    size_t n_got = read_all(s, got);
+    qsort(got, n_got, sizeof(*got), compare_model);
+    if (n_got != n_want)
+        printf("  %s: %zu entries, want %zu\n", when, n_got, n_want);
+    CHECK_INT(n_got, n_want);
+    for (size_t i = 0; i < n_got && i < n_want; i++)
+        if (compare_model(&got[i], &want[i]) != 0) {
+            printf("  %s: entry %zu is %u %lld %s %u, want %u %lld %s %u\n", when, i, got[i].stream,
+                   (long long)got[i].ts_ns, got[i].line, got[i].meta, want[i].stream,
+                   (long long)want[i].ts_ns, want[i].line, want[i].meta);
+            CHECK(false);
+            break;
+        }
+}
+
+static struct store *open_store(void) {
+    struct store_options o = {.data_dir = directory,
+                              .wal = {.sync = WAL_SYNC_OFF, .segment_bytes = 1 << 20}};
+    struct store *s = NULL;
+    struct err err = {0};
+    if (store_open(&o, &s, &err) < 0) {
+        printf("open: %s\n", err.text);
+        abort();
+    }
+    return s;
+}
+
+static void test_random_against_model(void) {
+    fresh_directory();
+    random_state = 88172645463325252u;
+    model_count = 0;
+    struct store *s = open_store();
+    struct model_entry push[64];
+    for (unsigned round = 0; round < 400; round++) {
+        size_t n = random_push(push);
+        CHECK_INT(append_model(s, push, n), 0);
+        remember(push, n);
+        if (round % 40 == 17)
+            CHECK_INT(store_flush(s, NULL), 0);
+        if (round % 50 == 49)
+            check_model(s, "while open");
+        if (round % 100 == 99) {
+            store_close(s);
+            s = open_store();
+            check_model(s, "after reopening");
+        }
+    }
+    store_close(s);
+    remove_directory();
+}
+
+/* A child appends and is killed at a random moment; what it had acknowledged (told through a pipe after each push) must
+ * be there, and nothing that was never pushed. */
+static void child_pushes(int fd, uint64_t seed) {
+    random_state = seed;
+    struct store *s = open_store();
+    struct model_entry push[64];
+    for (unsigned round = 0;; round++) {
+        size_t n = random_push(push);
+        if (append_model(s, push, n) == 0) {
+            uint32_t count = (uint32_t)n;
+            if (write(fd, &count, sizeof(count)) < 0 || write(fd, push, n * sizeof(*push)) < 0)
+                _exit(1);
+            remember(push, n);
+        }
+        if (random_below(20) == 0)
+            (void)store_flush(s, NULL);
+    }
+}
+
+static bool read_full(int fd, void *data, size_t size) {
+    for (size_t at = 0; at < size;) {
+        ssize_t n = read(fd, (char *)data + at, size - at);
+        if (n <= 0)
+            return false;
+        at += (size_t)n;
+    }
+    return true;
+}
+
+static bool contains(const struct model_entry *sorted, size_t n, const struct model_entry *e) {
+    return bsearch(e, sorted, n, sizeof(*e), compare_model) != NULL;
+}
+
+static void kill_once(uint64_t seed) {
+    static struct model_entry got[2 * MODEL_MAX];
+    int fds[2];
+    if (pipe(fds) < 0)
+        abort();
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(fds[0]);
+        child_pushes(fds[1], seed);
+    }
+    close(fds[1]);
+    (void)usleep((useconds_t)(3000 + random_below(40000)));
+    kill(pid, SIGKILL);
+    struct model_entry push[64];
+    uint32_t n;
+    while (read_full(fds[0], &n, sizeof(n)) && n <= 64 &&
+           read_full(fds[0], push, n * sizeof(*push)))
+        remember(push, n);
+    close(fds[0]);
+    (void)waitpid(pid, NULL, 0);
+    struct store *s = open_store();
+    size_t n_got = read_all(s, got);
+    qsort(got, n_got, sizeof(*got), compare_model);
+    for (size_t i = 1; i < n_got; i++)
+        CHECK(compare_model(&got[i - 1], &got[i]) != 0);
+    for (size_t i = 0; i < model_count; i++)
+        if (!contains(got, n_got, &model[i])) {
+            printf("  seed %llu: acknowledged entry lost\n", (unsigned long long)seed);
+            CHECK(false);
+            break;
+        }
+    /* What was appended but not acknowledged may be there, too: from now on it is part of the model. */
+    model_count = 0;
+    remember(got, n_got);
+    store_close(s);
+}
+
+static void test_kills(void) {
+    fresh_directory();
+    model_count = 0;
+    random_state = 4711;
+    for (uint64_t i = 1; i <= 25; i++) {
+        kill_once(i * 7919);
+        if (model_count > MODEL_MAX / 2)
+            break;
+    }
+    struct store *s = open_store();
+    CHECK(store_sweep_orphans(s, NULL) >= 0);
+    check_model(s, "after the sweep");
+    store_close(s);
+    struct store_rebuild counts;
+    struct err err = {0};
+    CHECK_INT(store_rebuild_index(directory, &counts, &err), 0);
+    CHECK_INT(counts.damaged, 0);
+    s = open_store();
+    check_model(s, "after rebuilding the index");
+    store_close(s);
+    remove_directory();
+}
+
+static void test_one_server_per_directory(void) {
+    fresh_directory();
+    struct store *s = open_store();
+    struct store_options o = {.data_dir = directory};
+    struct store *second = NULL;
+    struct err err = {0};
+    CHECK_INT(store_open(&o, &second, &err), -EBUSY);
+    CHECK(strstr(err.text, "in use") != NULL);
+    store_close(s);
+    remove_directory();
+}
+
+static void test_unknown_format_is_refused(void) {
+    fresh_directory();
+    store_close(open_store());
+    char path[300];
+    (void)snprintf(path, sizeof(path), "%s/format", directory);
+    FILE *f = fopen(path, "w");
+    (void)fputs("logq 2\n", f);
+    (void)fclose(f);
+    struct store_options o = {.data_dir = directory};
+    struct store *s = NULL;
+    struct err err = {0};
+    CHECK_INT(store_open(&o, &s, &err), -EFORMAT);
+    remove_directory();
+}
+
+/* A snapshot goes on showing a chunk whose file was deleted meanwhile. */
+static void test_deletion_waits_for_snapshots(void) {
+    fresh_directory();
+    model_count = 0;
+    random_state = 99;
+    struct store *s = open_store();
+    struct model_entry push[64];
+    size_t n = random_push(push);
+    CHECK_INT(append_model(s, push, n), 0);
+    CHECK_INT(store_flush(s, NULL), 0);
+    struct select sel = {.tenant = STR("t"), .start_ns = 0, .end_ns = INT64_MAX};
+    struct snapshot *snap = NULL;
+    CHECK_INT(store_select(s, &sel, &snap, NULL), 0);
+    const struct snap_stream *streams;
+    CHECK_INT(snapshot_streams(snap, &streams), 1);
+    uint64_t id = streams[0].id;
+    struct arena arena = arena_make(1 << 20);
+    struct index_reader *reader = NULL;
+    struct index_chunk *chunks;
+    size_t n_chunks = 0;
+    CHECK_INT(index_reader_begin(store_index(s), &reader, NULL), 0);
+    CHECK_INT(
+        index_reader_chunks(reader, STR("t"), id, 0, INT64_MAX, &arena, &chunks, &n_chunks, NULL),
+        0);
+    index_reader_end(reader);
+    CHECK(n_chunks > 0);
+    for (size_t i = 0; i < n_chunks; i++)
+        store_delete_chunk_file(s, STR("t"), chunks[i].day, id, chunks[i].chunk_seq);
+    CHECK_INT(store_reap(s), n_chunks);
+    struct model_entry out[128];
+    struct block_reader *r = block_reader_new();
+    size_t got = 0;
+    for (size_t k = 0; k < streams[0].n_blocks; k++)
+        got += read_block(r, streams[0].blocks[k], 0, out + got);
+    CHECK(got > 0);
+    block_reader_free(r);
+    store_snapshot_free(snap);
+    CHECK_INT(store_reap(s), 0);
+    arena_done(&arena);
+    store_close(s);
+    remove_directory();
+}
+
+int main(void) {
+    RUN(test_random_against_model);
+    RUN(test_kills);
+    RUN(test_one_server_per_directory);
+    RUN(test_unknown_format_is_refused);
+    RUN(test_deletion_waits_for_snapshots);
+    return test_done();
+}
