@@ -81,8 +81,8 @@ int index_select(struct index *ix, struct str tenant, const struct matcher *matc
                  size_t n_matchers, int64_t start_ns, int64_t end_ns, struct arena *arena,
                  struct index_stream **ret, size_t *ret_count, struct err *reterr);
 
-/* Chunks of one stream that overlap [start, end], by start then seq; appended to *ret through the arena. A
- * reader handle makes many lookups in one transaction. */
+/* Chunks of one stream that overlap [start, end], by start then seq, as a new array in the arena.
+ * A reader handle makes many lookups in one transaction; it is short-lived. */
 struct index_reader;
 int index_reader_begin(struct index *ix, struct index_reader **ret, struct err *reterr);
 void index_reader_end(struct index_reader *r);
@@ -90,7 +90,8 @@ int index_reader_chunks(struct index_reader *r, struct str tenant, uint64_t stre
                         int64_t start_ns, int64_t end_ns, struct arena *arena,
                         struct index_chunk **ret, size_t *ret_count, struct err *reterr);
 
-/* Walks all chunk rows of a tenant (retention, listing); fn non-zero stops and is returned. */
+/* Walks all chunk rows of a tenant (retention, listing); fn non-zero stops and is returned. No transaction is
+ * open while fn runs: it may write, and a change behind the present row may or may not be seen. */
 typedef int index_chunk_fn(const struct index_chunk *c, void *ctx);
 int index_walk_chunks(struct index *ix, struct str tenant, index_chunk_fn *fn, void *ctx,
                       struct err *reterr);
