@@ -212,10 +212,9 @@ bool json_skip_rest(struct json_reader *r, enum json_type opened) {
     bool is_object[JSON_DEPTH_MAX];
     size_t depth = 0;
     is_object[depth++] = opened == JSON_OBJECT;
-    /* A container whose inner one has just closed goes on behind that element. The caller may have read
-     * elements of the outermost one already, so both a comma and an element may come there. */
-    r->at = skip_blanks(r->at, r->end);
-    bool first = !(r->at < r->end && *r->at == ',');
+    /* The caller may have read elements already: only behind the opening bracket itself no comma is due. An
+     * element never ends with one. */
+    bool first = r->at[-1] == '{' || r->at[-1] == '[';
     while (depth > 0) {
         struct json_value key, value;
         bool found = is_object[depth - 1] ? json_next_member(r, &first, &key, &value)

@@ -103,6 +103,8 @@ static void test_documents(void) {
         {STR_INIT("[[1,]]"), false, 0},
         {STR_INIT("[[1],]"), false, 0},
         {STR_INIT("[{\"a\":[{}]},[}]"), false, 0},
+        {STR_INIT("[[,1]]"), false, 0},
+        {STR_INIT("[{,\"a\":1}]"), false, 0},
         {STR_INIT("[] x"), false, 0},
         {STR_INIT("[01]"), false, 0},
     };
@@ -134,6 +136,12 @@ static void test_skip_half_read(void) {
     CHECK_STR(key.raw, STR("a"));
     CHECK(json_skip_rest(&r, JSON_OBJECT));
     CHECK_STR(json_next(&r).raw, STR("7"));
+
+    r = json_reader_make(STR("[1 2]"));
+    CHECK_INT(json_next(&r).type, JSON_ARRAY);
+    first = true;
+    CHECK(json_next_item(&r, &first, &value));
+    CHECK(!json_skip_rest(&r, JSON_ARRAY));
 }
 
 static void test_string_end_positions(void) {
