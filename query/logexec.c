@@ -20,7 +20,7 @@
 struct candidate {
     int64_t ts_ns;
     const struct snap_stream *stream;
-    uint32_t order;
+    uint64_t order;
     uint32_t entry;
     uint32_t worker;
     const struct line_labels *labels; /* lives as long as the worker's run */

@@ -107,7 +107,7 @@ static int plan_tasks(struct plan *p, enum plan_order order, struct err *reterr)
             p->tasks[p->n_tasks++] = (struct plan_task){
                 .block = s->blocks[j],
                 .stream = (uint32_t)i,
-                .order = (uint32_t)j,
+                .order = info.order,
                 .first_ns = info.first_ns,
                 .last_ns = info.last_ns,
             };

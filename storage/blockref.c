@@ -48,6 +48,7 @@ uint64_t no_dead;
 
 void block_ref_get(const struct block_ref *b, struct block_ref_info *ret) {
     *ret = b->info;
+    ret->order = b->order;
 }
 
 bool block_ref_may_contain(const struct block_ref *b, const struct gram_query *q) {

@@ -23,6 +23,7 @@ struct block_ref_info {
     uint32_t stored_bytes; /* compressed; 0 for an open head */
     bool in_memory;
     bool may_overlap; /* another block of the stream covers part of its time range */
+    uint64_t order;   /* among the stream's blocks: a later arrival has a larger one */
 };
 void block_ref_get(const struct block_ref *b, struct block_ref_info *ret);
 
