@@ -12,7 +12,7 @@
 struct plan_task {
     const struct block_ref *block;
     uint32_t stream; /* in plan->streams */
-    uint32_t order; /* of the block among its stream's: arrival order of entries at the same time */
+    uint64_t order; /* of the block among its stream's: arrival order of entries at the same time */
     int64_t first_ns, last_ns;
 };
 
