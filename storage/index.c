@@ -397,7 +397,8 @@ void index_posting_key(struct index_key *ret, uint32_t tenant, struct str name, 
     uint8_t *p = ret->bytes + 4;
     size_t room = INDEX_KEY_MAX - 4;
     if (name.size + 1 + value.size <= room) {
-        memcpy(p, name.data, name.size);
+        if (name.size > 0)
+            memcpy(p, name.data, name.size);
         p[name.size] = 0;
         if (value.size > 0)
             memcpy(p + name.size + 1, value.data, value.size);
