@@ -1,5 +1,7 @@
-/* http: the HTTP/1.1 server over libevent's evhttp: one event loop per thread, all listening on the same port
- * with SO_REUSEPORT; each loop owns its connections. This is the only module that knows libevent.
+/* http: the HTTP/1.1 server: one libevent loop per thread, all listening on the same port with SO_REUSEPORT;
+ * each loop owns its connections. Only http.c and http_conn.c know libevent. The protocol is read by http_parse.c
+ * and not by evhttp, which in 2.1 accepts requests that two parties may read differently (two Content-Lengths,
+ * blanks before a colon, no Host), cannot cap connections or tell idle from slow ones, and copies bodies.
  *
  * A handler gets a request, which stays valid until http_reply (or the last http_stream call) is made, exactly
  * once, from ANY thread: replies travel back to the owning loop by message. When the client goes away first, the
@@ -19,13 +21,22 @@
 struct http_server;
 struct http_request;
 
-enum http_method { HTTP_GET = 1, HTTP_POST = 2, HTTP_PUT = 4, HTTP_DELETE = 8, HTTP_HEAD = 16, HTTP_OTHER = 32 };
+enum http_method {
+    HTTP_GET = 1,
+    HTTP_POST = 2,
+    HTTP_PUT = 4,
+    HTTP_DELETE = 8,
+    HTTP_HEAD = 16,
+    HTTP_OTHER = 32
+};
 
 typedef void http_handler(struct http_request *req, void *ctx);
 
 enum http_where {
-    HTTP_ON_LOOP, /* handler takes under a millisecond */
-    HTTP_ON_POOL, /* handler runs on the server's worker pool */
+    HTTP_ON_LOOP,       /* handler takes under a millisecond */
+    HTTP_ON_POOL,       /* handler runs on the server's worker pool */
+    HTTP_ON_QUERY_POOL, /* handler may block for as long as a query runs: its own threads, so that pushes
+                           never wait behind queries */
 };
 
 struct http_route {
@@ -36,18 +47,23 @@ struct http_route {
     void *ctx;
     enum http_where where;
     const char *name; /* for metrics: route label */
+    /* Optional: decides per request instead of `where`, e.g. by the size of the body. */
+    enum http_where (*choose)(const struct http_request *req);
 };
 
 struct http_options {
-    const char *address; /* "127.0.0.1" */
-    uint16_t port;       /* 0 = any free one */
-    unsigned loops;      /* 0 = number of cores */
-    unsigned workers;    /* pool for HTTP_ON_POOL; 0 = 2 * cores */
-    size_t body_max;     /* 413 above */
-    size_t headers_max;
+    const char *address;    /* "127.0.0.1" */
+    uint16_t port;          /* 0 = any free one */
+    unsigned loops;         /* 0 = number of cores */
+    unsigned workers;       /* pool for HTTP_ON_POOL; 0 = 2 * cores */
+    unsigned query_workers; /* pool for HTTP_ON_QUERY_POOL; 0 = 16 */
+    size_t body_max;        /* 413 above; 0 = 64 MiB */
+    size_t bodies_max;  /* of all requests being read or handled together, 503 above; 0 = 256 MiB */
+    size_t headers_max; /* 431 above; 0 = 64 KiB */
+    /* A request must make progress, a reply be taken, within these; an idle connection is closed. 0 = 30, 30, 120 */
     int read_timeout_s, write_timeout_s, idle_timeout_s;
-    const char *path_prefix; /* "" or "/loki" */
-    unsigned connections_max;
+    const char *path_prefix;  /* "" or "/loki" */
+    unsigned connections_max; /* 503 and close above; 0 = 10000 */
     /* After each reply: method, route name, status, seconds; any loop thread. */
     void (*observe)(void *ctx, enum http_method m, const char *route, int status, double seconds);
     void *observe_ctx;
@@ -62,10 +78,12 @@ unsigned http_connections(const struct http_server *s);
 
 /* ---- request; all strings live until the reply */
 enum http_method http_request_method(const struct http_request *r);
-struct str http_request_path(const struct http_request *r);     /* decoded, slashes collapsed, without prefix */
-struct str http_request_segment(const struct http_request *r);  /* what "{}" matched */
-struct str http_request_header(const struct http_request *r, const char *name); /* .data NULL when absent */
-struct str http_request_body(const struct http_request *r);     /* contiguous */
+struct str http_request_path(
+    const struct http_request *r); /* decoded, slashes collapsed, without prefix */
+struct str http_request_segment(const struct http_request *r); /* what "{}" matched */
+struct str http_request_header(const struct http_request *r,
+                               const char *name);           /* .data NULL when absent */
+struct str http_request_body(const struct http_request *r); /* contiguous */
 struct str http_request_peer(const struct http_request *r);
 struct arena *http_request_arena(struct http_request *r);
 const atomic_bool *http_request_cancel(const struct http_request *r);

@@ -1,0 +1,127 @@
+/* http_internal: what http.c (server, loops, routing), http_conn.c (connections) and http_reply.c (requests and
+ * replies) share. Nobody else includes it. */
+#pragma once
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+
+#include "http.h"
+#include "http_parse.h"
+#include "pool.h"
+
+enum {
+    HTTP_PARAMS_MAX = 1000,         /* & in a query string or form */
+    HTTP_PEER_MAX = 64,             /* "[ipv6]:port" */
+    HTTP_ARENA_MAX = 256 << 20,     /* of one request: decoded pushes live there */
+    HTTP_LINGER_MS = 5000,          /* after a refusal: time for the client to read it */
+    HTTP_READ_AT_ONCE = 256 << 10,  /* per connection and wake-up, so that all get their turn */
+    HTTP_PROGRESS_BYTES = 16 << 10, /* a body that grew by this has earned a new deadline */
+    HTTP_REPLY_MAX = 1 << 30,
+};
+
+struct http_loop {
+    struct http_server *server;
+    pthread_t thread;
+    bool started;
+    struct event_base *base;
+    int listen_fd;
+    struct event *listen_event;
+    struct event *tick;
+    int wake_fd;
+    struct event *wake_event;
+    struct conn *conns;              /* all of this loop */
+    struct http_request *in_handler; /* whose handler this loop's thread runs at the moment */
+    bool stopping;
+    pthread_mutex_t lock; /* guards: replied, stop_wanted */
+    struct http_request *replied_head, *replied_tail;
+    bool stop_wanted;
+};
+
+struct http_server {
+    struct http_options options;
+    char *path_prefix;
+    struct http_route *routes;
+    size_t n_routes;
+    struct http_loop *loops;
+    unsigned n_loops;
+    uint16_t port;
+    struct pool *pool, *query_pool;
+    atomic_uint connections;
+    atomic_size_t body_bytes; /* held by all requests */
+    atomic_uint running;      /* requests whose handler has not replied */
+    atomic_bool stopping;
+};
+
+struct http_param {
+    struct str name, value;
+};
+
+struct http_request {
+    struct http_loop *loop;
+    struct conn *conn; /* loop thread only; NULL once the client has gone */
+    struct http_request *next_replied;
+    const struct http_route *route; /* NULL: none matched */
+    int64_t start_ns;
+    struct arena arena;
+    struct http_head head;
+    struct str path, segment, query;
+    struct buf body;
+    size_t body_charged; /* part of server->body_bytes */
+    char peer[HTTP_PEER_MAX];
+    atomic_bool cancelled;
+    struct http_param *params;
+    size_t n_params;
+    bool params_parsed;
+    /* The reply, filled by http_reply_headers. */
+    bool replied; /* read by the loop thread inside the handler call, or after the message */
+    int status;
+    struct buf reply_head, reply_body;
+};
+
+enum conn_state {
+    CONN_HEAD, /* reading the head of the next request, or idle */
+    CONN_BODY,
+    CONN_RUNNING, /* a handler has the request */
+    CONN_REPLY,   /* writing */
+    CONN_LINGER,  /* refused or closing: reading away what the client still sends */
+};
+
+struct conn {
+    struct http_loop *loop;
+    struct conn *prev, *next;
+    int fd;
+    struct event read_event, write_event;
+    bool reading, writing; /* events that are added */
+    bool eof;
+    bool keep_alive;
+    enum conn_state state;
+    struct buf in;
+    size_t head_scanned;
+    struct http_request *request;
+    struct http_chunked chunked;
+    size_t body_at_deadline; /* size of the body when the deadline was set */
+    struct buf out_head, out_body;
+    size_t out_sent;
+    int64_t deadline_ns; /* 0 = none */
+    char peer[HTTP_PEER_MAX];
+};
+
+/* http.c: finds the route and path of a request whose head and body are complete, and runs its handler. */
+void http_dispatch(struct http_request *r);
+
+/* http_conn.c, loop thread only */
+void conn_accept(struct http_loop *loop, int fd, const char *peer);
+void conn_replied(struct http_request *r); /* the reply's message has arrived */
+void conn_tick(struct http_loop *loop, int64_t now_ns);
+void conn_close_idle(struct http_loop *loop);
+void conn_close_all(struct http_loop *loop);
+
+/* http_reply.c */
+struct http_request *request_new(struct http_loop *loop, const char *peer);
+void request_free(struct http_request *r);
+/* Accounts for `bytes` more body memory; false when all requests together hold too much. */
+bool request_charge_body(struct http_request *r, size_t bytes);
+/* Fills the reply of a request that never got to a handler. */
+void request_refuse(struct http_request *r, int status, struct str text);
+const char *http_status_text(int status);
