@@ -1,1 +1,285 @@
 #include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config_keys.h"
+#include "io.h"
+#include "parser.h"
+#include "units.h"
+
+enum {
+    CONFIG_FILE_MAX = 1 << 20,
+    CONFIG_MEMORY_MAX = 16 << 20,
+    WARNINGS_MAX = 1000, /* a file of 1 MiB could hold more unused keys than anybody reads */
+};
+
+int config_warn(struct config *c, const char *format, ...) {
+    if (c->n_warnings >= WARNINGS_MAX)
+        return 0;
+    if (!c->warnings) {
+        c->warnings = arena_array(&c->arena, WARNINGS_MAX, sizeof(*c->warnings));
+        if (!c->warnings)
+            return -ENOMEM;
+    }
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    struct str copy = arena_copy(&c->arena, str_make(text, strlen(text) + 1));
+    if (!copy.data)
+        return -ENOMEM;
+    c->warnings[c->n_warnings++] = (char *)copy.data;
+    return 0;
+}
+
+/* ---- retention: the compiled rules live as long as the policy */
+
+struct rules_owner {
+    struct retention_rule *rules;
+    struct parsed_query **queries;
+    size_t count;
+};
+
+static void release_rules(void *ctx) {
+    struct rules_owner *o = ctx;
+    if (!o)
+        return;
+    for (size_t i = 0; i < o->count; i++)
+        parsed_query_free(o->queries[i]);
+    free(o->queries);
+    free(o->rules);
+    free(o);
+}
+
+static struct rules_owner *new_owner(size_t count) {
+    struct rules_owner *o = calloc(1, sizeof(*o));
+    if (!o)
+        return NULL;
+    o->rules = calloc(count ? count : 1, sizeof(*o->rules));
+    o->queries = calloc(count ? count : 1, sizeof(*o->queries));
+    if (o->rules && o->queries)
+        return o;
+    release_rules(o);
+    return NULL;
+}
+
+static int compile_rule(struct rules_owner *o, const struct config_retention *rule,
+                        struct err *reterr) {
+    struct parsed_query *query;
+    int r = selector_parse(rule->selector, true, &query, reterr);
+    if (r < 0)
+        return err_prefix(reterr, r, "limits_config.retention_stream: selector %.*s",
+                          STR_ARG(rule->selector));
+    const struct log_expr *log = &parsed_query_expr(query)->log;
+    o->queries[o->count] = query;
+    o->rules[o->count++] = (struct retention_rule){
+        .matchers = log->matchers,
+        .n_matchers = log->n_matchers,
+        .priority = rule->priority,
+        .period_ns = rule->period_ns,
+    };
+    return 0;
+}
+
+static int make_policy(struct config *c, struct err *reterr) {
+    size_t count = c->retention_enabled ? c->n_retention_stream : 0;
+    int64_t period_ns = c->retention_enabled ? c->limits.retention_period_ns : 0;
+    struct rules_owner *owner = new_owner(count);
+    if (!owner)
+        return err_set(reterr, -ENOMEM, "out of memory");
+    int r = 0;
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = compile_rule(owner, &c->retention_stream[i], reterr);
+    if (r == 0) {
+        c->retention =
+            retention_policy_new(period_ns, owner->rules, owner->count, owner, release_rules);
+        if (c->retention)
+            return 0;
+        r = err_set(reterr, -ENOMEM, "out of memory");
+    }
+    release_rules(owner);
+    return r;
+}
+
+/* ---- loading */
+
+static int apply_defaults(struct config *c, struct err *reterr) {
+    for (size_t i = 0; i < config_keys_count; i++) {
+        struct str fallback = str_from(config_keys[i].fallback);
+        if (str_eq(fallback, STR("\"\"")))
+            fallback = STR("");
+        int r = config_key_set(c, &config_keys[i], fallback, reterr);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int read_file(struct config *c, const char *file, struct err *reterr) {
+    struct buf text = buf_make(CONFIG_FILE_MAX);
+    struct config_file f = {.config = c, .name = file};
+    int r = io_read_file(AT_FDCWD, file, &text);
+    if (r < 0)
+        (void)err_set(reterr, r, "%s: %s", file, err_name(r));
+    else
+        r = config_yaml_read(&f, buf_str(&text), reterr);
+    buf_done(&text);
+    c->retention_stream = f.rules;
+    c->n_retention_stream = f.n_rules;
+    return r < 0 ? r : 0;
+}
+
+static int apply_override(struct config *c, const struct config_override *o, struct err *reterr) {
+    const struct config_key *key = config_key_find(str_from(o->key_path));
+    int r = key ? config_key_set(c, key, str_from(o->value), reterr)
+                : err_set(reterr, -ESYNTAX, "%s is not a setting", o->key_path);
+    return r < 0 ? err_prefix(reterr, r, "--set") : 0;
+}
+
+/* What the single keys cannot check alone. */
+static int check_whole(struct config *c, struct err *reterr) {
+    size_t size = strlen(c->path_prefix);
+    while (size > 0 && c->path_prefix[size - 1] == '/')
+        c->path_prefix[--size] = '\0';
+    if (size > 0 && c->path_prefix[0] != '/')
+        return err_set(reterr, -ESYNTAX, "server.http_path_prefix: \"%s\" must begin with a slash",
+                       c->path_prefix);
+    if (c->data_dir[0] == '\0')
+        return err_set(reterr, -ESYNTAX, "logq.data_dir must not be empty");
+    struct limits *l = &c->limits;
+    /* An entry that has expired already would be stored for nothing. */
+    if (c->retention_enabled && l->retention_period_ns > 0 && c->n_retention_stream == 0 &&
+        l->reject_old_samples_max_age_ns > l->retention_period_ns)
+        l->reject_old_samples_max_age_ns = l->retention_period_ns;
+    if (l->max_line_size > ENTRY_LINE_MAX)
+        return err_set(reterr, -ESYNTAX, "limits_config.max_line_size: at most %d bytes",
+                       ENTRY_LINE_MAX);
+    return 0;
+}
+
+int config_load(const char *file, const struct config_override *overrides, size_t n_overrides,
+                struct config **ret, struct err *reterr) {
+    struct config *c = calloc(1, sizeof(*c));
+    if (!c)
+        return err_set(reterr, -ENOMEM, "out of memory");
+    c->arena = arena_make(CONFIG_MEMORY_MAX);
+    int r = apply_defaults(c, reterr);
+    if (r == 0 && file)
+        r = read_file(c, file, reterr);
+    for (size_t i = 0; i < n_overrides && r == 0; i++)
+        r = apply_override(c, &overrides[i], reterr);
+    if (r == 0)
+        r = check_whole(c, reterr);
+    if (r == 0)
+        r = make_policy(c, reterr);
+    if (r < 0) {
+        config_free(c);
+        return r;
+    }
+    *ret = c;
+    return 0;
+}
+
+void config_free(struct config *c) {
+    if (!c)
+        return;
+    if (c->retention)
+        retention_policy_unref(c->retention);
+    arena_done(&c->arena);
+    free(c);
+}
+
+/* ---- printing */
+
+/* "limits_config" of "limits_config.retention_period"; empty for a key at the top. */
+static struct str section_of(const char *path) {
+    const char *dot = strchr(path, '.');
+    return dot ? str_make(path, (size_t)(dot - path)) : STR("");
+}
+
+static void dump_rules(const struct config *c, struct buf *out) {
+    if (c->n_retention_stream == 0)
+        return;
+    buf_add_str(out, STR("  retention_stream:\n"));
+    for (size_t i = 0; i < c->n_retention_stream; i++) {
+        const struct config_retention *rule = &c->retention_stream[i];
+        buf_add_str(out, STR("  - selector: "));
+        go_quote(out, rule->selector);
+        buf_addf(out, "\n    priority: %d\n    period: ", rule->priority);
+        duration_format_prometheus(out, rule->period_ns);
+        buf_add_char(out, '\n');
+    }
+}
+
+void config_dump(const struct config *c, struct buf *out) {
+    struct str section = STR("");
+    for (size_t i = 0; i < config_keys_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        struct str own = section_of(key->path);
+        if (!str_eq(own, section))
+            buf_addf(out, "%.*s:\n", STR_ARG(own));
+        section = own;
+        const char *name = own.size > 0 ? key->path + own.size + 1 : key->path;
+        buf_addf(out, "%s%s: ", own.size > 0 ? "  " : "", name);
+        config_key_format(c, key, out);
+        buf_add_char(out, '\n');
+        if (str_eq(str_from(key->path), STR("limits_config.retention_period")))
+            dump_rules(c, out);
+    }
+}
+
+static const char document_head[] = "# Settings\n\n"
+                                    "`logqd --config FILE` reads YAML; `--set key=value` overrides "
+                                    "one key, `--check-config` prints the effective\n"
+                                    "settings and exits. Names are Loki's wherever Loki has a "
+                                    "setting of that meaning, so that a single-binary\n"
+                                    "Loki file starts logqd; a key that logqd does not use is "
+                                    "named in one warning. A wrong value stops the start\n"
+                                    "with the file, the line and what is allowed. `SIGHUP` reads "
+                                    "the file again: keys marked *reloads* take\n"
+                                    "effect at once, others need a restart.\n\n"
+                                    "| key | default | allowed | meaning |\n|---|---|---|---|\n";
+
+static const char document_tail[] =
+    "\n`limits_config.retention_stream` (reloads) is a list of rules; the rule with the highest "
+    "priority whose\n"
+    "selector matches a stream gives its period, at equal priority the shorter one:\n\n"
+    "```yaml\n"
+    "limits_config:\n"
+    "  retention_period: 30d\n"
+    "  retention_stream:\n"
+    "  - selector: '{namespace=\"dev\"}'\n"
+    "    priority: 1\n"
+    "    period: 24h\n"
+    "```\n";
+
+void config_document(struct buf *out) {
+    buf_addf(out, "%s", document_head);
+    for (size_t i = 0; i < config_keys_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        buf_addf(out, "| `%s` | `%s` | %s | %s%s |\n", key->path, key->fallback,
+                 config_type_allowed(key->type), key->doc, key->reloads ? " *Reloads.*" : "");
+    }
+    buf_addf(out, "%s", document_tail);
+}
+
+void config_keep_fixed(const struct config *now, struct config *next, struct buf *needs_restart) {
+    for (size_t i = 0; i < config_keys_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        if (key->reloads)
+            continue;
+        struct buf a = buf_make(BUF_NO_MAX), b = buf_make(BUF_NO_MAX);
+        config_key_format(now, key, &a);
+        config_key_format(next, key, &b);
+        if (!str_eq(buf_str(&a), buf_str(&b)))
+            buf_addf(needs_restart, "%s%s", needs_restart->size ? ", " : "", key->path);
+        buf_done(&a);
+        buf_done(&b);
+        config_key_copy(now, next, key);
+    }
+}

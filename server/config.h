@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ast.h"
+#include "arena.h"
+#include "buf.h"
 #include "err.h"
 #include "retention.h"
 #include "str.h"
@@ -15,47 +16,47 @@
 /* limits_config: per tenant later, global now. Zero = unlimited unless said otherwise. */
 struct limits {
     /* ingest */
-    uint32_t max_label_names_per_series;       /* 15 */
-    uint32_t max_label_name_length;            /* 1024 */
-    uint32_t max_label_value_length;           /* 2048 */
-    bool reject_old_samples;                   /* true */
-    int64_t reject_old_samples_max_age_ns;     /* 168h; never beyond the retention period */
-    int64_t creation_grace_period_ns;          /* 10m */
-    uint64_t max_line_size;                    /* 256KB */
+    uint32_t max_label_names_per_series;   /* 15 */
+    uint32_t max_label_name_length;        /* 1024 */
+    uint32_t max_label_value_length;       /* 2048 */
+    bool reject_old_samples;               /* true */
+    int64_t reject_old_samples_max_age_ns; /* 168h; never beyond the retention period */
+    int64_t creation_grace_period_ns;      /* 10m */
+    uint64_t max_line_size;                /* 256KB */
     bool max_line_size_truncate;
-    bool allow_structured_metadata;            /* true */
-    uint64_t max_structured_metadata_size;     /* 64KB */
-    uint32_t max_structured_metadata_entries_count; /* 128 */
+    bool allow_structured_metadata;                    /* true */
+    uint64_t max_structured_metadata_size;             /* 64KB */
+    uint32_t max_structured_metadata_entries_count;    /* 128 */
     double ingestion_rate_mb, ingestion_burst_size_mb; /* 0 = unlimited, unlike Loki */
-    uint32_t max_global_streams_per_user;      /* 0 = unlimited, unlike Loki */
-    bool discover_log_levels;                  /* true */
-    const struct str *discover_service_name;   /* Loki's list; empty list = off */
+    uint32_t max_global_streams_per_user;              /* 0 = unlimited, unlike Loki */
+    bool discover_log_levels;                          /* true */
+    const struct str *discover_service_name;           /* Loki's list; empty list = off */
     size_t n_discover_service_name;
     const struct str *log_level_fields;
     size_t n_log_level_fields;
     /* query */
-    uint32_t max_entries_limit_per_query;      /* 5000 */
-    int64_t max_query_length_ns;               /* 721h = 30d1h */
-    int64_t max_query_lookback_ns;             /* 0 */
-    uint32_t max_query_series;                 /* 500 */
-    int64_t query_timeout_ns;                  /* 1m */
-    uint64_t max_query_bytes_read;             /* 0 */
-    uint32_t max_queriers_per_tenant;          /* queries of a tenant at once; 0 */
-    bool volume_enabled;                       /* true */
-    uint32_t volume_max_series;                /* 1000 */
+    uint32_t max_entries_limit_per_query; /* 5000 */
+    int64_t max_query_length_ns;          /* 721h = 30d1h */
+    int64_t max_query_lookback_ns;        /* 0 */
+    uint32_t max_query_series;            /* 500 */
+    int64_t query_timeout_ns;             /* 1m */
+    uint64_t max_query_bytes_read;        /* 0 */
+    uint32_t max_queriers_per_tenant;     /* queries of a tenant at once; 0 */
+    bool volume_enabled;                  /* true */
+    uint32_t volume_max_series;           /* 1000 */
     /* retention */
-    int64_t retention_period_ns;               /* 30d; 0s = for ever */
+    int64_t retention_period_ns; /* 30d; 0s = for ever */
 };
 
 struct config {
     bool auth_enabled; /* multi-tenant: X-Scope-OrgID required; default false */
     char *data_dir;    /* logq.data_dir, or Loki's common.path_prefix; default ./data */
     /* server */
-    char *listen_address;  /* server.http_listen_address, default 127.0.0.1 */
-    uint16_t listen_port;  /* server.http_listen_port, default 3100 */
-    char *path_prefix;     /* server.http_path_prefix */
+    char *listen_address; /* server.http_listen_address, default 127.0.0.1 */
+    uint16_t listen_port; /* server.http_listen_port, default 3100 */
+    char *path_prefix;    /* server.http_path_prefix */
     int64_t server_read_timeout_ns, server_write_timeout_ns, server_idle_timeout_ns;
-    char *log_level;       /* server.log_level */
+    char *log_level; /* server.log_level */
     unsigned loops, workers;
     uint32_t connections_max;
     uint64_t push_body_max; /* decompressed: 64 MiB */
@@ -68,13 +69,24 @@ struct config {
     uint64_t chunk_cache_bytes;
     /* compactor */
     int64_t compaction_interval_ns;
+    bool retention_enabled; /* compactor.retention_enabled: false = nothing ever expires */
     /* querier */
     uint32_t query_threads, query_max_concurrent;
     struct limits limits;
-    struct retention_policy *retention; /* from limits_config.retention_period and retention_stream */
+    struct retention_policy
+        *retention; /* from limits_config.retention_period and retention_stream */
+    const struct config_retention *retention_stream; /* as written, for config_dump */
+    size_t n_retention_stream;
     /* warnings found while loading, one line each: unused keys */
     char **warnings;
     size_t n_warnings;
+    struct arena arena; /* owns all texts and arrays above */
+};
+
+struct config_retention {
+    struct str selector;
+    int32_t priority;
+    int64_t period_ns;
 };
 
 struct config_override {
@@ -89,3 +101,10 @@ void config_free(struct config *c);
 
 /* The effective settings as YAML, for /config and --check-config. */
 void config_dump(const struct config *c, struct buf *out);
+
+/* docs/configuration.md, made from the table of keys. */
+void config_document(struct buf *out);
+
+/* For a reload: keys of `next` that cannot change while running are set back to what `now` has (texts are shared, so
+ * `now` must live on); the names of those that differed are appended to `needs_restart`, separated by commas. */
+void config_keep_fixed(const struct config *now, struct config *next, struct buf *needs_restart);
