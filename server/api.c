@@ -1,1 +1,198 @@
 #include "api.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "clock.h"
+#include "labels.h"
+#include "log.h"
+#include "units.h"
+
+enum { TENANT_MAX = 150 };
+
+static const struct str default_tenant = STR_INIT("fake");
+
+const struct config *api_config_now(struct api *api) {
+    return atomic_load(&api->config);
+}
+
+void api_set_config(struct api *api, struct config *next) {
+    enum log_level level;
+    if (log_level_parse(str_from(next->log_level), &level) == 0)
+        log_set_level(level);
+    atomic_store(&api->config, next);
+    store_forget_texts(api->store);
+    compactor_set_policy(api->compactor, next->retention);
+}
+
+/* ---- tenants */
+
+static bool tenant_char(char c) {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+        return true;
+    return c != '\0' && strchr("!-_.*'()", c) != NULL;
+}
+
+static int check_one(struct str id, struct err *reterr) {
+    if (id.size == 0)
+        return err_set(reterr, 401, "no org id");
+    for (size_t i = 0; i < id.size; i++)
+        if (!tenant_char(id.data[i]))
+            return err_set(reterr, 400, "tenant ID '%.*s' contains unsupported character '%c'",
+                           STR_ARG(id), id.data[i]);
+    if (id.size > TENANT_MAX)
+        return err_set(reterr, 400, "tenant ID is too long: max %d characters", TENANT_MAX);
+    if (str_eq(id, STR(".")) || str_eq(id, STR("..")))
+        return err_set(reterr, 400, "tenant ID is '.' or '..'");
+    return 0;
+}
+
+int api_tenant_check(struct str header, struct str *ret, struct err *reterr) {
+    if (header.size == 0)
+        return err_set(reterr, 401, "no org id");
+    struct str first = {0};
+    while (header.size > 0) {
+        const char *bar = memchr(header.data, '|', header.size);
+        size_t size = bar ? (size_t)(bar - header.data) : header.size;
+        struct str id = str_make(header.data, size);
+        int status = check_one(id, reterr);
+        if (status != 0)
+            return status;
+        if (first.data && !str_eq(first, id))
+            return err_set(reterr, 400, "multiple org IDs present");
+        first = id;
+        if (bar && size + 1 == header.size)
+            return err_set(reterr, 400, "multiple org IDs present");
+        header = str_from_offset(header, size + 1);
+    }
+    *ret = first;
+    return 0;
+}
+
+bool api_tenant(struct api *api, struct http_request *r, struct str *ret) {
+    if (!api_config_now(api)->auth_enabled) {
+        *ret = default_tenant;
+        return true;
+    }
+    struct err err;
+    int status = api_tenant_check(http_request_header(r, "X-Scope-OrgID"), ret, &err);
+    if (status == 0)
+        return true;
+    (void)err_set(&err, 0, "%s\n", status == 401 ? "no org id" : err.text);
+    http_reply_error(r, status, str_from(err.text));
+    return false;
+}
+
+/* ---- limits and errors */
+
+int api_check_length(const struct limits *limits, int64_t start_ns, int64_t end_ns,
+                     struct err *reterr) {
+    int64_t length_ns;
+    if (__builtin_sub_overflow(end_ns, start_ns, &length_ns))
+        length_ns = INT64_MAX;
+    if (limits->max_query_length_ns <= 0 || length_ns <= limits->max_query_length_ns)
+        return 0;
+    struct buf length = buf_make(64), limit = buf_make(64);
+    duration_format_go(&length, length_ns);
+    duration_format_prometheus(&limit, limits->max_query_length_ns);
+    int r = err_set(reterr, -EREFUSED,
+                    "the query time range exceeds the limit (query length: %.*s, limit: %.*s)",
+                    STR_ARG(buf_str(&length)), STR_ARG(buf_str(&limit)));
+    buf_done(&length);
+    buf_done(&limit);
+    return r;
+}
+
+void api_clamp_lookback(const struct limits *limits, int64_t now_ns, int64_t *start_ns,
+                        int64_t *end_ns) {
+    if (limits->max_query_lookback_ns <= 0)
+        return;
+    int64_t oldest_ns = now_ns - limits->max_query_lookback_ns;
+    if (*start_ns < oldest_ns)
+        *start_ns = oldest_ns;
+    if (*end_ns < oldest_ns)
+        *end_ns = oldest_ns;
+}
+
+static const struct str timeout_text =
+    STR_INIT("request timed out, decrease the duration of the request or add more label matchers "
+             "(prefer exact "
+             "match over regex match) to reduce the amount of data processed");
+
+void api_fail(struct http_request *r, int code, const struct err *err) {
+    struct str text = str_from(err->text);
+    switch (-code) {
+    case ESYNTAX:
+    case EREFUSED:
+        http_reply_error(r, 400, text);
+        break;
+    case EEXPIRED:
+        http_reply_error(r, 504, timeout_text);
+        break;
+    case ECANCELED:
+        http_reply_error(r, 499, STR("The request was cancelled by the client."));
+        break;
+    case EBUSYNOW:
+        http_reply_error(r, 429, text.size > 0 ? text : STR("too many outstanding requests"));
+        break;
+    default:
+        log_line(LOG_ERROR, "request failed", "peer=%.*s path=%s err=%s",
+                 STR_ARG(http_request_peer(r)), log_quote(http_request_path(r)),
+                 log_quotez(text.size > 0 ? err->text : err_name(code)));
+        http_reply_error(r, 500, text.size > 0 ? text : str_from(err_name(code)));
+        break;
+    }
+}
+
+/* ---- routes */
+
+enum {
+    READ = HTTP_GET | HTTP_POST,
+};
+
+static const struct http_route route_table[] = {
+    {HTTP_POST, "/loki/api/v1/push", api_push, NULL, HTTP_ON_POOL, "loki_api_v1_push",
+     api_push_where},
+    {HTTP_POST, "/api/prom/push", api_push_legacy, NULL, HTTP_ON_POOL, "api_prom_push",
+     api_push_where},
+    {READ, "/loki/api/v1/query_range", api_query_range, NULL, HTTP_ON_QUERY_POOL,
+     "loki_api_v1_query_range", NULL},
+    {READ, "/loki/api/v1/query", api_query_instant, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_query",
+     NULL},
+    {READ, "/loki/api/v1/labels", api_labels, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_labels", NULL},
+    {READ, "/loki/api/v1/label", api_labels, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_label", NULL},
+    {READ, "/loki/api/v1/label/{}/values", api_label_values, NULL, HTTP_ON_QUERY_POOL,
+     "loki_api_v1_label_name_values", NULL},
+    {READ, "/loki/api/v1/series", api_series, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_series", NULL},
+    {READ, "/loki/api/v1/index/stats", api_index_stats, NULL, HTTP_ON_QUERY_POOL,
+     "loki_api_v1_index_stats", NULL},
+    {READ, "/api/prom/query", api_query_legacy, NULL, HTTP_ON_QUERY_POOL, "api_prom_query", NULL},
+    {READ, "/api/prom/label", api_labels, NULL, HTTP_ON_QUERY_POOL, "api_prom_label", NULL},
+    {READ, "/api/prom/label/{}/values", api_label_values, NULL, HTTP_ON_QUERY_POOL,
+     "api_prom_label_name_values", NULL},
+    {READ, "/api/prom/series", api_series, NULL, HTTP_ON_QUERY_POOL, "api_prom_series", NULL},
+    {HTTP_GET, "/prometheus/api/v1/rules", api_rules, NULL, HTTP_ON_LOOP, "prometheus_api_v1_rules",
+     NULL},
+    {HTTP_GET, "/prometheus/api/v1/alerts", api_alerts, NULL, HTTP_ON_LOOP,
+     "prometheus_api_v1_alerts", NULL},
+    {HTTP_GET, "/loki/api/v1/status/buildinfo", api_buildinfo, NULL, HTTP_ON_LOOP,
+     "loki_api_v1_status_buildinfo", NULL},
+    {HTTP_GET, "/ready", api_ready, NULL, HTTP_ON_LOOP, "ready", NULL},
+    {HTTP_GET, "/loki/ready", api_ready, NULL, HTTP_ON_LOOP, "ready", NULL},
+    {HTTP_GET, "/metrics", api_metrics, NULL, HTTP_ON_POOL, "metrics", NULL},
+    {HTTP_GET, "/config", api_config, NULL, HTTP_ON_POOL, "config", NULL},
+    {HTTP_GET, "/services", api_services, NULL, HTTP_ON_LOOP, "services", NULL},
+    {HTTP_GET | HTTP_POST, "/log_level", api_log_level, NULL, HTTP_ON_LOOP, "log_level", NULL},
+    {HTTP_POST, "/flush", api_flush, NULL, HTTP_ON_POOL, "flush", NULL},
+};
+static_assert(sizeof(route_table) / sizeof(route_table[0]) <= API_ROUTES_MAX,
+              "room for all routes");
+
+size_t api_routes(struct api *api, struct http_route out[static API_ROUTES_MAX]) {
+    size_t count = sizeof(route_table) / sizeof(route_table[0]);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = route_table[i];
+        out[i].ctx = api;
+    }
+    return count;
+}

@@ -15,23 +15,48 @@ struct api {
     struct engine *engine;
     struct compactor *compactor;
     struct metrics *metrics;
+    struct http_server *http; /* NULL until it has started */
     struct push_metrics push_metrics;
     _Atomic(struct config *) config; /* swapped on SIGHUP; old ones are kept until exit */
     atomic_bool ready;
     atomic_bool stopping;
 };
 
-/* Tenant of a request: "fake" without auth_enabled. On failure the 401/400 has been sent and false is returned. */
-bool api_tenant(struct api *api, struct http_request *r, bool for_write, struct str *ret);
+/* Tenant of a request: "fake" without auth_enabled. On failure the 401/400 has been sent and false is returned.
+ * Several tenants in one request (a|b) are refused, as Loki does by default. */
+bool api_tenant(struct api *api, struct http_request *r, struct str *ret);
 
-/* Routes of each group; static arrays with ctx filled by api_routes. */
-size_t api_routes(struct api *api, struct http_route *out, size_t max);
+/* The rule alone: 0, or the HTTP status with the text in reterr. `header` is the value of X-Scope-OrgID (.data NULL
+ * when absent). */
+int api_tenant_check(struct str header, struct str *ret, struct err *reterr);
+
+const struct config *api_config_now(struct api *api);
+
+/* Replies with what a failed call of the engine or the store means to a client. */
+void api_fail(struct http_request *r, int code, const struct err *err);
+
+/* The time range of a read of labels or logs against limits_config.max_query_length. */
+int api_check_length(const struct limits *limits, int64_t start_ns, int64_t end_ns,
+                     struct err *reterr);
+/* Moves the start (and end) up to limits_config.max_query_lookback. */
+void api_clamp_lookback(const struct limits *limits, int64_t now_ns, int64_t *start_ns,
+                        int64_t *end_ns);
+
+/* All routes, with ctx = api; returns their number. */
+enum { API_ROUTES_MAX = 64 };
+size_t api_routes(struct api *api, struct http_route out[static API_ROUTES_MAX]);
+
+/* Swaps in reloaded settings: limits, retention, log level. The old ones are kept until api_done. */
+void api_set_config(struct api *api, struct config *next);
 
 /* push */
 void api_push(struct http_request *r, void *api);
+void api_push_legacy(struct http_request *r, void *api);
+enum http_where api_push_where(const struct http_request *r);
 /* queries: api_query.c */
 void api_query_range(struct http_request *r, void *api);
 void api_query_instant(struct http_request *r, void *api);
+void api_query_legacy(struct http_request *r, void *api);
 /* labels, values, series, stats: api_index.c */
 void api_labels(struct http_request *r, void *api);
 void api_label_values(struct http_request *r, void *api);
@@ -45,3 +70,6 @@ void api_config(struct http_request *r, void *api);
 void api_services(struct http_request *r, void *api);
 void api_flush(struct http_request *r, void *api);
 void api_log_level(struct http_request *r, void *api);
+void api_rules(struct http_request *r,
+               void *api); /* no ruler: empty lists, so that Grafana's probe passes */
+void api_alerts(struct http_request *r, void *api);

@@ -1,2 +1,169 @@
-/* api_query.c */
-typedef int unused_api_query;
+/* api_query: query_range, query and the legacy query. Checks come in Loki's order, because its texts are part of the
+ * interface: parameters, then the query's syntax, then limits. */
+#include <errno.h>
+
+#include "api.h"
+#include "clock.h"
+#include "params.h"
+#include "parser.h"
+#include "render.h"
+#include "units.h"
+
+enum { DEFAULT_LIMIT = 100, POINTS_MAX = 11000 };
+
+static const char json_type[] = "application/json; charset=UTF-8";
+
+static int64_t range_of(const struct query *q) {
+    int64_t range_ns;
+    return __builtin_sub_overflow(q->end_ns, q->start_ns, &range_ns) ? INT64_MAX : range_ns;
+}
+
+static int read_range_params(struct http_request *r, int64_t now_ns, struct query *q,
+                             struct err *reterr) {
+    int e = params_range(r, now_ns, &q->start_ns, &q->end_ns, reterr);
+    if (e < 0)
+        return e;
+    if (q->end_ns < q->start_ns)
+        return err_set(reterr, -ESYNTAX, "end timestamp must not be before or equal to start time");
+    e = params_limit(r, DEFAULT_LIMIT, &q->limit, reterr);
+    if (e < 0)
+        return e;
+    e = params_direction(r, &q->direction, reterr);
+    if (e < 0)
+        return e;
+    e = params_step(r, "step", params_default_step(q->start_ns, q->end_ns), &q->step_ns, reterr);
+    if (e < 0)
+        return e;
+    if (q->step_ns <= 0)
+        return err_set(reterr, -ESYNTAX,
+                       "zero or negative query resolution step widths are not accepted. Try a "
+                       "positive integer");
+    if (range_of(q) / q->step_ns > POINTS_MAX)
+        return err_set(reterr, -ESYNTAX,
+                       "exceeded maximum resolution of 11,000 points per time series. Try "
+                       "increasing the value of the step parameter");
+    e = params_step(r, "interval", 0, &q->interval_ns, reterr);
+    if (e < 0)
+        return e;
+    if (q->interval_ns < 0)
+        return err_set(reterr, -ESYNTAX, "interval must be >= 0");
+    return 0;
+}
+
+static int read_instant_params(struct http_request *r, int64_t now_ns, struct query *q,
+                               struct err *reterr) {
+    q->instant = true;
+    int e = params_limit(r, DEFAULT_LIMIT, &q->limit, reterr);
+    if (e < 0)
+        return e;
+    e = params_time(r, "time", now_ns, &q->end_ns, reterr);
+    if (e < 0)
+        return e;
+    q->start_ns = q->end_ns;
+    return params_direction(r, &q->direction, reterr);
+}
+
+/* The limits that a log query alone must keep, or that must not hide a syntax error: the query is parsed here only
+ * when one of them is exceeded. */
+static int check_limits(const struct limits *limits, const struct query *q, struct err *reterr) {
+    uint32_t most = limits->max_entries_limit_per_query;
+    bool too_many = most > 0 && q->limit > most;
+    struct err length_err;
+    int length = api_check_length(limits, q->start_ns, q->end_ns, &length_err);
+    if (!too_many && length == 0)
+        return 0;
+    struct parsed_query *parsed;
+    int r = query_parse(q->text, &parsed, reterr);
+    if (r < 0)
+        return r;
+    bool log_query = parsed_query_expr(parsed)->kind == EXPR_LOG;
+    parsed_query_free(parsed);
+    if (length < 0)
+        return err_set(reterr, length, "%s", length_err.text);
+    if (log_query && !q->instant)
+        return err_set(reterr, -EREFUSED,
+                       "max entries limit per query exceeded, limit > max_entries_limit_per_query "
+                       "(%u > %u)",
+                       q->limit, most);
+    return 0;
+}
+
+static int run_query(struct http_request *r, struct api *api, struct query *q, int64_t now_ns,
+                     struct query_result **ret, struct err *reterr) {
+    const struct limits *limits = &api_config_now(api)->limits;
+    q->text = http_param(r, "query");
+    if (!q->text.data)
+        q->text = STR("");
+    int e = check_limits(limits, q, reterr);
+    if (e < 0)
+        return e;
+    if (!q->instant)
+        api_clamp_lookback(limits, now_ns, &q->start_ns, &q->end_ns);
+    q->max_series = limits->max_query_series;
+    q->max_bytes_read = limits->max_query_bytes_read;
+    if (limits->query_timeout_ns > 0)
+        q->deadline_mono_ns = clock_mono_ns() + limits->query_timeout_ns;
+    q->cancel = http_request_cancel(r);
+    return engine_query(api->engine, q, ret, reterr);
+}
+
+static void answer_query(struct http_request *r, struct api *api, bool instant) {
+    struct query q = {0};
+    struct err err = {0};
+    int64_t now_ns = clock_now_ns();
+    if (!api_tenant(api, r, &q.tenant))
+        return;
+    struct query_result *result = NULL;
+    int e =
+        instant ? read_instant_params(r, now_ns, &q, &err) : read_range_params(r, now_ns, &q, &err);
+    if (e == 0)
+        e = run_query(r, api, &q, now_ns, &result, &err);
+    if (e < 0) {
+        api_fail(r, e, &err);
+        return;
+    }
+    struct str flags = http_request_header(r, "X-Loki-Response-Encoding-Flags");
+    const struct render_options options = {
+        .encoding_flags = flags,
+        .categorize = render_wants_categories(flags),
+    };
+    struct buf body = buf_make(BUF_NO_MAX);
+    render_query_result(&body, result, &options);
+    query_result_free(result);
+    http_reply(r, 200, json_type, &body);
+    buf_done(&body);
+}
+
+void api_query_range(struct http_request *r, void *api) {
+    answer_query(r, api, false);
+}
+
+void api_query_instant(struct http_request *r, void *api) {
+    answer_query(r, api, true);
+}
+
+void api_query_legacy(struct http_request *r, void *ctx) {
+    struct api *api = ctx;
+    struct query q = {0};
+    struct err err = {0};
+    int64_t now_ns = clock_now_ns();
+    if (!api_tenant(api, r, &q.tenant))
+        return;
+    struct query_result *result = NULL;
+    int e = read_range_params(r, now_ns, &q, &err);
+    if (e == 0)
+        e = run_query(r, api, &q, now_ns, &result, &err);
+    if (e == 0 && result->type != RESULT_STREAMS) {
+        query_result_free(result);
+        e = err_set(&err, -EREFUSED, "legacy endpoints only support streams result type");
+    }
+    if (e < 0) {
+        api_fail(r, e, &err);
+        return;
+    }
+    struct buf body = buf_make(BUF_NO_MAX);
+    render_legacy_streams(&body, result);
+    query_result_free(result);
+    http_reply(r, 200, json_type, &body);
+    buf_done(&body);
+}

@@ -1,1 +1,428 @@
-int main(void) { return 2; }
+/* logqd: reads options and settings, opens the store, serves, and ends in order on SIGTERM or SIGINT. SIGHUP reads the
+ * settings again. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "clock.h"
+#include "log.h"
+#include "units.h"
+
+enum { OVERRIDES_MAX = 200, STOP_GRACE_MS = 20000, FILES_WANTED = 65536 };
+
+struct options {
+    const char *config_file;
+    struct config_override overrides[OVERRIDES_MAX];
+    size_t n_overrides;
+    bool check, version, help, rebuild, document;
+    char address[256]; /* of --listen */
+};
+
+static const char usage[] =
+    "logqd " LOGQ_VERSION ": a log store that speaks Loki's protocols\n\n"
+    "usage: logqd [options]\n"
+    "  --config FILE         settings in YAML (also -config.file=FILE)\n"
+    "  --data-dir DIR        logq.data_dir, default ./data\n"
+    "  --listen ADDR:PORT    server.http_listen_address and http_listen_port, default "
+    "127.0.0.1:3100\n"
+    "  --set KEY=VALUE       any other setting; see docs/configuration.md\n"
+    "  --check-config        print the effective settings and exit\n"
+    "  --config-doc          print the documentation of all settings and exit\n"
+    "  --rebuild-index       make the index anew from chunk files and exit\n"
+    "  --version, --help\n";
+
+/* ---- options */
+
+static int add_override(struct options *o, const char *key, const char *value) {
+    if (o->n_overrides == OVERRIDES_MAX) {
+        (void)fprintf(stderr, "logqd: more than %d settings on the command line\n", OVERRIDES_MAX);
+        return -E2BIG;
+    }
+    o->overrides[o->n_overrides++] = (struct config_override){key, value};
+    return 0;
+}
+
+/* "KEY=VALUE"; the text is cut in place, it belongs to argv. */
+static int add_set(struct options *o, char *text) {
+    char *equals = strchr(text, '=');
+    if (!equals) {
+        (void)fprintf(stderr, "logqd: --set %s: KEY=VALUE expected\n", text);
+        return -EINVAL;
+    }
+    *equals = '\0';
+    return add_override(o, text, equals + 1);
+}
+
+/* "127.0.0.1:3100", "[::1]:3100", ":3100" */
+static int add_listen(struct options *o, const char *text) {
+    const char *colon = strrchr(text, ':');
+    size_t size = colon ? (size_t)(colon - text) : 0;
+    if (!colon || size >= sizeof(o->address)) {
+        (void)fprintf(stderr, "logqd: --listen %s: ADDR:PORT expected\n", text);
+        return -EINVAL;
+    }
+    if (size >= 2 && text[0] == '[' && text[size - 1] == ']')
+        (void)snprintf(o->address, sizeof(o->address), "%.*s", (int)size - 2, text + 1);
+    else
+        (void)snprintf(o->address, sizeof(o->address), "%.*s", (int)size, text);
+    int r = add_override(o, "server.http_listen_address", o->address);
+    return r < 0 ? r : add_override(o, "server.http_listen_port", colon + 1);
+}
+
+static int take_valued(struct options *o, const char *name, char *value) {
+    if (strcmp(name, "config") == 0 || strcmp(name, "config.file") == 0) {
+        o->config_file = value;
+        return 0;
+    }
+    if (strcmp(name, "data-dir") == 0)
+        return add_override(o, "logq.data_dir", value);
+    if (strcmp(name, "listen") == 0)
+        return add_listen(o, value);
+    return add_set(o, value);
+}
+
+static bool takes_value(const char *name) {
+    static const char *const names[] = {"config", "config.file", "data-dir", "listen", "set"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool *flag_of(struct options *o, const char *name) {
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {
+        {"check-config", &o->check}, {"config-doc", &o->document}, {"rebuild-index", &o->rebuild},
+        {"version", &o->version},    {"help", &o->help},           {"h", &o->help},
+    };
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        if (strcmp(flags[i].name, name) == 0)
+            return flags[i].flag;
+    return NULL;
+}
+
+/* One or two dashes, "name value" or "name=value": Loki's flags and ours. */
+static int parse_options(int argc, char **argv, struct options *o) {
+    for (int i = 1; i < argc; i++) {
+        char *name = argv[i];
+        if (name[0] != '-' || name[1] == '\0') {
+            (void)fprintf(stderr, "logqd: unexpected argument %s; see --help\n", name);
+            return -EINVAL;
+        }
+        name += name[1] == '-' ? 2 : 1;
+        bool *flag = flag_of(o, name);
+        if (flag) {
+            *flag = true;
+            continue;
+        }
+        char *value = strchr(name, '=');
+        if (value)
+            *value++ = '\0';
+        if (!takes_value(name)) {
+            (void)fprintf(stderr, "logqd: unknown option -%s; see --help\n", name);
+            return -EINVAL;
+        }
+        if (!value && i + 1 < argc)
+            value = argv[++i];
+        if (!value) {
+            (void)fprintf(stderr, "logqd: -%s needs a value\n", name);
+            return -EINVAL;
+        }
+        int r = take_valued(o, name, value);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- the process */
+
+/* systemd's readiness protocol: one datagram to $NOTIFY_SOCKET; does nothing outside systemd. */
+static void notify_systemd(const char *state) {
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!path || strlen(path) >= sizeof(address.sun_path) || strlen(path) < 2)
+        return;
+    memcpy(address.sun_path, path, strlen(path));
+    /* "@name" is a socket in the abstract namespace. */
+    if (address.sun_path[0] == '@')
+        address.sun_path[0] = '\0';
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    ssize_t n = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    (void)n;
+    (void)close(fd);
+}
+
+static void notify_reloading(void) {
+    char state[64];
+    (void)snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%lld",
+                   (long long)(clock_mono_ns() / NS_PER_US));
+    notify_systemd(state);
+}
+
+/* A descriptor per connection and per open chunk. */
+static void raise_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= FILES_WANTED)
+        return;
+    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > FILES_WANTED
+                         ? FILES_WANTED
+                         : limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void log_from_room(int level, const char *msg, const char *pairs) {
+    log_line((enum log_level)level, msg, "%s", pairs ? pairs : "");
+}
+
+static int load_config(const struct options *o, struct config **ret) {
+    struct err err = {0};
+    int r = config_load(o->config_file, o->overrides, o->n_overrides, ret, &err);
+    if (r < 0)
+        log_line(LOG_ERROR, "settings refused", "err=%s", log_quotez(err.text));
+    return r;
+}
+
+static void log_warnings(const struct config *c) {
+    for (size_t i = 0; i < c->n_warnings; i++)
+        log_line(LOG_WARN, "setting ignored", "detail=%s", log_quotez(c->warnings[i]));
+    const char *a = c->listen_address;
+    bool loopback =
+        strncmp(a, "127.", 4) == 0 || strcmp(a, "::1") == 0 || strcmp(a, "localhost") == 0;
+    if (!loopback)
+        log_line(LOG_WARN, "listening beyond this machine without authentication", "address=%s",
+                 log_quotez(a));
+}
+
+/* ---- the server */
+
+struct server {
+    struct options *options;
+    struct api api;
+    struct http_server *http;
+    struct config **old; /* settings replaced by reloads; requests may still read them */
+    size_t n_old;
+};
+
+static int open_store(struct server *s, const struct config *c) {
+    struct err err = {0};
+    const struct store_options o = {
+        .data_dir = c->data_dir,
+        .wal = c->wal,
+        .head_budget_bytes = c->head_budget_bytes,
+        .wal_max_bytes = c->wal_max_bytes,
+        .chunk_target_bytes = c->chunk_target_bytes,
+        .chunk_idle_ns = c->chunk_idle_ns,
+        .chunk_max_age_ns = c->chunk_max_age_ns,
+        .chunk_cache_bytes = c->chunk_cache_bytes,
+        .log = log_from_room,
+    };
+    int r = store_open(&o, &s->api.store, &err);
+    if (r < 0) {
+        log_line(LOG_ERROR, "cannot open the store", "dir=%s err=%s", log_quotez(c->data_dir),
+                 log_quotez(err.text));
+        return r;
+    }
+    const struct engine_options engine = {
+        .threads = c->query_threads,
+        .max_concurrent = c->query_max_concurrent,
+    };
+    s->api.engine = engine_new(s->api.store, &engine);
+    const struct compactor_options compactor = {
+        .interval_ns = c->compaction_interval_ns,
+        .log = log_from_room,
+    };
+    r = compactor_start(s->api.store, c->retention, &compactor, &s->api.compactor, &err);
+    if (r < 0 || !s->api.engine) {
+        log_line(LOG_ERROR, "cannot start", "err=%s",
+                 log_quotez(r < 0 ? err.text : "out of memory"));
+        return r < 0 ? r : -ENOMEM;
+    }
+    return 0;
+}
+
+static int seconds_of(int64_t ns) {
+    int64_t seconds = (ns + NS_PER_S - 1) / NS_PER_S;
+    return seconds > INT32_MAX ? INT32_MAX : (int)seconds;
+}
+
+static int start_http(struct server *s, const struct config *c) {
+    struct err err = {0};
+    struct http_route routes[API_ROUTES_MAX];
+    size_t n_routes = api_routes(&s->api, routes);
+    const struct http_options o = {
+        .address = c->listen_address,
+        .port = c->listen_port,
+        .loops = c->loops,
+        .workers = c->workers,
+        .body_max = (size_t)c->push_body_max,
+        .read_timeout_s = seconds_of(c->server_read_timeout_ns),
+        .write_timeout_s = seconds_of(c->server_write_timeout_ns),
+        .idle_timeout_s = seconds_of(c->server_idle_timeout_ns),
+        .path_prefix = c->path_prefix,
+        .connections_max = c->connections_max,
+        .observe = metrics_observe,
+        .observe_ctx = s->api.metrics,
+    };
+    int r = http_start(&o, routes, n_routes, &s->http, &err);
+    if (r < 0) {
+        log_line(LOG_ERROR, "cannot listen", "err=%s", log_quotez(err.text));
+        return r;
+    }
+    s->api.http = s->http;
+    return 0;
+}
+
+static void reload(struct server *s) {
+    notify_reloading();
+    struct config *next;
+    struct config **old = realloc(s->old, (s->n_old + 1) * sizeof(*old));
+    if (old)
+        s->old = old;
+    if (old && load_config(s->options, &next) == 0) {
+        struct config *now = atomic_load(&s->api.config);
+        struct buf restart = buf_make(64 << 10);
+        config_keep_fixed(now, next, &restart);
+        if (restart.size > 0)
+            log_line(LOG_WARN, "settings that need a restart have changed", "keys=%s",
+                     log_quote(buf_str(&restart)));
+        buf_done(&restart);
+        s->old[s->n_old++] = now;
+        api_set_config(&s->api, next);
+        log_line(LOG_INFO, "settings reloaded", "%s", "");
+    } else {
+        log_line(LOG_ERROR, "settings kept as they were", "%s", "");
+    }
+    notify_systemd("READY=1");
+}
+
+/* Returns the signal that ends the process. */
+static int wait_for_end(struct server *s, const sigset_t *signals) {
+    for (;;) {
+        int number = 0;
+        if (sigwait(signals, &number) != 0)
+            continue;
+        if (number != SIGHUP)
+            return number;
+        reload(s);
+    }
+}
+
+static void stop(struct server *s) {
+    atomic_store(&s->api.stopping, true);
+    notify_systemd("STOPPING=1");
+    http_stop(s->http, STOP_GRACE_MS);
+    if (s->api.compactor)
+        compactor_stop(s->api.compactor);
+    engine_free(s->api.engine);
+    if (s->api.store)
+        store_close(s->api.store);
+    metrics_free(s->api.metrics);
+    config_free(atomic_load(&s->api.config));
+    for (size_t i = 0; i < s->n_old; i++)
+        config_free(s->old[i]);
+    free(s->old);
+}
+
+static int serve(struct options *o, struct config *c) {
+    struct server s = {.options = o};
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGHUP);
+    /* Before any thread starts, so that all inherit it and sigwait alone gets them. */
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    atomic_store(&s.api.config, c);
+    s.api.metrics = metrics_new();
+    enum log_level level;
+    if (log_level_parse(str_from(c->log_level), &level) == 0)
+        log_set_level(level);
+    log_warnings(c);
+    int64_t start_ns = clock_mono_ns();
+    int r = s.api.metrics ? open_store(&s, c) : -ENOMEM;
+    if (r == 0)
+        r = start_http(&s, c);
+    if (r == 0) {
+        atomic_store(&s.api.ready, true);
+        log_line(LOG_INFO, "ready", "version=%s address=%s port=%u data_dir=%s start_ms=%lld",
+                 LOGQ_VERSION, log_quotez(c->listen_address), http_port(s.http),
+                 log_quotez(c->data_dir), (long long)((clock_mono_ns() - start_ns) / NS_PER_MS));
+        notify_systemd("READY=1");
+        int number = wait_for_end(&s, &signals);
+        log_line(LOG_INFO, "stopping", "signal=%s", strsignal(number));
+    }
+    int64_t stop_ns = clock_mono_ns();
+    stop(&s);
+    if (r == 0)
+        log_line(LOG_INFO, "stopped", "stop_ms=%lld",
+                 (long long)((clock_mono_ns() - stop_ns) / NS_PER_MS));
+    return r < 0 ? 1 : 0;
+}
+
+static int print_buf(struct buf *text) {
+    size_t written = fwrite(text->data, 1, text->size, stdout);
+    bool failed = text->failed || written != text->size || fflush(stdout) != 0;
+    buf_done(text);
+    return failed ? 1 : 0;
+}
+
+static int rebuild(const struct config *c) {
+    struct err err = {0};
+    struct store_rebuild done = {0};
+    int r = store_rebuild_index(c->data_dir, &done, &err);
+    if (r < 0) {
+        log_line(LOG_ERROR, "cannot rebuild the index", "err=%s", log_quotez(err.text));
+        return 1;
+    }
+    (void)printf("chunks %llu, streams %llu, entries %llu, damaged files %llu\n",
+                 (unsigned long long)done.chunks, (unsigned long long)done.streams,
+                 (unsigned long long)done.entries, (unsigned long long)done.damaged);
+    return done.damaged > 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv) {
+    static struct options o;
+    if (parse_options(argc, argv, &o) < 0)
+        return 2;
+    if (o.help || o.version) {
+        (void)fputs(o.help ? usage : "logqd " LOGQ_VERSION "\n", stdout);
+        return 0;
+    }
+    struct buf text = buf_make(BUF_NO_MAX);
+    if (o.document) {
+        config_document(&text);
+        return print_buf(&text);
+    }
+    struct config *config;
+    if (load_config(&o, &config) < 0)
+        return 2;
+    int r;
+    if (o.check) {
+        for (size_t i = 0; i < config->n_warnings; i++)
+            (void)fprintf(stderr, "logqd: warning: %s\n", config->warnings[i]);
+        config_dump(config, &text);
+        r = print_buf(&text);
+        config_free(config);
+    } else if (o.rebuild) {
+        r = rebuild(config);
+        config_free(config);
+    } else {
+        r = serve(&o, config);
+    }
+    return r;
+}

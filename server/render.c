@@ -1,1 +1,366 @@
+/* render: answers are appended byte by byte to one buffer; no tree is built. Streams are grouped first: entries come
+ * sorted by time over all streams, each naming its label set, and leave as one list per distinct set (plain) or per
+ * stored stream (categorized). */
 #include "render.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "json.h"
+#include "labels.h"
+#include "units.h"
+
+static const struct str categorize_flag = STR_INIT("categorize-labels");
+
+void render_labels(struct buf *out, struct labels labels) {
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < labels.count; i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        json_write_string(out, labels.items[i].name);
+        buf_add_char(out, ':');
+        json_write_string(out, labels.items[i].value);
+    }
+    buf_add_char(out, '}');
+}
+
+/* ---- grouping */
+
+struct group {
+    struct labels labels;
+    uint64_t hash;
+    uint32_t first; /* index into order of its first entry */
+    uint32_t count;
+};
+
+struct grouping_result {
+    struct group *groups; /* sorted by labels */
+    size_t n_groups;
+    uint32_t *order; /* entry indexes, by group, in the order of the result */
+};
+
+static void grouping_done(struct grouping_result *g) {
+    free(g->groups);
+    free(g->order);
+}
+
+static int compare_labels(struct labels a, struct labels b) {
+    for (size_t i = 0; i < a.count && i < b.count; i++) {
+        int c = str_cmp(a.items[i].name, b.items[i].name);
+        if (c == 0)
+            c = str_cmp(a.items[i].value, b.items[i].value);
+        if (c != 0)
+            return c;
+    }
+    return (a.count > b.count) - (a.count < b.count);
+}
+
+static int compare_groups(const void *a, const void *b) {
+    return compare_labels(((const struct group *)a)->labels, ((const struct group *)b)->labels);
+}
+
+/* Gives each set its group (group_of[set]); the groups are in order of first appearance. */
+static int find_groups(const struct query_result *r, bool by_stream, struct group *groups,
+                       uint32_t *group_of, size_t *ret_count) {
+    size_t slots = 16, n_groups = 0;
+    while (slots < r->n_sets * 2)
+        slots *= 2;
+    uint32_t *table = calloc(slots, sizeof(*table)); /* group + 1 */
+    if (!table)
+        return -ENOMEM;
+    for (size_t i = 0; i < r->n_sets; i++) {
+        struct labels labels = by_stream ? r->sets[i].stream : r->sets[i].merged;
+        uint64_t hash = labels_hash(labels);
+        size_t at = hash & (slots - 1);
+        while (table[at] && !(groups[table[at] - 1].hash == hash &&
+                              labels_eq(groups[table[at] - 1].labels, labels)))
+            at = (at + 1) & (slots - 1);
+        if (!table[at]) {
+            groups[n_groups++] = (struct group){.labels = labels, .hash = hash};
+            table[at] = (uint32_t)n_groups;
+        }
+        group_of[i] = table[at] - 1;
+    }
+    free(table);
+    *ret_count = n_groups;
+    return 0;
+}
+
+static int group_entries(const struct query_result *r, bool by_stream,
+                         struct grouping_result *ret) {
+    size_t n_sets = r->n_sets ? r->n_sets : 1, n_entries = r->n_entries ? r->n_entries : 1;
+    *ret = (struct grouping_result){
+        .groups = calloc(n_sets, sizeof(*ret->groups)),
+        .order = calloc(n_entries, sizeof(*ret->order)),
+    };
+    uint32_t *group_of = calloc(n_sets, sizeof(*group_of));
+    int e = -ENOMEM;
+    if (ret->groups && ret->order && group_of)
+        e = find_groups(r, by_stream, ret->groups, group_of, &ret->n_groups);
+    if (e < 0)
+        goto out;
+    for (size_t i = 0; i < r->n_entries; i++)
+        ret->groups[group_of[r->entries[i].set]].count++;
+    uint32_t first = 0;
+    for (size_t i = 0; i < ret->n_groups; i++) {
+        ret->groups[i].first = first;
+        first += ret->groups[i].count;
+        ret->groups[i].count = 0;
+    }
+    for (size_t i = 0; i < r->n_entries; i++) {
+        struct group *g = &ret->groups[group_of[r->entries[i].set]];
+        ret->order[g->first + g->count++] = (uint32_t)i;
+    }
+    qsort(ret->groups, ret->n_groups, sizeof(*ret->groups), compare_groups);
+out:
+    free(group_of);
+    return e;
+}
+
+/* ---- streams */
+
+static void render_entry(struct buf *out, const struct query_result *r, uint32_t index,
+                         bool categorize) {
+    const struct result_entry *e = &r->entries[index];
+    buf_add_str(out, STR("[\""));
+    buf_add_i64(out, e->ts_ns);
+    buf_add_str(out, STR("\","));
+    json_write_string(out, e->line);
+    if (categorize) {
+        const struct result_set *set = &r->sets[e->set];
+        buf_add_str(out, STR(",{"));
+        if (set->metadata.count > 0) {
+            buf_add_str(out, STR("\"structuredMetadata\":"));
+            render_labels(out, set->metadata);
+        }
+        if (set->parsed.count > 0) {
+            if (set->metadata.count > 0)
+                buf_add_char(out, ',');
+            buf_add_str(out, STR("\"parsed\":"));
+            render_labels(out, set->parsed);
+        }
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+}
+
+static void render_streams(struct buf *out, const struct query_result *r, bool categorize) {
+    struct grouping_result grouping;
+    if (group_entries(r, categorize, &grouping) < 0)
+        out->failed = true;
+    bool first = true;
+    for (size_t i = 0; i < grouping.n_groups && !out->failed; i++) {
+        const struct group *g = &grouping.groups[i];
+        if (g->count == 0)
+            continue;
+        buf_add_str(out, first ? STR("{\"stream\":") : STR(",{\"stream\":"));
+        first = false;
+        render_labels(out, g->labels);
+        buf_add_str(out, STR(",\"values\":["));
+        for (uint32_t n = 0; n < g->count; n++) {
+            if (n > 0)
+                buf_add_char(out, ',');
+            render_entry(out, r, grouping.order[g->first + n], categorize);
+        }
+        buf_add_str(out, STR("]}"));
+    }
+    grouping_done(&grouping);
+}
+
+void render_legacy_streams(struct buf *out, const struct query_result *r) {
+    struct grouping_result grouping;
+    if (group_entries(r, false, &grouping) < 0)
+        out->failed = true;
+    buf_add_str(out, STR("{\"streams\":["));
+    for (size_t i = 0; i < grouping.n_groups && !out->failed; i++) {
+        const struct group *g = &grouping.groups[i];
+        struct buf text = buf_make(BUF_NO_MAX);
+        labels_format(&text, g->labels);
+        buf_add_str(out, i > 0 ? STR(",{\"labels\":") : STR("{\"labels\":"));
+        json_write_string(out, buf_str(&text));
+        buf_done(&text);
+        buf_add_str(out, STR(",\"entries\":["));
+        for (uint32_t n = 0; n < g->count; n++) {
+            const struct result_entry *e = &r->entries[grouping.order[g->first + n]];
+            buf_add_str(out, n > 0 ? STR(",{\"ts\":\"") : STR("{\"ts\":\""));
+            time_format_rfc3339(out, e->ts_ns, false);
+            buf_add_str(out, STR("\",\"line\":"));
+            json_write_string(out, e->line);
+            buf_add_char(out, '}');
+        }
+        buf_add_str(out, STR("]}"));
+    }
+    buf_add_str(out, STR("],\"stats\":"));
+    render_stats(out, &r->stats);
+    buf_add_str(out, STR("}\n"));
+    grouping_done(&grouping);
+}
+
+/* ---- samples */
+
+/* Seconds, with three decimals when they are not whole. */
+static void render_seconds(struct buf *out, int64_t ts_ns) {
+    int64_t ms = ts_ns / NS_PER_MS - (ts_ns % NS_PER_MS < 0);
+    if (ms < 0) {
+        buf_add_char(out, '-');
+        ms = -ms;
+    }
+    buf_add_i64(out, ms / 1000);
+    if (ms % 1000 != 0)
+        buf_addf(out, ".%03d", (int)(ms % 1000));
+}
+
+static void render_point(struct buf *out, const struct result_point *p) {
+    buf_add_char(out, '[');
+    render_seconds(out, p->ts_ns);
+    buf_add_str(out, STR(",\""));
+    float_format(out, p->value);
+    buf_add_str(out, STR("\"]"));
+}
+
+static void render_series(struct buf *out, const struct query_result *r) {
+    bool vector = r->type == RESULT_VECTOR;
+    for (size_t i = 0; i < r->n_series; i++) {
+        const struct result_series *s = &r->series[i];
+        buf_add_str(out, i > 0 ? STR(",{\"metric\":") : STR("{\"metric\":"));
+        render_labels(out, s->labels);
+        buf_add_str(out, vector ? STR(",\"value\":") : STR(",\"values\":["));
+        for (size_t n = 0; n < s->n_points; n++) {
+            if (n > 0)
+                buf_add_char(out, ',');
+            render_point(out, &s->points[n]);
+        }
+        buf_add_str(out, vector ? STR("}") : STR("]}"));
+    }
+}
+
+/* ---- stats: Loki's tree; Grafana shows the summary, logcli the rest */
+
+static void render_summary(struct buf *out, const struct query_stats *s) {
+    double seconds = s->exec_seconds > 1e-9 ? s->exec_seconds : 1e-9;
+    buf_addf(out,
+             "\"summary\":{\"bytesProcessedPerSecond\":%llu,\"linesProcessedPerSecond\":%llu,"
+             "\"totalBytesProcessed\":%llu,\"totalLinesProcessed\":%llu,\"execTime\":%.9f,"
+             "\"queueTime\":%.9f,\"subqueries\":0,\"totalEntriesReturned\":%llu,\"splits\":0,"
+             "\"shards\":0,\"totalPostFilterLines\":%llu,"
+             "\"totalStructuredMetadataBytesProcessed\":%llu}",
+             (unsigned long long)((double)s->bytes_processed / seconds),
+             (unsigned long long)((double)s->lines_processed / seconds),
+             (unsigned long long)s->bytes_processed, (unsigned long long)s->lines_processed,
+             s->exec_seconds, s->queue_seconds, (unsigned long long)s->entries_returned,
+             (unsigned long long)s->lines_matched, (unsigned long long)s->meta_bytes_processed);
+}
+
+static void render_store(struct buf *out, const struct query_stats *s, bool memory) {
+    static const struct query_stats none;
+    const struct query_stats *disk = memory ? &none : s;
+    buf_addf(out,
+             "\"store\":{\"totalChunksRef\":%llu,\"totalChunksDownloaded\":%llu,"
+             "\"chunksDownloadTime\":0,\"queryReferencedStructuredMetadata\":false,"
+             "\"chunk\":{\"headChunkBytes\":%llu,\"headChunkLines\":%llu,"
+             "\"decompressedBytes\":%llu,\"decompressedLines\":%llu,\"compressedBytes\":%llu,"
+             "\"totalDuplicates\":%llu,\"postFilterLines\":%llu,"
+             "\"headChunkStructuredMetadataBytes\":0,\"decompressedStructuredMetadataBytes\":%llu},"
+             "\"chunkRefsFetchTime\":0,\"congestionControlLatency\":0,"
+             "\"pipelineWrapperFilteredLines\":0}",
+             (unsigned long long)disk->chunks, (unsigned long long)disk->chunks,
+             (unsigned long long)(memory ? s->memory_bytes : 0),
+             (unsigned long long)(memory ? s->memory_lines : 0),
+             (unsigned long long)disk->decompressed_bytes,
+             (unsigned long long)(disk->lines_processed - disk->memory_lines),
+             (unsigned long long)disk->compressed_bytes, (unsigned long long)disk->duplicates,
+             (unsigned long long)disk->lines_matched,
+             (unsigned long long)disk->meta_bytes_processed);
+}
+
+static void render_cache(struct buf *out) {
+    static const char *const names[] = {
+        "chunk",        "index",        "result",      "statsResult",
+        "volumeResult", "seriesResult", "labelResult", "instantMetricResult",
+    };
+    buf_add_str(out, STR("\"cache\":{"));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        buf_addf(out,
+                 "%s\"%s\":{\"entriesFound\":0,\"entriesRequested\":0,\"entriesStored\":0,"
+                 "\"bytesReceived\":0,\"bytesSent\":0,\"requests\":0,\"downloadTime\":0,"
+                 "\"queryLengthServed\":0}",
+                 i ? "," : "", names[i]);
+    buf_add_char(out, '}');
+}
+
+void render_stats(struct buf *out, const struct query_stats *s) {
+    bool memory = s->memory_lines > 0;
+    buf_add_char(out, '{');
+    render_summary(out, s);
+    buf_add_str(out, STR(",\"querier\":{"));
+    render_store(out, s, false);
+    buf_addf(out,
+             ",\"querierExecTime\":0},\"ingester\":{\"totalReached\":%d,\"totalChunksMatched\":0,"
+             "\"totalBatches\":%d,\"totalLinesSent\":%llu,",
+             memory, memory, (unsigned long long)s->memory_lines);
+    render_store(out, s, true);
+    buf_add_str(out, STR(",\"recvWaitTime\":0},"));
+    render_cache(out);
+    buf_addf(out,
+             ",\"index\":{\"totalChunks\":%llu,\"postFilterChunks\":%llu,\"shardsDuration\":0,"
+             "\"usedBloomFilters\":false,\"totalStreams\":%llu,\"chunkRefsLookupTime\":0,"
+             "\"bloomFilterTime\":0}}",
+             (unsigned long long)s->blocks_considered,
+             (unsigned long long)(s->blocks_considered - s->blocks_skipped_filter),
+             (unsigned long long)s->streams);
+}
+
+/* ---- whole answers */
+
+bool render_wants_categories(struct str flags) {
+    while (flags.size > 0) {
+        const char *comma = memchr(flags.data, ',', flags.size);
+        size_t size = comma ? (size_t)(comma - flags.data) : flags.size;
+        if (str_eq(str_make(flags.data, size), categorize_flag))
+            return true;
+        flags = str_from_offset(flags, size + 1);
+    }
+    return false;
+}
+
+static void render_flags(struct buf *out, struct str flags) {
+    buf_add_str(out, STR("\"encodingFlags\":["));
+    bool first = true;
+    while (flags.size > 0) {
+        const char *comma = memchr(flags.data, ',', flags.size);
+        size_t size = comma ? (size_t)(comma - flags.data) : flags.size;
+        if (!first)
+            buf_add_char(out, ',');
+        first = false;
+        json_write_string(out, str_make(flags.data, size));
+        flags = str_from_offset(flags, size + 1);
+    }
+    buf_add_str(out, STR("],"));
+}
+
+void render_query_result(struct buf *out, const struct query_result *r,
+                         const struct render_options *o) {
+    static const char *const types[] = {
+        [RESULT_STREAMS] = "streams",
+        [RESULT_MATRIX] = "matrix",
+        [RESULT_VECTOR] = "vector",
+        [RESULT_SCALAR] = "scalar",
+    };
+    buf_addf(out, "{\"status\":\"success\",\"data\":{\"resultType\":\"%s\",", types[r->type]);
+    if (r->type == RESULT_STREAMS && o->encoding_flags.size > 0)
+        render_flags(out, o->encoding_flags);
+    buf_add_str(out, STR("\"result\":"));
+    if (r->type == RESULT_SCALAR) {
+        render_point(out, &r->scalar);
+    } else {
+        buf_add_char(out, '[');
+        if (r->type == RESULT_STREAMS)
+            render_streams(out, r, o->categorize);
+        else
+            render_series(out, r);
+        buf_add_char(out, ']');
+    }
+    buf_add_str(out, STR(",\"stats\":"));
+    render_stats(out, &r->stats);
+    buf_add_str(out, STR("}}\n"));
+}

@@ -15,5 +15,14 @@ struct render_options {
 void render_query_result(struct buf *out, const struct query_result *r,
                          const struct render_options *o);
 
+/* Is categorize-labels one of the comma-separated flags? Exact, as in Loki: no blanks are trimmed. */
+bool render_wants_categories(struct str encoding_flags);
+
+/* The answer of /api/prom/query: {"streams":[{"labels":"{...}","entries":[...]}],"stats":{...}} */
+void render_legacy_streams(struct buf *out, const struct query_result *r);
+
+/* The "stats" object alone. */
+void render_stats(struct buf *out, const struct query_stats *stats);
+
 /* {"a":"1","b":"x"} */
 void render_labels(struct buf *out, struct labels labels);
