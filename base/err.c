@@ -23,8 +23,15 @@ int err_prefix(struct err *err, int code, const char *format, ...) {
     va_start(args, format);
     int n = vsnprintf(err->text, sizeof(err->text), format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof(err->text) - 2)
-        (void)snprintf(err->text + n, sizeof(err->text) - (size_t)n, ": %s", old);
+    if (n < 0)
+        n = 0;
+    size_t at = (size_t)n;
+    if (at + 3 > sizeof(err->text))
+        return code;
+    size_t size = strnlen(old, sizeof(err->text) - at - 3);
+    memcpy(err->text + at, ": ", 2);
+    memcpy(err->text + at + 2, old, size);
+    err->text[at + 2 + size] = '\0';
     return code;
 }
 
