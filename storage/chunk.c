@@ -54,7 +54,7 @@ struct chunk {
 /* pread of exactly `size` bytes behind what `out` holds. */
 static int read_part(int fd, uint64_t offset, size_t size, struct buf *out) {
     int r = buf_reserve(out, size);
-    if (r < 0)
+    if (r < 0 || size == 0)
         return r;
     ssize_t n = io_pread_all(fd, out->data + out->size, size, offset);
     if (n < 0)

@@ -165,6 +165,7 @@ __attribute__((target("avx2"))) static void add_avx2(uint32_t *bits, const char 
     /* A load takes 16 bytes, of which the eight grams need 12. */
     for (; end - p >= 16; p += 8) {
         hash_eight(p, words, masks);
+#pragma GCC unroll 8
         for (int k = 0; k < 8; k++)
             bits[words[k]] |= masks[k];
     }
@@ -187,7 +188,7 @@ static uint32_t count_bits_scalar(const uint32_t *bits) {
 }
 
 /* Moves each set bit of the scratch map to its place among m bits. */
-static void shrink(const uint32_t *bits, uint32_t m, uint8_t *out) {
+static void shrink_scalar(const uint32_t *bits, uint32_t m, uint8_t *out) {
     memset(out, 0, m / 8);
     for (size_t i = 0; i < SCRATCH_BITS / 32; i += 2) {
         uint64_t word = get_le64(bits + i);
@@ -197,6 +198,56 @@ static void shrink(const uint32_t *bits, uint32_t m, uint8_t *out) {
             out[at >> 3] = (uint8_t)(out[at >> 3] | 1u << (at & 7));
         }
     }
+}
+
+#if GRAM_AVX2
+/* With m = c << k, k <= 14, the 64 scratch bits of a word go to at most 8 neighbouring places, and which bits go to
+ * which place repeats after 2^(14 - k) words. So the word is compared with one mask per place, all at
+ * once; there is no branch per bit. Small maps have few set bits, larger ones are rare: both go the scalar
+ * way. */
+enum { SHRINK_M_MIN = 4 << 10, SHRINK_M_MAX = 7 << 14, SHRINK_PATTERNS = 16 };
+
+__attribute__((target("avx2"))) static void shrink_avx2(const uint32_t *bits, uint32_t m,
+                                                        uint8_t *out) {
+    _Alignas(32) uint64_t masks[SHRINK_PATTERNS][8] = {0};
+    for (uint64_t x = 0; x < SHRINK_PATTERNS * 64; x++) {
+        uint64_t first = (x / 64 * 64) * m >> GRAM_HASH_BITS, at = x * m >> GRAM_HASH_BITS;
+        masks[x / 64][at - first] |= 1ull << (x & 63);
+    }
+    const __m256i zero = _mm256_setzero_si256();
+    uint64_t pending = 0; /* bits from `base` on */
+    uint32_t base = 0;
+    for (uint32_t i = 0; i < SCRATCH_BITS / 64; i++) {
+        uint32_t first = (uint32_t)((uint64_t)i * m >> (GRAM_HASH_BITS - 6));
+        if (first - base >= 32) {
+            put_le32(out + base / 8, (uint32_t)pending);
+            pending >>= 32;
+            base += 32;
+        }
+        const uint64_t *mask = masks[i % SHRINK_PATTERNS];
+        __m256i word = _mm256_set1_epi64x((long long)get_le64(bits + 2 * (size_t)i));
+        __m256i low, high;
+        memcpy(&low, mask, sizeof(low));
+        memcpy(&high, mask + 4, sizeof(high));
+        low = _mm256_cmpeq_epi64(_mm256_and_si256(word, low), zero);
+        high = _mm256_cmpeq_epi64(_mm256_and_si256(word, high), zero);
+        unsigned empty = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
+                         (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
+        pending |= (uint64_t)(empty ^ 0xff) << (first - base);
+    }
+    for (; base < m; base += 32, pending >>= 32)
+        put_le32(out + base / 8, (uint32_t)pending);
+}
+#endif
+
+static void shrink(const struct gram_builder *b, uint32_t m, uint8_t *out) {
+#if GRAM_AVX2
+    if (!b->scalar && m >= SHRINK_M_MIN && m <= SHRINK_M_MAX) {
+        shrink_avx2(b->bits, m, out);
+        return;
+    }
+#endif
+    shrink_scalar(b->bits, m, out);
 }
 
 size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
@@ -222,7 +273,7 @@ size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
     if (m == SCRATCH_BITS)
         memcpy(out + FILTER_HEADER, b->bits, sizeof(b->bits));
     else
-        shrink(b->bits, m, out + FILTER_HEADER);
+        shrink(b, m, out + FILTER_HEADER);
     return FILTER_HEADER + m / 8;
 }
 
