@@ -78,7 +78,7 @@ static void no_false_negatives(void) {
 }
 
 static void grams_of_needles(void) {
-    static const struct {
+    const struct {
         struct str needle;
         bool fold;
         uint32_t count;
