@@ -12,13 +12,16 @@ struct compactor_options {
     void (*log)(int level, const char *msg, const char *pairs);
 };
 
-/* Takes a reference of the policy. Installs store visibility: expired entries are invisible at once. */
+/* Takes a reference of the policy (NULL: nothing expires). Installs store visibility: expired entries are
+ * invisible at once. The first pass runs one interval after the start. */
 int compactor_start(struct store *store, struct retention_policy *policy,
                     const struct compactor_options *o, struct compactor **ret, struct err *reterr);
+/* NULL is fine. Takes the visibility out again: no query may be running any more, and no other thread may call
+ * into the compactor. */
 void compactor_stop(struct compactor *c);
 
 void compactor_set_policy(struct compactor *c, struct retention_policy *policy);
-/* Runs one pass now and waits for it. */
+/* Runs one whole pass now and waits for it; returns its result. -ECANCELED when the compactor is stopped. */
 int compactor_run_once(struct compactor *c, struct err *reterr);
 
 struct compactor_stats {
