@@ -1,0 +1,740 @@
+/* Whole queries over a real store against a slow, obvious model: an array of entries, strstr, and one loop per
+ * window. The store is filled at random, with late, equal and repeated entries, and asked while everything is in
+ * heads, after a flush, and half and half. */
+#include "engine.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "test.h"
+#include "units.h"
+
+enum { STREAMS = 6, ENTRIES_MAX = 30000, LEVELS = 4, TRACES = 4, KEYS_MAX = 400, STEPS_MAX = 64 };
+#define BASE_NS (INT64_C(1790000000) * NS_PER_S)
+#define SPAN_NS (3600 * NS_PER_S)
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint64_t random_below(uint64_t n) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % n;
+}
+
+/* ---- the model's data */
+
+static const char *const apps[] = {"api", "web", "db"};
+static const char *const hosts[] = {"h1", "h2"};
+static const char *const levels[LEVELS] = {"", "info", "warn", "error"};
+static const char *const traces[TRACES] = {"", "", "t1", "t2"};
+
+struct m_entry {
+    int stream, level, trace;
+    int64_t ts_ns;
+    char line[100];
+};
+static struct m_entry entries[ENTRIES_MAX]; /* in order of arrival, no duplicates */
+static size_t n_entries;
+
+static struct labels stream_set(int stream, struct label *items) {
+    items[0] = (struct label){STR("app"), str_from(apps[stream / 2])};
+    items[1] = (struct label){STR("host"), str_from(hosts[stream % 2])};
+    return (struct labels){.items = items, .count = 2};
+}
+
+static size_t meta_set(const struct m_entry *e, struct label *items) {
+    size_t n = 0;
+    if (levels[e->level][0])
+        items[n++] = (struct label){STR("detected_level"), str_from(levels[e->level])};
+    if (traces[e->trace][0])
+        items[n++] = (struct label){STR("trace_id"), str_from(traces[e->trace])};
+    return n;
+}
+
+static struct labels full_set(const struct m_entry *e, struct label *items) {
+    (void)stream_set(e->stream, items);
+    size_t count = 2 + meta_set(e, items + 2);
+    return (struct labels){.items = items, .count = labels_normalize(items, count)};
+}
+
+static bool same_entry(const struct m_entry *a, const struct m_entry *b) {
+    return a->stream == b->stream && a->ts_ns == b->ts_ns && a->level == b->level &&
+           strcmp(traces[a->trace], traces[b->trace]) == 0 && strcmp(a->line, b->line) == 0;
+}
+
+static void remember(const struct m_entry *e) {
+    for (size_t i = 0; i < n_entries; i++)
+        if (same_entry(&entries[i], e))
+            return;
+    if (n_entries < ENTRIES_MAX)
+        entries[n_entries++] = *e;
+}
+
+static struct m_entry random_entry(void) {
+    static const char *const words[] = {"timeout", "Timeout", "TIMEOUT",  "connected", "refused",
+                                        "GET",     "POST",    "/v1/push", "disk",      "\n"};
+    struct m_entry e = {
+        .stream = (int)random_below(STREAMS),
+        .level = (int)random_below(LEVELS),
+        .trace = (int)random_below(TRACES),
+        .ts_ns = BASE_NS + (int64_t)random_below(3600) * NS_PER_S +
+                 (random_below(4) ? (int64_t)random_below(1000) * NS_PER_MS : 0),
+    };
+    size_t at = 0;
+    for (uint64_t n = random_below(5); n > 0; n--)
+        at += (size_t)snprintf(e.line + at, sizeof(e.line) - at, "%s ",
+                               words[random_below(sizeof(words) / sizeof(*words))]);
+    if (random_below(8) != 0)
+        (void)snprintf(e.line + at, sizeof(e.line) - at, "request %llu",
+                       (unsigned long long)random_below(500));
+    return e;
+}
+
+/* ---- the store */
+
+static char directory[256];
+static struct store *store;
+static struct engine *engine;
+
+static void open_all(void) {
+    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    (void)snprintf(directory, sizeof(directory), "%s/logq-engine-XXXXXX", base);
+    if (!mkdtemp(directory))
+        abort();
+    struct store_options o = {.data_dir = directory, .wal = {.sync = WAL_SYNC_OFF}};
+    struct err err;
+    if (store_open(&o, &store, &err) < 0) {
+        printf("open: %s\n", err.text);
+        abort();
+    }
+    struct engine_options eo = {.threads = 3};
+    engine = engine_new(store, &eo);
+    n_entries = 0;
+}
+
+static void close_all(void) {
+    engine_free(engine);
+    store_close(store);
+    char command[300];
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+    if (system(command) != 0)
+        abort();
+}
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done;
+    int status;
+};
+
+static void on_done(void *ctx, int status) {
+    struct waiter *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    w->status = status;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void append(const struct m_entry *e) {
+    struct label set[2], meta[2];
+    struct stream *stream;
+    struct labels labels = stream_set(e->stream, set);
+    if (store_stream(store, STR("t"), labels, STR(""), &stream, NULL) < 0)
+        abort();
+    struct entry entry = {
+        .ts_ns = e->ts_ns,
+        .line = str_from(e->line),
+        .meta = meta,
+        .meta_count = (uint32_t)meta_set(e, meta),
+    };
+    struct batch_stream part = {.stream = stream, .entries = &entry, .count = 1};
+    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct err err;
+    if (store_append(store, &batch, on_done, &w, &err) < 0)
+        abort();
+    pthread_mutex_lock(&w.lock);
+    while (!w.done)
+        pthread_cond_wait(&w.cond, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    store_unpin(store, stream);
+    CHECK_INT(w.status, 0);
+}
+
+static void fill(size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        struct m_entry e = n_entries > 10 && random_below(10) == 0
+                               ? entries[random_below(n_entries)]
+                               : random_entry();
+        append(&e);
+        remember(&e);
+    }
+}
+
+/* ---- what is asked */
+
+enum filter { F_NONE, F_CONTAINS, F_EXCLUDES, F_FOLD, F_TWO, F_LEVEL, F_NEWLINE, F_COUNT };
+static const char *const filters[F_COUNT] = {
+    "",
+    " |= \"timeout\"",
+    " != \"timeout\"",
+    " |~ \"(?i)timeout\"",
+    " |= \"request 1\" |= \"GET\"",
+    " | detected_level=\"error\"",
+    " |= \"disk \\n\"",
+};
+
+static bool passes(const struct m_entry *e, enum filter f) {
+    switch (f) {
+    case F_NONE:
+    case F_COUNT:
+        break;
+    case F_CONTAINS:
+        return strstr(e->line, "timeout") != NULL;
+    case F_EXCLUDES:
+        return strstr(e->line, "timeout") == NULL;
+    case F_FOLD:
+        return strcasestr(e->line, "timeout") != NULL;
+    case F_TWO:
+        return strstr(e->line, "request 1") && strstr(e->line, "GET");
+    case F_LEVEL:
+        return strcmp(levels[e->level], "error") == 0;
+    case F_NEWLINE:
+        return strstr(e->line, "disk \n") != NULL;
+    }
+    return true;
+}
+
+static const char *const selectors[] = {"{app=~\".+\"}", "{app=\"api\"}",
+                                        "{app=\"web\",host=\"h2\"}"};
+enum { SELECTORS = 3 };
+
+static bool selected(const struct m_entry *e, int selector) {
+    return selector == 0 || (selector == 1 && e->stream / 2 == 0) ||
+           (selector == 2 && e->stream == 3);
+}
+
+static int run_query(struct query *q, struct query_result **ret) {
+    struct err err = {0};
+    q->tenant = STR("t");
+    int r = engine_query(engine, q, ret, &err);
+    if (r < 0)
+        printf("  %.*s: %d %s\n", STR_ARG(q->text), r, err.text);
+    return r;
+}
+
+/* ---- log queries */
+
+static bool model_backward;
+
+static int compare_log(const void *a, const void *b) {
+    const struct m_entry *x = *(const struct m_entry *const *)a,
+                         *y = *(const struct m_entry *const *)b;
+    int turn = model_backward ? -1 : 1;
+    if (x->ts_ns != y->ts_ns)
+        return x->ts_ns < y->ts_ns ? -turn : turn;
+    if (x->stream != y->stream) {
+        struct label xi[2], yi[2];
+        uint64_t xh = labels_hash(stream_set(x->stream, xi));
+        uint64_t yh = labels_hash(stream_set(y->stream, yi));
+        return xh < yh ? -1 : 1;
+    }
+    return x < y ? -turn : turn;
+}
+
+static void check_set(struct labels got, const struct m_entry *want, const char *text) {
+    struct label items[4];
+    if (!labels_eq(got, full_set(want, items))) {
+        printf("  %s: labels differ\n", text);
+        CHECK(false);
+    }
+}
+
+static void check_log(int selector, enum filter f, int64_t start, int64_t end, uint32_t limit,
+                      bool backward) {
+    static const struct m_entry *want[ENTRIES_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < n_entries; i++)
+        if (selected(&entries[i], selector) && passes(&entries[i], f) &&
+            entries[i].ts_ns >= start && entries[i].ts_ns < end)
+            want[n++] = &entries[i];
+    model_backward = backward;
+    qsort(want, n, sizeof(*want), compare_log);
+    if (n > limit)
+        n = limit;
+    char text[200];
+    (void)snprintf(text, sizeof(text), "%s%s", selectors[selector], filters[f]);
+    struct query q = {
+        .text = str_from(text),
+        .start_ns = start,
+        .end_ns = end,
+        .limit = limit,
+        .direction = backward ? DIR_BACKWARD : DIR_FORWARD,
+    };
+    struct query_result *result = NULL;
+    CHECK_INT(run_query(&q, &result), 0);
+    if (!result)
+        return;
+    CHECK_INT(result->type, RESULT_STREAMS);
+    CHECK_INT(result->n_entries, n);
+    CHECK_INT(result->stats.entries_returned, n);
+    for (size_t i = 0; i < n && i < result->n_entries; i++) {
+        const struct result_entry *e = &result->entries[i];
+        if (e->ts_ns != want[i]->ts_ns || !str_eq(e->line, str_from(want[i]->line))) {
+            printf("  %s limit %u %s: entry %zu of %zu differs\n", text, limit,
+                   backward ? "backward" : "forward", i, n);
+            CHECK(false);
+            break;
+        }
+        check_set(result->sets[e->set].merged, want[i], text);
+    }
+    query_result_free(result);
+}
+
+static void check_logs(void) {
+    static const uint32_t limits[] = {1, 7, 100, 5000};
+    for (int selector = 0; selector < SELECTORS; selector++)
+        for (enum filter f = 0; f < F_COUNT; f++)
+            for (size_t l = 0; l < sizeof(limits) / sizeof(*limits); l++)
+                for (int backward = 0; backward < 2; backward++) {
+                    check_log(selector, f, BASE_NS, BASE_NS + SPAN_NS, limits[l], backward);
+                    int64_t start = BASE_NS + (int64_t)random_below(3000) * NS_PER_S;
+                    int64_t end = start + (int64_t)random_below(900) * NS_PER_S;
+                    check_log(selector, f, start, end, limits[l], backward);
+                }
+}
+
+/* ---- metric queries */
+
+struct m_table {
+    char keys[KEYS_MAX][160];
+    double values[KEYS_MAX][STEPS_MAX];
+    unsigned counts[KEYS_MAX][STEPS_MAX];
+    struct label items[KEYS_MAX][4];
+    struct labels sets[KEYS_MAX];
+    size_t count;
+};
+
+static size_t key_of(struct m_table *t, struct labels set) {
+    struct buf text = buf_make(160);
+    labels_format(&text, set);
+    buf_add_char(&text, '\0');
+    size_t i = 0;
+    while (i < t->count && strcmp(t->keys[i], text.data) != 0)
+        i++;
+    if (i == t->count) {
+        if (t->count == KEYS_MAX)
+            abort();
+        memcpy(t->keys[i], text.data, text.size);
+        memcpy(t->items[i], set.items, set.count * sizeof(struct label));
+        t->sets[i] = (struct labels){.items = t->items[i], .count = set.count};
+        t->count++;
+    }
+    buf_done(&text);
+    return i;
+}
+
+enum outer {
+    O_NONE,
+    O_SUM,
+    O_SUM_APP,
+    O_SUM_LEVEL,
+    O_SUM_WITHOUT,
+    O_MAX_APP,
+    O_AVG_LEVEL,
+    O_COUNT
+};
+static const char *const outers[O_COUNT] = {
+    "",
+    "sum",
+    "sum by (app)",
+    "sum by (detected_level, nosuch)",
+    "sum without (host, trace_id)",
+    "max by (app)",
+    "avg by (detected_level)",
+};
+static const char *const ranges[] = {"count_over_time", "rate", "bytes_over_time", "bytes_rate"};
+
+static bool keeps(enum outer o, struct str name) {
+    switch (o) {
+    case O_NONE:
+    case O_COUNT:
+        return true;
+    case O_SUM:
+        return false;
+    case O_SUM_APP:
+    case O_MAX_APP:
+        return str_eq(name, STR("app"));
+    case O_SUM_LEVEL:
+    case O_AVG_LEVEL:
+        return str_eq(name, STR("detected_level"));
+    case O_SUM_WITHOUT:
+        break;
+    }
+    return !str_eq(name, STR("host")) && !str_eq(name, STR("trace_id"));
+}
+
+static void model_outer(const struct m_table *in, enum outer o, size_t steps, struct m_table *out) {
+    for (size_t i = 0; i < in->count; i++) {
+        struct label items[4];
+        size_t n = 0;
+        for (size_t j = 0; j < in->sets[i].count; j++)
+            if (keeps(o, in->sets[i].items[j].name))
+                items[n++] = in->sets[i].items[j];
+        size_t key = key_of(out, (struct labels){.items = items, .count = n});
+        for (size_t s = 0; s < steps; s++) {
+            if (in->counts[i][s] == 0)
+                continue;
+            double v = in->values[i][s];
+            if (o == O_MAX_APP)
+                out->values[key][s] =
+                    out->counts[key][s] == 0 || v > out->values[key][s] ? v : out->values[key][s];
+            else
+                out->values[key][s] += v;
+            out->counts[key][s]++;
+        }
+    }
+    for (size_t i = 0; o == O_AVG_LEVEL && i < out->count; i++)
+        for (size_t s = 0; s < steps; s++)
+            if (out->counts[i][s] > 0)
+                out->values[i][s] /= out->counts[i][s];
+}
+
+struct metric_case {
+    int selector;
+    enum filter filter;
+    int range_op;
+    enum outer outer;
+    int64_t range_s, step_s, start_s, end_s, offset_s;
+    bool instant;
+};
+
+static size_t model_inner(const struct metric_case *c, int64_t *ret_first, struct m_table *t) {
+    int64_t first = c->instant ? BASE_NS / NS_PER_S + c->end_s
+                               : (BASE_NS / NS_PER_S + c->start_s) / c->step_s * c->step_s;
+    int64_t last = c->instant
+                       ? first
+                       : (BASE_NS / NS_PER_S + c->end_s + c->step_s - 1) / c->step_s * c->step_s;
+    size_t steps = c->instant ? 1 : (size_t)((last - first) / c->step_s) + 1;
+    if (steps > STEPS_MAX)
+        abort();
+    for (size_t i = 0; i < n_entries; i++) {
+        const struct m_entry *e = &entries[i];
+        if (!selected(e, c->selector) || !passes(e, c->filter))
+            continue;
+        struct label items[4];
+        size_t key = key_of(t, full_set(e, items));
+        for (size_t s = 0; s < steps; s++) {
+            int64_t to = (first + (int64_t)s * c->step_s - c->offset_s) * NS_PER_S;
+            if (e->ts_ns > to || e->ts_ns <= to - c->range_s * NS_PER_S)
+                continue;
+            double v = c->range_op < 2 ? 1 : (double)strlen(e->line);
+            t->values[key][s] += c->range_op % 2 ? v / (double)c->range_s : v;
+            t->counts[key][s]++;
+        }
+    }
+    *ret_first = first * NS_PER_S;
+    return steps;
+}
+
+static void compare_series(const char *text, const struct m_table *t, size_t key, size_t steps,
+                           int64_t first_ns, int64_t step_ns, const struct result_series *got) {
+    size_t n = 0;
+    for (size_t s = 0; s < steps; s++) {
+        if (t->counts[key][s] == 0)
+            continue;
+        if (n >= got->n_points) {
+            n++;
+            continue;
+        }
+        double want = t->values[key][s], value = got->points[n].value;
+        if (got->points[n].ts_ns != first_ns + (int64_t)s * step_ns ||
+            fabs(value - want) > 1e-9 * (1 + fabs(want))) {
+            printf("  %s: %s at step %zu is %g, want %g\n", text, t->keys[key], s, value, want);
+            CHECK(false);
+        }
+        n++;
+    }
+    CHECK_INT(got->n_points, n);
+}
+
+static void check_metric(const struct metric_case *c) {
+    static struct m_table inner, outer;
+    memset(&inner, 0, sizeof(inner));
+    memset(&outer, 0, sizeof(outer));
+    int64_t first_ns;
+    size_t steps = model_inner(c, &first_ns, &inner);
+    model_outer(&inner, c->outer, steps, &outer);
+    char text[300], offset[32] = "";
+    if (c->offset_s)
+        (void)snprintf(offset, sizeof(offset), " offset %llds", (long long)c->offset_s);
+    (void)snprintf(text, sizeof(text), "%s%s%s(%s%s[%llds]%s)%s", outers[c->outer],
+                   c->outer ? "(" : "", ranges[c->range_op], selectors[c->selector],
+                   filters[c->filter], (long long)c->range_s, offset, c->outer ? ")" : "");
+    struct query q = {
+        .text = str_from(text),
+        .instant = c->instant,
+        .start_ns = BASE_NS + c->start_s * NS_PER_S,
+        .end_ns = BASE_NS + c->end_s * NS_PER_S,
+        .step_ns = c->step_s * NS_PER_S,
+    };
+    struct query_result *result = NULL;
+    CHECK_INT(run_query(&q, &result), 0);
+    if (!result)
+        return;
+    CHECK_INT(result->type, c->instant ? RESULT_VECTOR : RESULT_MATRIX);
+    size_t wanted = 0;
+    for (size_t i = 0; i < outer.count; i++) {
+        bool any = false;
+        for (size_t s = 0; s < steps; s++)
+            any = any || outer.counts[i][s] > 0;
+        if (!any)
+            continue;
+        wanted++;
+        size_t j = 0;
+        while (j < result->n_series && !labels_eq(result->series[j].labels, outer.sets[i]))
+            j++;
+        if (j == result->n_series) {
+            printf("  %s: no series %s\n", text, outer.keys[i]);
+            CHECK(false);
+            continue;
+        }
+        compare_series(text, &outer, i, steps, first_ns, q.step_ns, &result->series[j]);
+    }
+    if (result->n_series != wanted)
+        printf("  %s: %zu series, want %zu\n", text, result->n_series, wanted);
+    CHECK_INT(result->n_series, wanted);
+    query_result_free(result);
+}
+
+static void check_metrics(void) {
+    static const struct {
+        int64_t range, step, start, end, offset;
+        bool instant;
+    } times[] = {
+        {300, 300, 0, 3600, 0, false},      /* tumbling */
+        {700, 100, 50, 3333, 0, false},     /* overlapping, not aligned */
+        {60, 240, 0, 3600, 0, false},       /* gaps */
+        {1000, 0, 0, 3000, 0, true},        /* instant */
+        {900, 450, 1000, 3000, 600, false}, /* offset */
+        {7200, 0, 0, 3600, 0, true},        /* everything in one window */
+    };
+    for (int selector = 0; selector < SELECTORS; selector++)
+        for (enum filter f = 0; f < F_COUNT; f++)
+            for (enum outer o = 0; o < O_COUNT; o++)
+                for (size_t t = 0; t < sizeof(times) / sizeof(*times); t++) {
+                    struct metric_case c = {
+                        .selector = selector,
+                        .filter = f,
+                        .range_op = (int)random_below(4),
+                        .outer = o,
+                        .range_s = times[t].range,
+                        .step_s = times[t].step,
+                        .start_s = times[t].start,
+                        .end_s = times[t].end,
+                        .offset_s = times[t].offset,
+                        .instant = times[t].instant,
+                    };
+                    check_metric(&c);
+                }
+}
+
+/* ---- tests */
+
+static void against_the_model(void) {
+    open_all();
+    fill(1500);
+    check_logs();
+    check_metrics();
+    CHECK_INT(store_flush(store, NULL), 0);
+    check_logs();
+    check_metrics();
+    fill(800); /* late and repeated entries in heads over blocks on disk */
+    check_logs();
+    check_metrics();
+    CHECK_INT(store_flush(store, NULL), 0);
+    check_logs();
+    check_metrics();
+    close_all();
+}
+
+static void numbers(void) {
+    open_all();
+    const struct {
+        const char *text;
+        enum result_type type;
+        double value;
+    } cases[] = {
+        {"1 + 2 * 3", RESULT_SCALAR, 7},
+        {"2 ^ 3 ^ 2", RESULT_SCALAR, 512},
+        {"3 > bool 2", RESULT_SCALAR, 1},
+        {"2 >= 2", RESULT_SCALAR, 1},
+        {"2 < 2", RESULT_SCALAR, 0},
+        {"vector(1)+vector(1)", RESULT_VECTOR, 2},
+        {"vector(7) % 4", RESULT_VECTOR, 3},
+        {"10 - vector(4)", RESULT_VECTOR, 6},
+        {"vector(3) > 2", RESULT_VECTOR, 3},
+        {"2 < vector(3)", RESULT_VECTOR, 3},
+        {"vector(3) > bool 4", RESULT_VECTOR, 0},
+        {"sum(vector(3))", RESULT_VECTOR, 3},
+        {"vector(1) / 0", RESULT_VECTOR, NAN},
+        {"absent_over_time({app=\"none\"}[1m])", RESULT_VECTOR, 1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct query q = {.text = str_from(cases[i].text), .instant = true, .end_ns = 4 * NS_PER_S};
+        struct query_result *r = NULL;
+        CHECK_INT(run_query(&q, &r), 0);
+        if (!r)
+            continue;
+        CHECK_INT(r->type, cases[i].type);
+        double got = NAN;
+        if (r->type == RESULT_SCALAR) {
+            got = r->scalar.value;
+            CHECK_INT(r->scalar.ts_ns, 4 * NS_PER_S);
+        } else {
+            CHECK_INT(r->n_series, 1);
+            if (r->n_series == 1)
+                got = r->series[0].points[0].value;
+        }
+        bool same = isnan(cases[i].value) ? isnan(got) : got == cases[i].value;
+        if (!same)
+            printf("  %s is %g\n", cases[i].text, got);
+        CHECK(same);
+        query_result_free(r);
+        /* As a range: one series, a point at each step. */
+        q.instant = false;
+        q.start_ns = 5 * NS_PER_S;
+        q.end_ns = 21 * NS_PER_S;
+        q.step_ns = 10 * NS_PER_S;
+        r = NULL;
+        CHECK_INT(run_query(&q, &r), 0);
+        if (!r)
+            continue;
+        CHECK_INT(r->type, RESULT_MATRIX);
+        CHECK_INT(r->n_series, 1);
+        if (r->n_series == 1) {
+            CHECK_INT(r->series[0].n_points, 4);
+            CHECK_INT(r->series[0].points[0].ts_ns, 0);
+        }
+        query_result_free(r);
+    }
+    close_all();
+}
+
+static void check_refusal(struct query q, int status, const char *text) {
+    struct query_result *r = NULL;
+    struct err err = {0};
+    q.tenant = STR("t");
+    CHECK_INT(engine_query(engine, &q, &r, &err), status);
+    if (!strstr(err.text, text)) {
+        printf("  got \"%s\", want \"%s\"\n", err.text, text);
+        CHECK(false);
+    }
+    query_result_free(r);
+}
+
+static void refusals(void) {
+    open_all();
+    fill(300);
+    atomic_bool gone = true;
+    struct query log = {
+        .text = STR("{app=~\".+\"} |= \"e\""),
+        .start_ns = BASE_NS,
+        .end_ns = BASE_NS + SPAN_NS,
+        .limit = 10,
+    };
+    struct query metric = log;
+    metric.text = STR("count_over_time({app=~\".+\"}[5m])");
+    metric.step_ns = 60 * NS_PER_S;
+    struct query q = log;
+    q.deadline_mono_ns = 1;
+    check_refusal(q, -EEXPIRED, "request timed out");
+    q = log;
+    q.cancel = &gone;
+    check_refusal(q, -ECANCELED, "");
+    q = log;
+    q.max_bytes_read = 1;
+    check_refusal(q, -EREFUSED, "the query would read too many bytes (query: ");
+    q = log;
+    q.instant = true;
+    check_refusal(q, -ESYNTAX, "log queries are not supported as an instant query type");
+    q = metric;
+    q.deadline_mono_ns = 1;
+    check_refusal(q, -EEXPIRED, "request timed out");
+    q = metric;
+    q.max_series = 5;
+    check_refusal(q, -EREFUSED,
+                  "maximum number of series (5) reached for a single query; consider");
+    q = metric;
+    q.step_ns = SPAN_NS / 11001;
+    check_refusal(q, -ESYNTAX, "exceeded maximum resolution of 11,000 points per time series.");
+    q = metric;
+    q.step_ns = 0;
+    check_refusal(q, -ESYNTAX, "zero or negative query resolution step widths");
+    q = metric;
+    q.text = STR("sum by (x) (count_over_time({app=~\".+\"} | json [5m]))");
+    check_refusal(q, -ESYNTAX, "pipeline error: 'JSONParserErr' for series: '{__error__=");
+    q = metric;
+    q.text = STR("{");
+    check_refusal(q, -ESYNTAX, "parse error");
+    close_all();
+}
+
+/* limit first, interval second; start is inclusive, end is not, to the nanosecond. */
+static void edges_of_log_queries(void) {
+    open_all();
+    for (int i = 0; i < 5; i++) {
+        struct m_entry e = {.ts_ns = BASE_NS + i};
+        (void)snprintf(e.line, sizeof(e.line), "line %d", i);
+        append(&e);
+    }
+    const struct {
+        int64_t start, end, interval;
+        uint32_t limit;
+        bool backward;
+        int want[6];
+    } cases[] = {
+        {1, 3, 0, 10, false, {1, 2, -1}},    {1, 3, 0, 10, true, {2, 1, -1}},
+        {0, 5, 2, 10, false, {0, 2, 4, -1}}, {0, 5, 2, 10, true, {4, 2, 0, -1}},
+        {0, 5, 2, 2, false, {0, -1}},        {0, 5, 0, 2, true, {4, 3, -1}},
+        {2, 2, 0, 10, true, {-1}},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct query q = {
+            .text = STR("{app=\"api\"}"),
+            .start_ns = BASE_NS + cases[i].start,
+            .end_ns = BASE_NS + cases[i].end,
+            .interval_ns = cases[i].interval,
+            .limit = cases[i].limit,
+            .direction = cases[i].backward ? DIR_BACKWARD : DIR_FORWARD,
+        };
+        struct query_result *r = NULL;
+        CHECK_INT(run_query(&q, &r), 0);
+        if (!r)
+            continue;
+        size_t n = 0;
+        for (; cases[i].want[n] >= 0; n++)
+            if (n < r->n_entries)
+                CHECK_INT(r->entries[n].ts_ns - BASE_NS, cases[i].want[n]);
+        CHECK_INT(r->n_entries, n);
+        query_result_free(r);
+    }
+    close_all();
+}
+
+int main(void) {
+    RUN(against_the_model);
+    RUN(numbers);
+    RUN(refusals);
+    RUN(edges_of_log_queries);
+    return test_done();
+}
