@@ -132,4 +132,5 @@ def quiet(fn):
         pass
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -255,11 +255,12 @@ def hostile(s):
     check("memory is back", grown < 120 * 1024, "%d KiB more" % grown)
 
 
-with Server() as server:
-    for part in (content_types, json_shapes, protobuf_rows, limits, duplicates, http_features, hostile):
-        try:
-            part(server)
-        except Exception as e:  # one broken part must not hide the others
-            check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
-    equal("exit status", server.stop(), 0)
-harness.done()
+if __name__ == "__main__":
+    with Server() as server:
+        for part in (content_types, json_shapes, protobuf_rows, limits, duplicates, http_features, hostile):
+            try:
+                part(server)
+            except Exception as e:  # one broken part must not hide the others
+                check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+        equal("exit status", server.stop(), 0)
+    harness.done()

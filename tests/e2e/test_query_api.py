@@ -262,10 +262,11 @@ def guarded(part, *args):
         check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
 
 
-with Server() as server:
-    for p in (empty_store, shapes, paging, labels, errors, probes):
-        guarded(p, server)
-    equal("exit status", server.stop(), 0)
-for p in (tenants, retention, settings, shutdown):
-    guarded(p)
-harness.done()
+if __name__ == "__main__":
+    with Server() as server:
+        for p in (empty_store, shapes, paging, labels, errors, probes):
+            guarded(p, server)
+        equal("exit status", server.stop(), 0)
+    for p in (tenants, retention, settings, shutdown):
+        guarded(p)
+    harness.done()
