@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "json_path.h"
+#include "parser.h"
 #include "regex.h"
 #include "stage.h"
 #include "template.h"
@@ -60,6 +62,61 @@ uint32_t compiler_name(struct stage_compiler *c, struct str name) {
     return (uint32_t)c->n_names++;
 }
 
+static int compile_extract(struct stage_compiler *c, const struct stage *s,
+                           struct extract_step *ret) {
+    *ret = (struct extract_step){.strict = s->extract.strict, .keep_empty = s->extract.keep_empty};
+    for (const struct extraction *e = s->extract.list; e; e = e->next)
+        ret->count++;
+    struct json_path *paths = arena_array(c->arena, ret->count + 1, sizeof(*paths));
+    uint32_t *names = arena_array(c->arena, ret->count + 1, sizeof(*names));
+    struct str *sources = arena_array(c->arena, ret->count + 1, sizeof(*sources));
+    if (!paths || !names || !sources)
+        return -ENOMEM;
+    size_t i = 0;
+    for (const struct extraction *e = s->extract.list; e; e = e->next, i++) {
+        int r = s->kind == STAGE_JSON ? json_path_compile(c, e->expression, &paths[i])
+                                      : logfmt_path_compile(c, e->expression, &sources[i]);
+        if (r < 0)
+            return r;
+        names[i] = paths[i].name = compiler_name(c, e->name);
+        if (names[i] == NAME_NONE)
+            return -ENOMEM;
+    }
+    ret->paths = paths;
+    ret->names = names;
+    ret->sources = sources;
+    return 0;
+}
+
+static int compile_assigns(struct stage_compiler *c, const struct label_assign *list,
+                           struct step *ret) {
+    size_t count = 0;
+    for (const struct label_assign *l = list; l; l = l->next)
+        count++;
+    struct assign *assigns = arena_array(c->arena, count + 1, sizeof(*assigns));
+    if (!assigns)
+        return -ENOMEM;
+    ret->assigns.list = assigns;
+    ret->assigns.count = count;
+    for (const struct label_assign *l = list; l; l = l->next, assigns++) {
+        assigns->target = compiler_name(c, l->name);
+        assigns->source = l->is_template ? NAME_NONE : compiler_name(c, l->value);
+        if (assigns->target == NAME_NONE || (!l->is_template && assigns->source == NAME_NONE))
+            return -ENOMEM;
+        int r = l->is_template ? template_compile(c, l->value, &assigns->template) : 0;
+        if (r == -ESYNTAX)
+            return err_prefix(c->reterr, r, "invalid template for label '%.*s'", STR_ARG(l->name));
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int compile_line_format(struct stage_compiler *c, struct str text, struct step *ret) {
+    int r = template_compile(c, text, &ret->template);
+    return r == -ESYNTAX ? err_prefix(c->reterr, r, "invalid line template") : r;
+}
+
 static int compile_step(struct stage_compiler *c, const struct stage *s, struct step *ret) {
     *ret = (struct step){.kind = s->kind};
     switch (s->kind) {
@@ -69,22 +126,36 @@ static int compile_step(struct stage_compiler *c, const struct stage *s, struct 
         return label_filter_compile(c, s->filter, &ret->filter);
     case STAGE_JSON:
     case STAGE_LOGFMT:
-        ret->extract.strict = s->extract.strict;
-        ret->extract.keep_empty = s->extract.keep_empty;
-        return 0;
+        return compile_extract(c, s, &ret->extract);
     case STAGE_LINE_FORMAT:
-        return template_compile(c, s->text.text, &ret->template);
+        return compile_line_format(c, s->text.text, ret);
     case STAGE_DROP:
     case STAGE_KEEP:
         return choices_compile(c, s->choices, ret);
     case STAGE_LABEL_FORMAT:
+        return compile_assigns(c, s->assigns, ret);
     case STAGE_REGEXP:
+        return regexp_compile(c, s->text.regex, ret);
     case STAGE_PATTERN:
+        return pattern_stage_compile(c, s->text.text, ret);
     case STAGE_UNPACK:
     case STAGE_DECOLORIZE:
-        break;
+        return 0;
     }
-    return err_set(c->reterr, -ESYNTAX, "this stage is not supported");
+    return -EINVAL;
+}
+
+/* Says which stage it was, the way Loki does. */
+static int stage_error(struct err *reterr, const struct stage *s, int r) {
+    if (r != -ESYNTAX)
+        return r;
+    if (s->kind == STAGE_PATTERN)
+        return err_prefix(reterr, r, "parse error : invalid pattern parser");
+    struct buf text = buf_make(ERR_TEXT_MAX);
+    stage_format(&text, s);
+    r = err_prefix(reterr, r, "parse error : stage '%.*s' ", STR_ARG(buf_str(&text)));
+    buf_done(&text);
+    return r;
 }
 
 static int compile_steps(struct stage_compiler *c, const struct stage *stages, struct step **ret,
@@ -99,7 +170,7 @@ static int compile_steps(struct stage_compiler *c, const struct stage *stages, s
     for (const struct stage *s = stages; s; s = s->next, i++) {
         int r = compile_step(c, s, &steps[i]);
         if (r < 0)
-            return r;
+            return stage_error(c->reterr, s, r);
     }
     *ret = steps;
     *ret_count = count;
@@ -151,10 +222,22 @@ static void collect_filter(struct collector *k, const struct filter_node *f) {
     collect(k, f->name);
 }
 
+static void collect_name(uint32_t id, void *ctx) {
+    collect(ctx, id);
+}
+
 static void collect_steps(struct collector *k, const struct step *steps, size_t count) {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (steps[i].kind == STAGE_LABEL_FILTER)
             collect_filter(k, steps[i].filter);
+        for (size_t j = 0; steps[i].kind == STAGE_LABEL_FORMAT && j < steps[i].assigns.count; j++) {
+            const struct assign *a = &steps[i].assigns.list[j];
+            if (!a->template)
+                collect(k, a->source);
+            else
+                template_names(a->template, collect_name, k);
+        }
+    }
 }
 
 static bool formats_lines(const struct pipeline *p) {
@@ -418,6 +501,40 @@ static void format_line(const struct template *t, struct run *r) {
         r->line = buf_str(out);
 }
 
+/* Templates see the labels as they were before the stage, so all of them run first; the changes then follow in the
+ * order written. */
+static void format_labels(const struct step *s, struct run *r) {
+    struct str *values =
+        (struct str *)(void *)run_scratch(r, (s->assigns.count + 1) * sizeof(*values));
+    struct buf *out = &r->lines[r->line_turn ^ 1]; /* the one that the line is not in */
+    for (size_t i = 0; values && i < s->assigns.count; i++) {
+        const struct assign *a = &s->assigns.list[i];
+        values[i] = (struct str){0};
+        if (!a->template)
+            continue;
+        buf_clear(out);
+        if (!template_run(a->template, r, out))
+            continue;
+        char *own = run_scratch(r, out->size);
+        if (!own)
+            break;
+        if (out->size > 0)
+            memcpy(own, out->data, out->size);
+        values[i] = str_make(own, out->size);
+    }
+    for (size_t i = 0; values && i < s->assigns.count; i++) {
+        const struct assign *a = &s->assigns.list[i];
+        struct str value = values[i];
+        if (!a->template && !labelset_get(r->set, a->source, &value))
+            continue;
+        if (!value.data)
+            continue;
+        labelset_set(r->set, GROUP_PARSED, a->target, value);
+        if (!a->template)
+            labelset_delete(r->set, a->source);
+    }
+}
+
 static bool run_step(const struct step *s, struct run *r) {
     switch (s->kind) {
     case STAGE_LINE_FILTER:
@@ -438,11 +555,20 @@ static bool run_step(const struct step *s, struct run *r) {
         keep_run(s, r);
         return true;
     case STAGE_LABEL_FORMAT:
+        format_labels(s, r);
+        return true;
     case STAGE_REGEXP:
+        regexp_run(s, r);
+        return true;
     case STAGE_PATTERN:
+        pattern_run(s, r);
+        return true;
     case STAGE_UNPACK:
+        unpack_run(r);
+        return true;
     case STAGE_DECOLORIZE:
-        break;
+        decolorize_run(r);
+        return true;
     }
     return true;
 }

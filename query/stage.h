@@ -162,5 +162,13 @@ void put_bytes_error(struct buf *out, struct str text);
 void drop_run(const struct step *s, struct run *r);
 void keep_run(const struct step *s, struct run *r);
 
+/* stage_text.c */
+int regexp_compile(struct stage_compiler *c, const struct regex *regex, struct step *ret);
+void regexp_run(const struct step *s, struct run *r);
+int pattern_stage_compile(struct stage_compiler *c, struct str text, struct step *ret);
+void pattern_run(const struct step *s, struct run *r);
+void unpack_run(struct run *r);
+void decolorize_run(struct run *r);
+
 /* unwrap.c: false when the line has no value. A value that does not convert sets __error__. */
 bool unwrap_run(enum unwrap_conversion conversion, uint32_t name, struct run *r, double *ret);

@@ -13,6 +13,7 @@
 #endif
 
 #include "json.h"
+#include "json_path.h"
 #include "utf8.h"
 
 enum { DEPTH_MAX = JSON_DEPTH_MAX };
@@ -382,9 +383,230 @@ static enum outcome object(struct scanner *s, const char *p, const char *end, ui
     }
 }
 
+/* ---- expressions */
+
+struct path_search {
+    struct scanner scanner;
+    const struct json_path *paths;
+    size_t count, n_found;
+    bool *found;
+    uint8_t *matched; /* by path: how many of its parts lead to where the search is */
+    json_found_fn *fn;
+};
+
+static enum outcome search_object(struct path_search *s, const char *p, const char *end,
+                                  size_t depth);
+static enum outcome search_array(struct path_search *s, const char *p, const char *end,
+                                 size_t depth);
+
+/* Behind the value at p, and what it is; an error's message is left in the scanner. */
+static const char *delimit(struct path_search *s, const char *p, const char *end,
+                           struct json_found *ret) {
+    const char *after;
+    bool escaped;
+    *ret = (struct json_found){.raw = STR("")};
+    switch (*p) {
+    case '"':
+        after = string_end(p + 1, end, &escaped);
+        if (!after) {
+            (void)broken(&s->scanner, STR("Value is string, but can't find closing '\"' symbol"));
+            return NULL;
+        }
+        ret->raw = str_make(p + 1, (size_t)(after - p - 1));
+        return after + 1;
+    case '[':
+    case '{':
+        after = block_end(p, end, *p, *p == '[' ? ']' : '}');
+        if (!after) {
+            (void)broken(&s->scanner, *p == '[' ? error_array() : error_object());
+            return NULL;
+        }
+        ret->is_object = *p == '{';
+        break;
+    default:
+        after = p;
+        while (after < end && *after != ',' && *after != '}' && *after != ']' && *after != ' ' &&
+               *after != '\n' && *after != '\r' && *after != '\t')
+            after++;
+        ret->is_null = str_eq(str_make(p, (size_t)(after - p)), STR("null"));
+        break;
+    }
+    ret->raw = str_make(p, (size_t)(after - p));
+    return after;
+}
+
+/* Numbers, true, false and null must look like them to be given out. */
+static bool bare_is_known(struct str raw) {
+    if (raw.size == 0)
+        return false;
+    char c = raw.data[0];
+    return c == '"' || c == '[' || c == '{' || c == '-' || (c >= '0' && c <= '9') ||
+           str_eq(raw, STR("true")) || str_eq(raw, STR("false")) || str_eq(raw, STR("null"));
+}
+
+/* The value at p is one that `parts` (key or index) leads to: gives it to the paths that end here and goes into it
+ * for those that go on. `applies` has been counted into s->matched already. */
+static enum outcome search_value(struct path_search *s, const char *p, const char *end,
+                                 size_t depth, const char **ret_after) {
+    struct json_found value;
+    const char *after = delimit(s, p, end, &value);
+    bool deeper = false, wanted = false;
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->found[i] || s->matched[i] != depth + 1)
+            continue;
+        if (s->paths[i].count > depth + 1) {
+            deeper = true;
+            continue;
+        }
+        wanted = true;
+        if (!after)
+            return BROKEN;
+        if (*p != '"' && !bare_is_known(value.raw))
+            return broken(&s->scanner, STR("Unknown value type"));
+        s->found[i] = true;
+        s->n_found++;
+        s->fn(s->scanner.run, &s->paths[i], value);
+    }
+    if (s->n_found == s->count)
+        return STOP;
+    *ret_after = after;
+    if (!after)
+        return wanted ? BROKEN : STOP;
+    if (deeper && *p == '{')
+        return search_object(s, p, after, depth + 1);
+    if (deeper && *p == '[')
+        return search_array(s, p, after, depth + 1);
+    return GO_ON;
+}
+
+/* Counts the paths on which the next part is this key or index up (or, with -1, down again); false for none. */
+static bool enter(struct path_search *s, size_t depth, const struct json_part *part, int change) {
+    bool any = false;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct json_path *path = &s->paths[i];
+        size_t now = depth + (change < 0);
+        if (path->count <= depth || s->matched[i] != now)
+            continue;
+        const struct json_part *own = &path->parts[depth];
+        if (own->is_index != part->is_index ||
+            (part->is_index ? own->index != part->index : !str_eq(own->key, part->key)))
+            continue;
+        s->matched[i] = (uint8_t)(now + (size_t)change);
+        any = true;
+    }
+    return any;
+}
+
+static enum outcome search_part(struct path_search *s, const char *p, const char *end, size_t depth,
+                                struct json_part part, const char **ret_after) {
+    if (!enter(s, depth, &part, 1)) {
+        struct json_found value;
+        *ret_after = delimit(s, p, end, &value);
+        return *ret_after ? GO_ON : STOP; /* what nobody asked for may be broken */
+    }
+    enum outcome o = search_value(s, p, end, depth, ret_after);
+    (void)enter(s, depth, &part, -1);
+    return o;
+}
+
+static enum outcome search_array(struct path_search *s, const char *p, const char *end,
+                                 size_t depth) {
+    p = skip_blanks(p + 1, end);
+    for (size_t index = 0; p < end && *p != ']'; index++) {
+        struct json_part part = {.is_index = true, .index = index};
+        enum outcome o = search_part(s, p, end, depth, part, &p);
+        if (o != GO_ON)
+            return o;
+        p = skip_blanks(p, end);
+        if (p < end && *p == ',')
+            p = skip_blanks(p + 1, end);
+        else if (p < end && *p != ']')
+            return STOP;
+    }
+    return GO_ON;
+}
+
+static enum outcome search_object(struct path_search *s, const char *p, const char *end,
+                                  size_t depth) {
+    p = skip_blanks(p + 1, end);
+    while (p < end && *p == '"') {
+        bool escaped;
+        const char *close = string_end(p + 1, end, &escaped);
+        if (!close)
+            return STOP;
+        struct json_part part = {.key = str_make(p + 1, (size_t)(close - p - 1))};
+        if (escaped && !(part.key = unescape_key(s->scanner.run, part.key)).data)
+            return STOP;
+        p = skip_blanks(close + 1, end);
+        if (p == end || *p != ':')
+            return STOP;
+        p = skip_blanks(p + 1, end);
+        if (p == end)
+            return enter(s, depth, &part, 1) ? broken(&s->scanner, error_malformed()) : STOP;
+        enum outcome o = search_part(s, p, end, depth, part, &p);
+        if (o != GO_ON)
+            return o;
+        p = skip_blanks(p, end);
+        if (p < end && *p == ',')
+            p = skip_blanks(p + 1, end);
+    }
+    return GO_ON;
+}
+
+struct str json_find_paths(struct run *r, const struct json_path *paths, size_t count,
+                           struct str line, json_found_fn *fn) {
+    struct path_search s = {.scanner.run = r, .paths = paths, .count = count, .fn = fn};
+    s.found = (bool *)run_scratch(r, count);
+    s.matched = (uint8_t *)run_scratch(r, count);
+    if (!s.found || !s.matched || line.size == 0)
+        return STR("");
+    memset(s.found, 0, count);
+    memset(s.matched, 0, count);
+    const char *end = line.data + line.size;
+    enum outcome o = GO_ON;
+    if (line.data[0] == '{')
+        o = search_object(&s, line.data, end, 0);
+    else if (line.data[0] == '[')
+        o = search_array(&s, line.data, end, 0);
+    return o == BROKEN ? s.scanner.error : STR("");
+}
+
+static void set_found(struct run *r, const struct json_path *path, struct json_found value) {
+    struct str text = value.raw;
+    if (value.is_null)
+        text = STR("");
+    else if (!value.is_object)
+        text = string_value(r, text, memchr(text.data, '\\', text.size) != NULL);
+    uint32_t id = labelset_target(r->set, path->name);
+    if (id != NAME_NONE)
+        labelset_set(r->set, GROUP_PARSED, id, text);
+}
+
+static bool json_run_paths(const struct extract_step *step, struct run *r) {
+    struct str line = r->line;
+    if (line.size == 0)
+        return true;
+    if (line.data[0] != '{' && line.data[0] != '[' && line.data[0] != '"') {
+        labelset_error(r->set, STR("JSONParserErr"), labelset_get_details(r->set));
+        return true;
+    }
+    struct str error = json_find_paths(r, step->paths, step->count, line, set_found);
+    if (error.size > 0)
+        labelset_error(r->set, STR("JSONParserErr"), error);
+    /* An expression without a value makes an empty label, unless the name means something already. */
+    for (size_t i = 0; i < step->count; i++) {
+        struct str present;
+        if (!labelset_get(r->set, step->paths[i].name, &present))
+            labelset_set(r->set, GROUP_PARSED, step->paths[i].name, STR(""));
+    }
+    return true;
+}
+
 bool json_run(const struct extract_step *step, struct run *r) {
     if (labelset_nothing_wanted(r->set))
         return true;
+    if (step->count > 0)
+        return json_run_paths(step, r);
     struct scanner s = {.step = step, .run = r};
     enum outcome o = object(&s, r->line.data, r->line.data + r->line.size, NAME_NONE, 0);
     if (o == BROKEN)

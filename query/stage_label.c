@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "ip.h"
 #include "regex.h"
 #include "units.h"
 
@@ -36,7 +37,7 @@ int label_filter_compile(struct stage_compiler *c, const struct label_filter *f,
         n->duration_ns = (int64_t)f->number;
     if (f->kind == FILTER_BYTES)
         n->bytes = (uint64_t)f->number;
-    return 0;
+    return f->kind == FILTER_IP ? ip_compile(c, f->text, &n->ip) : 0;
 }
 
 static bool text_matches(enum match_op op, struct str want, const struct regex *regex,
@@ -218,8 +219,13 @@ bool label_filter_run(const struct filter_node *f, struct run *r) {
             (void)labelset_get(r->set, f->name, &value);
         return text_matches(f->match, f->text, f->regex, value);
     }
+    /* With an error on the line, only text filters may drop it for its address. */
+    if (f->kind == FILTER_IP && labelset_get_error(r->set).size > 0)
+        return true;
     if (!labelset_get(r->set, f->name, &value))
         return false;
+    if (f->kind == FILTER_IP)
+        return ip_find(f->ip, value) == (f->compare == CMP_EQ);
     int passes = typed_matches(f, value);
     if (passes < 0)
         set_error(f, r, value);

@@ -6,6 +6,8 @@
 #include <emmintrin.h>
 #endif
 
+#include "ip.h"
+#include "pattern.h"
 #include "regex.h"
 
 #if defined(__SSE2__)
@@ -43,10 +45,29 @@ static bool contains(struct str line, struct str needle) {
 }
 #endif
 
+static int test_compile(struct stage_compiler *c, enum line_op op, const struct line_operand *o,
+                        struct line_test *ret) {
+    ret->text = o->text;
+    if (op == LINE_PATTERN || op == LINE_NOT_PATTERN)
+        return pattern_compile(c, o->text, true, &ret->pattern);
+    bool by_regex = op == LINE_MATCHES || op == LINE_NOT_MATCHES;
+    if (o->ip)
+        return by_regex ? err_set(c->reterr, -ESYNTAX, "ip: invalid operation")
+                        : ip_compile(c, o->text, &ret->ip);
+    if (!by_regex)
+        return 0;
+    struct regex_facts facts = {0};
+    regex_analyze(o->text, false, c->arena, &facts);
+    if (facts.is_literal && !facts.fold_case)
+        ret->text = facts.literal;
+    else
+        ret->regex = o->regex;
+    return 0;
+}
+
 int line_filter_compile(struct stage_compiler *c, const struct stage *s,
                         struct line_filter_step *ret) {
     enum line_op op = s->line_filter.op;
-    bool by_regex = op == LINE_MATCHES || op == LINE_NOT_MATCHES;
     size_t count = 0;
     for (const struct line_operand *o = s->line_filter.operands; o; o = o->next)
         count++;
@@ -55,15 +76,9 @@ int line_filter_compile(struct stage_compiler *c, const struct stage *s,
         return -ENOMEM;
     size_t i = 0;
     for (const struct line_operand *o = s->line_filter.operands; o; o = o->next, i++) {
-        tests[i].text = o->text;
-        if (by_regex) {
-            struct regex_facts facts = {0};
-            regex_analyze(o->text, false, c->arena, &facts);
-            if (facts.is_literal && !facts.fold_case)
-                tests[i].text = facts.literal;
-            else
-                tests[i].regex = o->regex;
-        }
+        int r = test_compile(c, op, o, &tests[i]);
+        if (r < 0)
+            return r;
     }
     *ret = (struct line_filter_step){
         .tests = tests,
@@ -73,12 +88,17 @@ int line_filter_compile(struct stage_compiler *c, const struct stage *s,
     return 0;
 }
 
+static bool test_holds(const struct line_test *t, struct str line) {
+    if (t->regex)
+        return regex_matches(t->regex, line);
+    if (t->ip)
+        return ip_find(t->ip, line);
+    return t->pattern ? pattern_matches(t->pattern, line) : contains(line, t->text);
+}
+
 bool line_filter_run(const struct line_filter_step *s, struct str line) {
-    for (size_t i = 0; i < s->count; i++) {
-        const struct line_test *t = &s->tests[i];
-        bool found = t->regex ? regex_matches(t->regex, line) : contains(line, t->text);
-        if (found)
+    for (size_t i = 0; i < s->count; i++)
+        if (test_holds(&s->tests[i], line))
             return !s->negated;
-    }
     return s->negated;
 }

@@ -214,10 +214,50 @@ static bool early_refuses(const struct extract_step *step, uint32_t id, struct s
     return false;
 }
 
+/* The expression that asks for a key, or is named like it; step->count for none. */
+static size_t find_source(const struct extract_step *step, const struct labelset *set,
+                          uint32_t key) {
+    struct str text = labelset_name_text(set, key);
+    for (size_t i = 0; i < step->count; i++)
+        if (str_eq(step->sources[i], text))
+            return i;
+    for (size_t i = 0; i < step->count; i++)
+        if (step->names[i] == key)
+            return i;
+    return step->count;
+}
+
+/* Unlike without expressions the last of equal keys wins, and what is not found makes an empty label. */
+static bool run_expressions(const struct extract_step *step, struct run *r) {
+    struct labelset *set = r->set;
+    for (size_t i = 0; i < step->count; i++)
+        if (!labelset_stream_has(set, step->names[i]))
+            labelset_set(set, GROUP_PARSED, labelset_target(set, step->names[i]), STR(""));
+    struct logfmt_scanner s = {.start = r->line.data, .at = r->line.data};
+    s.end = s.at + r->line.size;
+    while (next_pair(&s, r, step->strict)) {
+        uint32_t key = labelset_key(set, NAME_NONE, s.key);
+        size_t i = key == NAME_NONE ? step->count : find_source(step, set, key);
+        if (i == step->count)
+            continue;
+        uint32_t id = labelset_target(set, step->names[i]);
+        if (id == NAME_NONE || (id != step->names[i] && !labelset_wants(set, id)))
+            break;
+        labelset_set(set, GROUP_PARSED, id, run_clean_utf8(r, s.value));
+        if (labelset_all_found(set))
+            break;
+    }
+    if (step->strict && s.error)
+        set_error(&s, r);
+    return true;
+}
+
 bool logfmt_run(const struct extract_step *step, struct run *r) {
     struct labelset *set = r->set;
     if (labelset_nothing_wanted(set))
         return true;
+    if (step->count > 0)
+        return run_expressions(step, r);
     struct logfmt_scanner s = {.start = r->line.data, .at = r->line.data};
     s.end = s.at + r->line.size;
     while (next_pair(&s, r, step->strict)) {

@@ -104,6 +104,12 @@ int template_compile(struct stage_compiler *c, struct str text, const struct tem
     return 0;
 }
 
+void template_names(const struct template *t, void (*fn)(uint32_t id, void *ctx), void *ctx) {
+    for (size_t i = 0; i < t->count; i++)
+        if (t->list[i].kind == PUT_LABEL)
+            fn(t->list[i].name, ctx);
+}
+
 static struct str label_value(const struct instruction *i, const struct labelset *set) {
     struct str value = STR("");
     if (i->is_error && labelset_get_error(set).size > 0)

@@ -14,6 +14,9 @@ struct template;
 /* -ESYNTAX with a message in c->reterr. */
 int template_compile(struct stage_compiler *c, struct str text, const struct template **ret);
 
+/* Calls fn for each label that the template mentions. */
+void template_names(const struct template *t, void (*fn)(uint32_t id, void *ctx), void *ctx);
+
 /* Appends the result for the run's line and labels. False on an error of the template: then `out` is as it was
  * and the line has __error__. */
 bool template_run(const struct template *t, struct run *r, struct buf *out);
