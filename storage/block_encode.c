@@ -23,6 +23,7 @@ enum {
     COMPRESS_MIN = 32, /* smaller sections are stored as they are */
     PAYS_SHARE = 32, /* compression must save 1/32 of the section, or decoding it is wasted work */
     SORT_RUN = 16,
+    KEEP_MAX = 4 << 20, /* scratch buffers that grew larger for one huge block are given back */
 };
 
 struct timed {
@@ -351,15 +352,16 @@ static int measure(const struct block_input *in, size_t *ret_raw_size) {
     return 0;
 }
 
-int block_encode(struct block_encoder *e, const struct block_input *in, enum block_effort effort,
-                 struct buf *out, struct buf *filter) {
-    size_t raw_size = 0;
+static void trim(struct buf *b) {
+    if (b->capacity > KEEP_MAX)
+        buf_done(b);
+}
+
+/* What block_encode does once sizes are known to be within bounds. */
+static int encode(struct block_encoder *e, const struct block_input *in, enum block_effort effort,
+                  size_t raw_size, struct buf *out, struct buf *filter) {
     uint64_t meta_bytes = 0;
-    int r = measure(in, &raw_size);
-    if (r == 0)
-        r = prepare_effort(e, effort);
-    if (r == 0)
-        r = meta_builder_load(e->meta, in, &meta_bytes);
+    int r = meta_builder_load(e->meta, in, &meta_bytes);
     if (r < 0)
         return r;
     if (meta_bytes > UINT32_MAX)
@@ -391,5 +393,19 @@ int block_encode(struct block_encoder *e, const struct block_input *in, enum blo
     r = write_block(e, &info, out);
     if (r == 0)
         buf_add(filter, e->filter, filter_size);
+    return r;
+}
+
+int block_encode(struct block_encoder *e, const struct block_input *in, enum block_effort effort,
+                 struct buf *out, struct buf *filter) {
+    size_t raw_size = 0;
+    int r = measure(in, &raw_size);
+    if (r == 0)
+        r = prepare_effort(e, effort);
+    if (r == 0)
+        r = encode(e, in, effort, raw_size, out, filter);
+    trim(&e->lines);
+    trim(&e->column);
+    trim(&e->body);
     return r;
 }

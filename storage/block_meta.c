@@ -31,6 +31,7 @@ struct value {
     uint32_t column;
     uint32_t id;   /* 1..n_values of its column */
     uint32_t next; /* value of the same column with the next id */
+    size_t slot;   /* where the table holds it */
 };
 
 struct column {
@@ -107,6 +108,7 @@ static int double_slots(struct meta_builder *b) {
         while (slots[at] != 0)
             at = (at + 1) & (n - 1);
         slots[at] = (uint32_t)i + 1;
+        b->values[i].slot = at;
     }
     free(b->slots);
     b->slots = slots;
@@ -155,7 +157,13 @@ static int find_value(struct meta_builder *b, uint32_t column, struct str text, 
     struct column *c = &b->columns[column];
     uint32_t i = (uint32_t)b->n_values++;
     b->values[i] = (struct value){
-        .text = text, .hash = hash, .column = column, .id = ++c->n_values, .next = NONE};
+        .text = text,
+        .hash = hash,
+        .column = column,
+        .id = ++c->n_values,
+        .next = NONE,
+        .slot = at,
+    };
     b->slots[at] = i + 1;
     if (c->last_value == NONE)
         c->first_value = i;
@@ -215,9 +223,11 @@ static int compare_columns(const void *a, const void *b, void *columns) {
     return str_cmp(c[*(const uint16_t *)a].name, c[*(const uint16_t *)b].name);
 }
 
+/* Clears the slots in use, not the whole table: it may have grown large for one block long ago. */
 static void reset(struct meta_builder *b) {
     memset(b->names, 0, sizeof(b->names));
-    memset(b->slots, 0, b->n_slots * sizeof(b->slots[0]));
+    for (size_t i = 0; i < b->n_values; i++)
+        b->slots[b->values[i].slot] = 0;
     b->n_columns = 0;
     b->n_values = 0;
     b->n_pairs = 0;

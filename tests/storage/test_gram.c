@@ -124,6 +124,29 @@ static void grams_of_needles(void) {
     CHECK(found);
 }
 
+/* Hashes are part of the format: computed by hand from docs/format.md. */
+static void hashes_stay_as_they_are(void) {
+    const struct {
+        struct str gram;
+        uint32_t hash;
+    } cases[] = {
+        {STR("GET "), 860641},     {STR("Conn"), 816545},           {STR("7f3a9"), 73438},
+        {STR("abc1\xff"), 245239}, {STR("\x80\xc3\xa9\0"), 440725}, {STR("{\"a\":"), 795901},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct gram_query q;
+        gram_query_init(&q, cases[i].gram, false);
+        bool found = false;
+        for (uint32_t k = 0; k < q.count; k++)
+            found |= q.hashes[k] == cases[i].hash;
+        CHECK(found);
+        size_t size = build(cases[i].gram);
+        uint32_t at = (uint32_t)((uint64_t)cases[i].hash * get_le32(filter) >> GRAM_HASH_BITS);
+        CHECK(filter[8 + at / 8] >> at % 8 & 1);
+        CHECK(at / 8 < size - 8);
+    }
+}
+
 static void case_and_lines(void) {
     size_t size = build(STR("Connection RESET by peer\nid=9fA3b\ntail"));
     CHECK(may_contain(size, STR("connection reset"), false));
@@ -214,6 +237,7 @@ int main(void) {
     gram_builder_force_scalar(scalar);
     RUN(no_false_negatives);
     RUN(grams_of_needles);
+    RUN(hashes_stay_as_they_are);
     RUN(case_and_lines);
     RUN(malformed_filters);
     RUN(size_and_rates);
