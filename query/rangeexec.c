@@ -515,6 +515,10 @@ static int make_plan(struct range_query *q, const struct grouping *pushed, struc
 int range_eval(struct exec *x, const struct range_agg *agg, const struct grouping *pushed,
                struct vec *ret, struct err *reterr) {
     struct range_query q = {.exec = x, .agg = agg};
+    if (agg->range_ns <= 0) { /* [0s] has no moment in it */
+        *ret = (struct vec){0};
+        return agg->op == RANGE_ABSENT && invert(&q, ret) < 0 ? exec_no_memory(reterr) : 0;
+    }
     int r = windows_make(&x->arena, &x->steps, agg->range_ns, agg->offset_ns, &q.windows, reterr);
     if (r < 0)
         return r;
