@@ -10,7 +10,8 @@ struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);
 
 /* For http_options.observe. */
-void metrics_observe(void *metrics, enum http_method m, const char *route, int status, double seconds);
+void metrics_observe(void *metrics, enum http_method m, const char *route, int status,
+                     double seconds);
 
 struct api;
 void metrics_write(struct metrics *m, struct api *api, struct buf *out);
