@@ -462,7 +462,7 @@ int index_find_stream(struct index *ix, struct str tenant, struct labels labels,
     if (r < 0)
         return r;
     if (found_tenant != tenant_id || !labels_eq(s.labels, labels))
-        return -ENOENT; /* two sets with one 128-bit hash: the first keeps its row */
+        return -ENOENT; /* another set with the same 128-bit hash */
     s.tenant = arena_copy(arena, tenant);
     if (!s.tenant.data)
         return -ENOMEM;
