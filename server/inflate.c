@@ -71,7 +71,7 @@ static int zlib_status(int status, bool input_used_up, const char *corrupt, stru
     if (status == Z_MEM_ERROR)
         return fail_memory(reterr);
     if (status == Z_BUF_ERROR && input_used_up)
-        return err_set(reterr, -ESYNTAX, "unexpected EOF");
+        return err_set(reterr, -ENODATA, "unexpected EOF");
     if (status != Z_OK && status != Z_BUF_ERROR)
         return err_set(reterr, -ESYNTAX, "%s", corrupt);
     return 0;
@@ -135,7 +135,7 @@ static int inflate_deflate(struct str in, struct buf *out, struct err *reterr) {
         int r = zlib_member(MAX_WBITS, "zlib: corrupt input", &rest, out, reterr);
         if (r != -ESYNTAX)
             return r;
-        buf_clear(out);
+        buf_clear(out); /* corrupt: not a zlib stream after all */
     }
     return zlib_member(-MAX_WBITS, "flate: corrupt input", &in, out, reterr);
 }
@@ -162,7 +162,7 @@ static int inflate_zstd(struct str in, struct buf *out, struct err *reterr) {
         r = window_close(&w, out, target.pos, reterr);
         if (r == 0 && left != 0 && source.pos == source.size && source.pos == before &&
             target.pos == 0)
-            r = err_set(reterr, -ESYNTAX, "unexpected EOF");
+            r = err_set(reterr, -ENODATA, "unexpected EOF");
     }
     (void)ZSTD_freeDStream(z);
     return r;
@@ -190,7 +190,7 @@ static int inflate_lz4(struct str in, struct buf *out, struct err *reterr) {
         in = str_from_offset(in, used);
         r = window_close(&w, out, made, reterr);
         if (r == 0 && used == 0 && made == 0)
-            r = err_set(reterr, -ESYNTAX, "unexpected EOF");
+            r = err_set(reterr, -ENODATA, "unexpected EOF");
     }
     (void)LZ4F_freeDecompressionContext(z);
     return r;

@@ -1,6 +1,7 @@
 #include "push_body.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "inflate.h"
 #include "push_json.h"
@@ -56,29 +57,40 @@ static int fail_encoding(struct str header, struct err *reterr) {
     return r;
 }
 
+/* A stream that was cut is good enough when the document in it is whole, as what stands behind the document is never
+ * looked at. */
+static int decode_packed_json(enum encoding e, struct push_body *b, struct str body,
+                              struct decoded_push *out, struct err *reterr) {
+    int r = inflate_body(e, body, &b->plain, reterr);
+    if (r < 0 && r != -ENODATA)
+        return r;
+    bool cut = r == -ENODATA;
+    r = push_json_decode(buf_str(&b->plain), out, reterr);
+    return cut && r == -ESYNTAX ? err_set(reterr, r, "unexpected EOF") : r;
+}
+
 static int decode_json(struct push_body *b, const struct push_content *c, struct decoded_push *out,
                        struct err *reterr) {
-    int r = 0;
-    struct str json = c->body;
     switch (coding_of(c->encoding)) {
     case CODING_NONE:
-        return push_json_decode(json, out, reterr);
+        break;
     case CODING_GZIP:
-        r = inflate_body(ENC_GZIP, c->body, &b->plain, reterr);
-        break;
+        return decode_packed_json(ENC_GZIP, b, c->body, out, reterr);
     case CODING_DEFLATE:
-        r = inflate_body(ENC_DEFLATE, c->body, &b->plain, reterr);
-        break;
-    case CODING_SNAPPY:
+        return decode_packed_json(ENC_DEFLATE, b, c->body, out, reterr);
+    case CODING_SNAPPY: {
         /* Clients that say snappy send either form. Text that begins a JSON document is no snappy block. */
-        r = inflate_body(ENC_SNAPPY, c->body, &b->plain, reterr);
-        if (r == -ESYNTAX)
-            return push_json_decode(json, out, reterr);
+        int r = inflate_body(ENC_SNAPPY, c->body, &b->plain, reterr);
+        if (r == 0)
+            return push_json_decode(buf_str(&b->plain), out, reterr);
+        if (r != -ESYNTAX)
+            return r;
         break;
+    }
     case CODING_OTHER:
         return fail_encoding(c->encoding, reterr);
     }
-    return r < 0 ? r : push_json_decode(buf_str(&b->plain), out, reterr);
+    return push_json_decode(c->body, out, reterr);
 }
 
 /* Everything that is not called JSON is a snappy block of protobuf, whatever else the headers say; a body that is no
@@ -89,7 +101,7 @@ static int decode_other(struct push_body *b, const struct push_content *c, struc
     if (coding_of(c->encoding) == CODING_GZIP) {
         int r = inflate_body(ENC_GZIP, c->body, &b->outer, reterr);
         if (r < 0)
-            return r;
+            return r == -ENODATA ? -ESYNTAX : r;
         block = buf_str(&b->outer);
     }
     struct err snappy_err = {0};

@@ -100,7 +100,10 @@ static void test_cut(void) {
         for (size_t size = 0; size < in.size; size++) {
             struct buf out = buf_make(SIZE);
             struct err err = {0};
-            CHECK_INT(inflate_copy(all[e], str_make(packed, size), &out, &err), -ESYNTAX);
+            int r = inflate_copy(all[e], str_make(packed, size), &out, &err);
+            CHECK(r == -ESYNTAX || (r == -ENODATA && all[e] != ENC_SNAPPY));
+            if (r == -ENODATA && out.size > 0)
+                CHECK(out.size <= 2000 && memcmp(out.data, plain, out.size) == 0);
             CHECK(err.text[0] != '\0');
             buf_done(&out);
         }
