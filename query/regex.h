@@ -35,7 +35,7 @@ size_t regex_group_count(const struct regex *re);                     /* without
 struct str regex_group_name(const struct regex *re, size_t group);    /* empty when unnamed */
 struct str regex_pattern(const struct regex *re);
 
-/* Expands \1 or $1, ${name} in Go's Regexp.Expand way into out. */
+/* Expands $1, ${1}, $name, ${name}, $$ in Go's Regexp.Expand way into out. */
 void regex_expand(const struct regex *re, struct str template_text, const struct str *groups,
                   size_t n_groups, struct buf *out);
 
