@@ -4,13 +4,14 @@
  * the threshold: blocks are tried in time order from the asked end, so a worker skips blocks and leaves
  * blocks that cannot hold anything better, and the query is over when no block left can. Entries at the
  * same time as the threshold are still compared, because the complete order decides who stays:
- *   time, then the stream's label hash, then the stream's id, then arrival (block order, place in it);
- * backward queries turn time and arrival round. The order is total, so answers do not depend on how the
+ *   time, then the hash of the final label set, then the stream's id, then arrival (block order, place in it);
+ * backward queries turn time and arrival round. The hash is Loki's, which merges by it. The order is total, so answers do not depend on how the
  * workers ran. */
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
 #include "exec.h"
 #include "hash.h"
@@ -19,23 +20,36 @@
 
 struct candidate {
     int64_t ts_ns;
+    uint64_t tie;
     const struct snap_stream *stream;
     uint64_t order;
     uint32_t entry;
-    uint32_t worker;
     const struct line_labels *labels; /* lives as long as the worker's run */
     /* The line's bytes; the memory is used again when a better entry takes this place. */
     char *line;
     size_t line_size, line_capacity;
 };
 
+struct tie {
+    bool known;
+    uint64_t hash;
+};
+
+struct log_worker {
+    struct log_query *query;
+    bool ready;
+    struct scanner scanner;
+    struct tie *ties; /* by the label set's id in the run */
+    size_t n_ties;
+    struct buf scratch;
+};
+
 struct log_query {
     struct exec *exec;
     struct plan plan;
     bool backward;
-    struct scanner *scanners; /* one per worker */
-    bool *scanner_ready;
-    unsigned n_scanners;
+    struct log_worker *workers;
+    unsigned n_workers;
 
     atomic_bool full;
     atomic_int_least64_t threshold_ns; /* time of the worst entry kept, once full */
@@ -50,11 +64,10 @@ static bool comes_before(const struct log_query *q, const struct candidate *a,
                          const struct candidate *b) {
     if (a->ts_ns != b->ts_ns)
         return q->backward ? a->ts_ns > b->ts_ns : a->ts_ns < b->ts_ns;
-    if (a->stream != b->stream) {
-        if (a->stream->hash != b->stream->hash)
-            return a->stream->hash < b->stream->hash;
+    if (a->tie != b->tie)
+        return a->tie < b->tie;
+    if (a->stream != b->stream)
         return a->stream->id < b->stream->id;
-    }
     if (a->order != b->order)
         return q->backward ? a->order > b->order : a->order < b->order;
     return q->backward ? a->entry > b->entry : a->entry < b->entry;
@@ -160,10 +173,45 @@ static int heap_offer(struct log_query *q, const struct candidate *c, struct str
     return 0;
 }
 
-struct log_worker {
-    struct log_query *query;
-    unsigned number;
-};
+/* Loki's hash of a label set, the order of entries at the same time. */
+static int tie_hash(struct labels labels, struct buf *scratch, uint64_t *ret, struct err *reterr) {
+    buf_clear(scratch);
+    for (size_t i = 0; i < labels.count; i++) {
+        buf_add_str(scratch, labels.items[i].name);
+        buf_add_char(scratch, '\xff');
+        buf_add_str(scratch, labels.items[i].value);
+        buf_add_char(scratch, '\xff');
+    }
+    if (scratch->failed)
+        return exec_no_memory(reterr);
+    *ret = XXH64(scratch->data, scratch->size, 0);
+    return 0;
+}
+
+/* tie_hash of a set of this worker's run, computed once per set. */
+static int set_tie(struct log_worker *w, const struct line_labels *labels, uint64_t *ret,
+                   struct err *reterr) {
+    if (labels->id >= w->n_ties) {
+        size_t count = w->n_ties ? w->n_ties * 2 : 64;
+        while (count <= labels->id)
+            count *= 2;
+        struct tie *grown = realloc(w->ties, count * sizeof(*grown));
+        if (!grown)
+            return exec_no_memory(reterr);
+        memset(grown + w->n_ties, 0, (count - w->n_ties) * sizeof(*grown));
+        w->ties = grown;
+        w->n_ties = count;
+    }
+    struct tie *tie = &w->ties[labels->id];
+    if (!tie->known) {
+        int r = tie_hash(labels->merged, &w->scratch, &tie->hash, reterr);
+        if (r < 0)
+            return r;
+        tie->known = true;
+    }
+    *ret = tie->hash;
+    return 0;
+}
 
 static int take_line(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns,
                      const struct pipeline_output *out, struct err *reterr) {
@@ -179,22 +227,26 @@ static int take_line(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns
         .stream = s->stream,
         .order = s->task->order,
         .entry = entry,
-        .worker = w->number,
         .labels = labels,
     };
+    int r = set_tie(w, labels, &c.tie, reterr);
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&q->lock);
-    int r = heap_offer(q, &c, out->line, reterr);
+    r = heap_offer(q, &c, out->line, reterr);
     pthread_mutex_unlock(&q->lock);
     return r;
 }
 
 static int run_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct err *reterr) {
     struct log_query *q = ctx;
-    struct log_worker w = {.query = q, .number = worker};
-    struct scanner *s = &q->scanners[worker];
-    if (!q->scanner_ready[worker]) {
+    struct log_worker *w = &q->workers[worker];
+    struct scanner *s = &w->scanner;
+    if (!w->ready) {
+        w->ready = true;
+        w->query = q;
+        w->scratch = buf_make(EXEC_BYTES_MAX);
         int r = scanner_init(s, &q->plan, reterr);
-        q->scanner_ready[worker] = true;
         if (r < 0)
             return r;
     }
@@ -206,7 +258,7 @@ static int run_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct 
         if (r == 0)
             r = scan_begin(s, task, reterr);
         if (r > 0)
-            r = scan_entries(s, take_line, &w, reterr);
+            r = scan_entries(s, take_line, w, reterr);
         if (r < 0)
             return r;
     }
@@ -325,10 +377,9 @@ static int answer(struct log_query *q, struct query_result *result, struct err *
 }
 
 static int scan_all(struct log_query *q, struct err *reterr) {
-    q->n_scanners = crew_slots(q->exec->crew);
-    q->scanners = arena_array(&q->exec->arena, q->n_scanners, sizeof(*q->scanners));
-    q->scanner_ready = arena_array(&q->exec->arena, q->n_scanners, sizeof(*q->scanner_ready));
-    if (!q->scanners || !q->scanner_ready)
+    q->n_workers = crew_slots(q->exec->crew);
+    q->workers = arena_array(&q->exec->arena, q->n_workers, sizeof(*q->workers));
+    if (!q->workers)
         return exec_no_memory(reterr);
     struct crew_job job = {.run = run_tasks, .ctx = q, .n_tasks = q->plan.n_tasks, .batch = 1};
     return crew_run(q->exec->crew, &job, reterr);
@@ -357,11 +408,14 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
         r = scan_all(&q, reterr);
     if (r == 0)
         r = answer(&q, result, reterr);
-    for (unsigned i = 0; q.scanner_ready && i < q.n_scanners; i++) {
-        if (!q.scanner_ready[i])
+    for (unsigned i = 0; q.workers && i < q.n_workers; i++) {
+        struct log_worker *w = &q.workers[i];
+        if (!w->ready)
             continue;
-        exec_add_stats(&x->stats, &q.scanners[i].stats);
-        scanner_done(&q.scanners[i]);
+        exec_add_stats(&x->stats, &w->scanner.stats);
+        scanner_done(&w->scanner);
+        free(w->ties);
+        buf_done(&w->scratch);
     }
     for (size_t i = 0; i < q.capacity; i++)
         free(q.heap[i].line);

@@ -350,31 +350,34 @@ static double quantile(struct sample *samples, size_t count, double q) {
     return samples[lower].value * (1 - weight) + samples[upper].value * weight;
 }
 
-/* Loki's rate_counter: the increase with resets added back, extrapolated over the window. Loki hands times in
- * nanoseconds to Prometheus' formula, which takes them for milliseconds, and takes the window to lie before
- * the first and to end with the last sample: so only the stretch before the first sample is extrapolated, by
- * the range as a number of milliseconds. Recorded answers have exactly that. */
-static double rate_counter(const struct sample *samples, size_t count, double range_seconds) {
+/* rate_counter is Prometheus' rate: the increase with resets added back, stretched over the window (from_ns,
+ * to_ns]. Towards an end of the window that is nearer than about one distance between samples the increase goes
+ * on, else for half a distance; before the first sample never beyond the point where the counter was 0. */
+static double rate_counter(const struct sample *samples, size_t count, int64_t from_ns,
+                           int64_t to_ns) {
     if (count < 2)
         return 0;
     const struct sample *first = &samples[0], *last = &samples[count - 1];
     double increase = last->value - first->value;
-    double before = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (samples[i].value < before)
-            increase += before;
-        before = samples[i].value;
-    }
-    double to_start = range_seconds;
-    double interval = (double)(last->ts_ns - first->ts_ns) / 1000;
+    for (size_t i = 1; i < count; i++)
+        if (samples[i].value < samples[i - 1].value)
+            increase += samples[i - 1].value;
+    double to_start = (double)(first->ts_ns - from_ns) / 1e9;
+    double to_end = (double)(to_ns - last->ts_ns) / 1e9;
+    double interval = (double)(last->ts_ns - first->ts_ns) / 1e9;
     double average = interval / (double)(count - 1);
+    double near = average * 1.1;
+    if (to_start >= near)
+        to_start = average / 2;
     if (increase > 0 && first->value >= 0) {
         double to_zero = interval * (first->value / increase);
         if (to_zero < to_start)
             to_start = to_zero;
     }
-    double extrapolated = interval + (to_start < average * 1.1 ? to_start : average / 2);
-    return increase * (extrapolated / interval) / range_seconds;
+    if (to_end >= near)
+        to_end = average / 2;
+    double range = (double)(to_ns - from_ns) / 1e9;
+    return increase * ((interval + to_start + to_end) / interval) / range;
 }
 
 static bool samples_window(const struct series_sums *s, const struct window_value *v, uint32_t step,
@@ -385,7 +388,8 @@ static bool samples_window(const struct series_sums *s, const struct window_valu
     if (from == to)
         return false;
     if (v->op == RANGE_RATE_COUNTER) {
-        *ret = rate_counter(s->samples + from, to - from, v->range_seconds);
+        *ret = rate_counter(s->samples + from, to - from, w->edges[w->first[step]],
+                            w->edges[w->end[step]]);
         return true;
     }
     memcpy(v->scratch, s->samples + from, (to - from) * sizeof(*v->scratch));
