@@ -78,17 +78,25 @@ bool api_tenant(struct api *api, struct http_request *r, struct str *ret) {
     int status = api_tenant_check(http_request_header(r, "X-Scope-OrgID"), ret, &err);
     if (status == 0)
         return true;
-    (void)err_set(&err, 0, "%s\n", status == 401 ? "no org id" : err.text);
-    http_reply_error(r, status, str_from(err.text));
+    struct buf text = buf_make(ERR_TEXT_MAX + 1);
+    buf_addf(&text, "%s\n", err.text);
+    http_reply_error(r, status, buf_str(&text));
+    buf_done(&text);
     return false;
 }
 
 /* ---- limits and errors */
 
+/* Rounded down to a millisecond, as Loki counts here. */
+static int64_t floor_ms(int64_t ns) {
+    int64_t rest = ns % NS_PER_MS;
+    return rest < 0 && ns >= INT64_MIN + NS_PER_MS ? ns - rest - NS_PER_MS : ns - rest;
+}
+
 int api_check_length(const struct limits *limits, int64_t start_ns, int64_t end_ns,
                      struct err *reterr) {
     int64_t length_ns;
-    if (__builtin_sub_overflow(end_ns, start_ns, &length_ns))
+    if (__builtin_sub_overflow(floor_ms(end_ns), floor_ms(start_ns), &length_ns))
         length_ns = INT64_MAX;
     if (limits->max_query_length_ns <= 0 || length_ns <= limits->max_query_length_ns)
         return 0;

@@ -280,6 +280,9 @@ void config_keep_fixed(const struct config *now, struct config *next, struct buf
             buf_addf(needs_restart, "%s%s", needs_restart->size ? ", " : "", key->path);
         buf_done(&a);
         buf_done(&b);
-        config_key_copy(now, next, key);
     }
+    /* Only now: two keys may have one place. */
+    for (size_t i = 0; i < config_keys_count; i++)
+        if (!config_keys[i].reloads)
+            config_key_copy(now, next, &config_keys[i]);
 }

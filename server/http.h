@@ -88,8 +88,7 @@ struct str http_request_peer(const struct http_request *r);
 struct arena *http_request_arena(struct http_request *r);
 const atomic_bool *http_request_cancel(const struct http_request *r);
 
-/* Parameters of the query string and, for a form-urlencoded POST, of the body, in that order. .data NULL when
- * absent; the first one wins. */
+/* Parameters of a form-urlencoded body, then of the query string. .data NULL when absent; the first one wins. */
 struct str http_param(struct http_request *r, const char *name);
 /* All values of a repeated parameter; returns the count. */
 size_t http_params(struct http_request *r, const char *name, const struct str **ret);

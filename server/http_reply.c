@@ -149,8 +149,9 @@ static void need_params(struct http_request *r) {
     r->params = arena_array(&r->arena, count ? count : 1, sizeof(*r->params));
     if (!r->params)
         return;
-    parse_params(r, r->query);
+    /* Go's order, and so Loki's: what stands in the body comes before the query string. */
     parse_params(r, form);
+    parse_params(r, r->query);
 }
 
 struct str http_param(struct http_request *r, const char *name) {

@@ -397,7 +397,7 @@ static void test_routing(void) {
                 "Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\n\r\n"
                 "q=body&m%5B%5D=%41"),
             true);
-    CHECK_STR(buf_str(&r.body), STR("[A]q=query"));
+    CHECK_STR(buf_str(&r.body), STR("[A]q=body"));
     reply_done(&r);
     check_status(STR("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"), 404);
 }
