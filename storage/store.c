@@ -576,7 +576,7 @@ int store_append(struct store *s, const struct batch *batch, wal_done *done, voi
         flush_wake(s);
         return err_set(
             reterr, -EBUSYNOW,
-            "memory for heads is used up (ingester.head_budget %llu bytes): the disk does "
+            "memory for heads is used up (logq.head_budget is %llu bytes): the disk does "
             "not keep up, try again",
             (unsigned long long)store_head_budget(s));
     }

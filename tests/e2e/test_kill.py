@@ -72,7 +72,7 @@ def read_all(server, selector, start, end):
 
 def main():
     base_ns = (int(time.time()) - 3600) * 10**9
-    server = Server("ingester.head_budget=4MB", "ingester.chunk_target_size=64KB", "compactor.compaction_interval=1s",
+    server = Server("logq.head_budget=4MB", "ingester.chunk_target_size=64KB", "compactor.compaction_interval=1s",
                     "wal.segment_size=2MB").start()
     writers = [Writer(server, n, base_ns) for n in range(WRITERS)]
     for w in writers:
