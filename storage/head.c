@@ -8,6 +8,8 @@
 #include "stream.h"
 #include "units.h"
 
+enum { META_CUT_BYTES = 4 << 20 };
+
 struct mem_block *mem_block_ref(struct mem_block *b) {
     (void)atomic_fetch_add(&b->refs, 1);
     return b;
@@ -90,8 +92,10 @@ static void note_entry(struct registry *r, struct stream *s, const struct entry 
     s->open_end = (struct wal_pos){.lsn = pos.lsn, .index = pos.index + 1};
 }
 
+/* Metadata counts, too: a block of short lines with large metadata must not outgrow its encoder. */
 static bool must_cut(const struct rows_builder *open) {
-    return open->line_bytes >= BLOCK_RAW_TARGET || open->count >= BLOCK_ENTRIES_MAX;
+    return open->line_bytes >= BLOCK_RAW_TARGET || open->count >= BLOCK_ENTRIES_MAX ||
+           open->meta_bytes >= META_CUT_BYTES;
 }
 
 int head_append(struct registry *r, struct stream *s, const struct entry *entries, size_t count,
@@ -256,6 +260,10 @@ static int encode_days(const struct mem_block *raw, struct block_encoder *encode
         }
         blocks = grown;
         status = encode_part(raw, order, from, to, encoder, &blocks[n]);
+        while (status == -E2BIG && to - from > 1) { /* too many metadata names: in smaller parts */
+            to = from + (to - from) / 2;
+            status = encode_part(raw, order, from, to, encoder, &blocks[n]);
+        }
         if (status == 0)
             n++;
         from = to;
