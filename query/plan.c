@@ -35,12 +35,13 @@ static int plan_needles(struct plan *p, struct err *reterr) {
     for (size_t i = 0; i < count; i++) {
         struct plan_needle *n = &p->needles[p->n_needles++];
         gram_query_init(&n->grams, needles[i].text, needles[i].fold);
-        n->fold = needles[i].fold;
-        n->text = n->fold ? foldable_part(needles[i].text) : needles[i].text;
+        bool fold = needles[i].fold;
+        struct str text = fold ? foldable_part(needles[i].text) : needles[i].text;
+        n->finder = finder_make(text, fold);
         /* The longest is most likely the rarest; an exact one beats a folded one of its size. */
-        if (n->text.size > 0 &&
-            (!p->search || n->text.size > p->search->text.size ||
-             (n->text.size == p->search->text.size && p->search->fold && !n->fold)))
+        const struct finder *best = p->search ? &p->search->finder : NULL;
+        if (text.size > 0 && (!best || text.size > best->needle.size ||
+                              (text.size == best->needle.size && best->fold && !fold)))
             p->search = n;
     }
     return 0;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "exec.h"
+#include "finder.h"
 #include "gram.h"
 #include "pipeline.h"
 
@@ -18,8 +19,7 @@ struct plan_task {
 
 /* A literal that every line must contain. */
 struct plan_needle {
-    struct str text; /* what block bytes are searched for; empty = only the gram filter is asked */
-    bool fold;
+    struct finder finder; /* for block bytes; an empty needle: only the gram filter is asked */
     struct gram_query grams;
 };
 

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "casefind.h"
+#include "finder.h"
 
 int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr) {
     *s = (struct scanner){.plan = plan};
@@ -172,21 +172,19 @@ static uint32_t entry_at(const uint32_t *offsets, uint32_t from, uint32_t to, ui
 
 /* Entries in [from, to) whose line contains the needle, into s->hits. */
 static uint32_t find_hits(struct scanner *s, struct str lines, uint32_t from, uint32_t to) {
-    const struct plan_needle *needle = s->plan->search;
+    const struct finder *finder = &s->plan->search->finder;
     const uint32_t *offsets = s->offsets;
     uint32_t count = 0;
     uint32_t end = offsets[to];
     uint32_t at = offsets[from];
     while (from < to && at < end) {
         struct str rest = str_make(lines.data + at, end - at);
-        const char *hit = needle->fold
-                              ? casefind(rest, needle->text)
-                              : memmem(rest.data, rest.size, needle->text.data, needle->text.size);
+        const char *hit = finder_find(finder, rest);
         if (!hit)
             break;
         uint32_t place = (uint32_t)(hit - lines.data);
         uint32_t entry = entry_at(offsets, from, to, place);
-        if (place + needle->text.size > offsets[entry + 1] - 1) {
+        if (place + finder->needle.size > offsets[entry + 1] - 1) {
             /* Across the separator: no line has it here. */
             from = entry;
             at = place + 1;

@@ -1,4 +1,4 @@
-#include "casefind.h"
+#include "finder.h"
 
 #include <stdlib.h>
 
@@ -8,10 +8,11 @@ static unsigned char lower(char c) {
     return c >= 'A' && c <= 'Z' ? (unsigned char)(c + 32) : (unsigned char)c;
 }
 
-static const char *slow(struct str haystack, struct str needle) {
+static const char *slow(struct str haystack, struct str needle, bool fold) {
     for (size_t i = 0; i + needle.size <= haystack.size; i++) {
         size_t j = 0;
-        while (j < needle.size && lower(haystack.data[i + j]) == lower(needle.data[j]))
+        while (j < needle.size && (fold ? lower(haystack.data[i + j]) == lower(needle.data[j])
+                                        : haystack.data[i + j] == needle.data[j]))
             j++;
         if (j == needle.size)
             return haystack.data + i;
@@ -37,7 +38,8 @@ static void finds_by_hand(void) {
         {STR("0123456789abcdefghijklmnopqrstuvwxyz END"), STR("end"), 37},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        const char *hit = casefind(cases[i].haystack, cases[i].needle);
+        struct finder f = finder_make(cases[i].needle, true);
+        const char *hit = finder_find(&f, cases[i].haystack);
         CHECK_INT(hit ? hit - cases[i].haystack.data : -1, cases[i].at);
     }
 }
@@ -54,7 +56,10 @@ static void agrees_with_slow_search(void) {
         for (size_t i = 0; i < n; i++)
             needle[i] = letters[(size_t)rand() % (sizeof(letters) - 1)];
         struct str hs = str_make(haystack, h), ns = str_make(needle, n);
-        CHECK(casefind(hs, ns) == slow(hs, ns));
+        for (int fold = 0; fold < 2; fold++) {
+            struct finder f = finder_make(ns, fold);
+            CHECK(finder_find(&f, hs) == slow(hs, ns, fold));
+        }
         free(haystack);
         free(needle);
     }
