@@ -112,3 +112,11 @@ bool ip_find(const struct ip_match *m, struct str text) {
     }
     return false;
 }
+
+bool ip_matches(const struct ip_match *m, struct str text) {
+    uint8_t address[16];
+    bool v6;
+    if (address_parse(text, &v6, address))
+        return match_holds(m, v6, address);
+    return ip_find(m, text);
+}

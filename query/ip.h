@@ -12,5 +12,8 @@ struct ip_match {
 /* -ESYNTAX: ip: invalid pattern: "..." */
 int ip_compile(struct stage_compiler *c, struct str text, const struct ip_match **ret);
 
+/* Is the text such an address, or holds one? */
+bool ip_matches(const struct ip_match *m, struct str text);
+
 /* Does the text hold an address that matches? Addresses may stand anywhere in it. */
 bool ip_find(const struct ip_match *m, struct str text);

@@ -109,8 +109,10 @@ int json_path_compile(struct stage_compiler *c, struct str text, struct json_pat
             if (s.size == 0)
                 return refuse(c, text, "syntax error: unexpected $end, expecting FIELD");
             part->key = take_field(&s);
-            if (part->key.size == 0)
-                return refuse(c, text, "unexpected char");
+            if (part->key.size == 0) /* a byte that begins nothing ends the text */
+                return refuse(c, text,
+                              count == 0 ? "syntax error: unexpected $end, expecting LSB or FIELD"
+                                         : "syntax error: unexpected $end, expecting FIELD");
         }
         count++;
     }
@@ -133,7 +135,7 @@ int logfmt_path_compile(struct stage_compiler *c, struct str text, struct str *r
     } else {
         *ret = take_field(&s);
         if (ret->size == 0)
-            return refuse(c, text, "unexpected char");
+            return refuse(c, text, "syntax error: unexpected $end, expecting STRING or KEY");
     }
     s = skip_blanks(s);
     if (s.size > 0)

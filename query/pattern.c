@@ -122,30 +122,18 @@ size_t pattern_capture(const struct capture_pattern *p, struct str line, struct 
     return count;
 }
 
+/* Each text at its first place behind the one before. A capture between two of them, or at either end, is never
+ * empty; only a text in front may stand anywhere. */
 bool pattern_matches(const struct capture_pattern *p, struct str line) {
-    if (p->count == 0)
-        return line.size == 0;
-    const struct pattern_part *last = &p->parts[p->count - 1];
-    size_t i = 0;
-    if (!p->parts[0].is_capture) {
-        if (p->count == 1)
-            return str_eq(line, last->text);
-        if (!str_starts(line, p->parts[0].text))
-            return false;
-        line = str_from_offset(line, p->parts[0].text.size);
-        i = 1;
-    }
-    /* The text at the end is looked for there, those in between each at its first place. */
-    if (!last->is_capture) {
-        if (!str_ends(line, last->text))
-            return false;
-        line.size -= last->text.size;
-    }
-    for (i += 1; i + 1 < p->count; i += 2) {
+    if (p->count == 0 || line.size == 0)
+        return p->count == 0 && line.size == 0;
+    for (size_t i = 0; i < p->count; i++) {
+        if (p->parts[i].is_capture)
+            continue;
         const char *found = str_find(line, p->parts[i].text);
-        if (!found)
+        if (!found || (i > 0 && found == line.data))
             return false;
         line = str_from_offset(line, (size_t)(found - line.data) + p->parts[i].text.size);
     }
-    return true;
+    return p->parts[p->count - 1].is_capture == (line.size > 0);
 }

@@ -1,5 +1,6 @@
 /* pattern: expressions of literal text and captures, `<ip> - <_> "<method> <_>"`: the pattern parser, which takes
- * what it can from the line's start, and the |> filter, which must match the whole line. */
+ * what it can from the line's start, and the |> filter, which wants all of its texts in
+ * order and captures that are not empty. */
 #pragma once
 
 #include "stage.h"
@@ -24,5 +25,5 @@ int pattern_compile(struct stage_compiler *c, struct str text, bool filter,
 /* Captures with names, in order; returns how many were reached. */
 size_t pattern_capture(const struct capture_pattern *p, struct str line, struct str *ret);
 
-/* Does the whole line match? */
+/* The rule of |>. */
 bool pattern_matches(const struct capture_pattern *p, struct str line);

@@ -103,7 +103,7 @@ static int compile_assigns(struct stage_compiler *c, const struct label_assign *
         assigns->source = l->is_template ? NAME_NONE : compiler_name(c, l->value);
         if (assigns->target == NAME_NONE || (!l->is_template && assigns->source == NAME_NONE))
             return -ENOMEM;
-        int r = l->is_template ? template_compile(c, l->value, &assigns->template) : 0;
+        int r = l->is_template ? template_compile(c, l->value, "label", &assigns->template) : 0;
         if (r == -ESYNTAX)
             return err_prefix(c->reterr, r, "invalid template for label '%.*s'", STR_ARG(l->name));
         if (r < 0)
@@ -113,7 +113,7 @@ static int compile_assigns(struct stage_compiler *c, const struct label_assign *
 }
 
 static int compile_line_format(struct stage_compiler *c, struct str text, struct step *ret) {
-    int r = template_compile(c, text, &ret->template);
+    int r = template_compile(c, text, "line", &ret->template);
     return r == -ESYNTAX ? err_prefix(c->reterr, r, "invalid line template") : r;
 }
 
@@ -283,7 +283,12 @@ static int make_meta_names(struct pipeline *p) {
     return 0;
 }
 
-/* ---- filters that a parser stage may ask early */
+/* ---- filters that parser stages ask early
+ *
+ * Of two kinds. Filters that follow a parser stage with nothing in between that changes labels: asking them early
+ * only saves time. And what Loki does when no grouping limits the labels: every filter of a single label, wherever
+ * it stands, is asked by every parser stage that makes its label, and one filter per label. This shows: after
+ * `| json | drop status | status=""` nothing is left of lines that have a status. */
 
 /* Counts the leaves that all must pass, and stores them when `out` is given. */
 static size_t conjuncts(const struct filter_node *f, const struct filter_node **out) {
@@ -298,28 +303,69 @@ static size_t conjuncts(const struct filter_node *f, const struct filter_node **
     return 1;
 }
 
-static int attach_early(struct pipeline *p) {
-    for (size_t i = 0; i < p->n_steps; i++) {
-        if (p->steps[i].kind != STAGE_JSON && p->steps[i].kind != STAGE_LOGFMT)
+static void add_early(struct early_filters *e, const struct filter_node *f) {
+    for (size_t i = 0; i < e->count; i++)
+        if (e->list[i] == f)
+            return;
+    e->list[e->count++] = f;
+}
+
+static void add_everywhere(const struct step *steps, size_t count, struct early_filters *e) {
+    for (size_t i = 0; i < count; i++) {
+        if (steps[i].kind != STAGE_LABEL_FILTER)
             continue;
-        size_t end = i + 1, count = 0;
-        for (; end < p->n_steps && (p->steps[end].kind == STAGE_LABEL_FILTER ||
-                                    p->steps[end].kind == STAGE_LINE_FILTER);
-             end++)
-            if (p->steps[end].kind == STAGE_LABEL_FILTER)
-                count += conjuncts(p->steps[end].filter, NULL);
-        const struct filter_node **early =
-            arena_array(&p->arena, count + 1, sizeof(struct filter_node *));
-        if (!early)
+        const struct filter_node *f = steps[i].filter;
+        bool first = f->kind != FILTER_AND && f->kind != FILTER_OR && !f->is_error;
+        for (size_t j = 0; j < i && first; j++)
+            first = steps[j].kind != STAGE_LABEL_FILTER || steps[j].filter->kind == FILTER_AND ||
+                    steps[j].filter->kind == FILTER_OR || steps[j].filter->name != f->name;
+        if (first)
+            add_early(e, f);
+    }
+}
+
+static bool extracts(enum stage_kind kind) {
+    return kind == STAGE_JSON || kind == STAGE_LOGFMT || kind == STAGE_REGEXP ||
+           kind == STAGE_PATTERN || kind == STAGE_UNPACK;
+}
+
+static int attach_early(struct pipeline *p, bool grouped) {
+    size_t most = 0;
+    for (size_t i = 0; i < p->n_steps; i++)
+        if (p->steps[i].kind == STAGE_LABEL_FILTER)
+            most += conjuncts(p->steps[i].filter, NULL) + 1;
+    const struct filter_node **found = arena_array(&p->arena, most + 1, sizeof(*found));
+    if (!found)
+        return -ENOMEM;
+    for (size_t i = 0; i < p->n_steps; i++) {
+        if (!extracts(p->steps[i].kind))
+            continue;
+        struct early_filters *e = &p->steps[i].early;
+        e->list = arena_array(&p->arena, 2 * most + 1, sizeof(*e->list));
+        if (!e->list)
             return -ENOMEM;
-        size_t n = 0;
-        for (size_t j = i + 1; j < end; j++)
-            if (p->steps[j].kind == STAGE_LABEL_FILTER)
-                n += conjuncts(p->steps[j].filter, early + n);
-        p->steps[i].extract.early = early;
-        p->steps[i].extract.n_early = n;
+        for (size_t j = i + 1; j < p->n_steps; j++) {
+            if (p->steps[j].kind == STAGE_LINE_FILTER)
+                continue;
+            if (p->steps[j].kind != STAGE_LABEL_FILTER)
+                break;
+            size_t n = conjuncts(p->steps[j].filter, found);
+            for (size_t k = 0; k < n; k++)
+                add_early(e, found[k]);
+        }
+        if (!grouped)
+            add_everywhere(p->steps, p->n_steps, e);
     }
     return 0;
+}
+
+bool run_refuses(const struct run *r, uint32_t id, struct str value) {
+    for (size_t i = 0; i < r->early->count; i++) {
+        const struct filter_node *f = r->early->list[i];
+        if (f->name == id && label_filter_refuses(f, value, labelset_get_error(r->set).size > 0))
+            return true;
+    }
+    return false;
 }
 
 /* ---- needles */
@@ -387,7 +433,7 @@ int pipeline_compile(const struct stage *stages, const struct pipeline_options *
     if (r == 0)
         r = make_meta_names(p);
     if (r == 0)
-        r = attach_early(p);
+        r = attach_early(p, !o->needs.all && o->needs.count > 0);
     if (r == 0)
         r = find_needles(p, stages);
     if (r < 0) {
@@ -498,16 +544,13 @@ static void format_line(const struct template *t, struct run *r) {
     struct buf *out = &r->lines[r->line_turn ^= 1];
     buf_clear(out);
     if (template_run(t, r, out))
-        r->line = buf_str(out);
+        r->line = out->size > 0 ? buf_str(out) : STR("");
 }
 
-/* Templates see the labels as they were before the stage, so all of them run first; the changes then follow in the
- * order written. */
-static void format_labels(const struct step *s, struct run *r) {
-    struct str *values =
-        (struct str *)(void *)run_scratch(r, (s->assigns.count + 1) * sizeof(*values));
+/* Runs the templates from `first` on over the labels as they are now; a value without data is one that failed. */
+static void run_templates(const struct step *s, size_t first, struct run *r, struct str *values) {
     struct buf *out = &r->lines[r->line_turn ^ 1]; /* the one that the line is not in */
-    for (size_t i = 0; values && i < s->assigns.count; i++) {
+    for (size_t i = first; i < s->assigns.count; i++) {
         const struct assign *a = &s->assigns.list[i];
         values[i] = (struct str){0};
         if (!a->template)
@@ -517,25 +560,41 @@ static void format_labels(const struct step *s, struct run *r) {
             continue;
         char *own = run_scratch(r, out->size);
         if (!own)
-            break;
+            continue;
         if (out->size > 0)
             memcpy(own, out->data, out->size);
         values[i] = str_make(own, out->size);
     }
-    for (size_t i = 0; values && i < s->assigns.count; i++) {
+}
+
+/* In the order written. All templates see the labels as the first of them finds them: with the renames before it
+ * done, without each other's results. */
+static void format_labels(const struct step *s, struct run *r) {
+    size_t count = s->assigns.count;
+    struct str *values = (struct str *)(void *)run_scratch(r, (count + 1) * sizeof(*values));
+    if (!values)
+        return;
+    bool templates_done = false;
+    for (size_t i = 0; i < count; i++) {
         const struct assign *a = &s->assigns.list[i];
-        struct str value = values[i];
-        if (!a->template && !labelset_get(r->set, a->source, &value))
+        if (a->template) {
+            if (!templates_done)
+                run_templates(s, i, r, values);
+            templates_done = true;
+            if (values[i].data)
+                labelset_set(r->set, GROUP_PARSED, a->target, values[i]);
             continue;
-        if (!value.data)
+        }
+        struct str value;
+        if (!labelset_get(r->set, a->source, &value))
             continue;
         labelset_set(r->set, GROUP_PARSED, a->target, value);
-        if (!a->template)
-            labelset_delete(r->set, a->source);
+        labelset_delete(r->set, a->source);
     }
 }
 
 static bool run_step(const struct step *s, struct run *r) {
+    r->early = &s->early;
     switch (s->kind) {
     case STAGE_LINE_FILTER:
         return line_filter_run(&s->line_filter, r->line);
@@ -558,14 +617,11 @@ static bool run_step(const struct step *s, struct run *r) {
         format_labels(s, r);
         return true;
     case STAGE_REGEXP:
-        regexp_run(s, r);
-        return true;
+        return regexp_run(s, r);
     case STAGE_PATTERN:
-        pattern_run(s, r);
-        return true;
+        return pattern_run(s, r);
     case STAGE_UNPACK:
-        unpack_run(r);
-        return true;
+        return unpack_run(r);
     case STAGE_DECOLORIZE:
         decolorize_run(r);
         return true;

@@ -48,6 +48,12 @@ struct line_filter_step {
     bool negated;
 };
 
+/* Is the value this text, or does it hold it? */
+struct value_test {
+    struct str text;
+    bool inside;
+};
+
 /* A node of a label filter; leaves of AND and OR are numbered names. */
 struct filter_node {
     enum label_filter_kind kind;
@@ -61,6 +67,8 @@ struct filter_node {
     uint64_t bytes;
     int64_t duration_ns;
     const struct regex *regex;
+    const struct value_test *tests; /* instead of the regex: any of these (label_regex.h) */
+    size_t n_tests;
     const struct ip_match *ip;
 };
 
@@ -70,10 +78,12 @@ struct extract_step {
     const struct str *sources;     /* ... from which key */
     size_t count;                  /* of expressions; 0 = everything */
     bool strict, keep_empty;
-    /* Filters that follow without anything in between that could change a label: a line that fails one of them
-     * as soon as the field is read need not be read to its end. */
-    const struct filter_node *const *early;
-    size_t n_early;
+};
+
+/* Filters that a parser stage asks as soon as it has read their label: a line that fails one is dropped there. */
+struct early_filters {
+    const struct filter_node **list;
+    size_t count;
 };
 
 struct assign {
@@ -93,6 +103,7 @@ struct choice {
 
 struct step {
     enum stage_kind kind;
+    struct early_filters early; /* parser stages */
     union {
         struct line_filter_step line_filter;
         struct extract_step extract;
@@ -127,8 +138,12 @@ struct run {
     unsigned line_turn;
     int64_t ts_ns;
     struct str line;
-    bool failed; /* no memory: the line's labels cannot be given */
+    const struct early_filters *early; /* of the step that runs */
+    bool failed;                       /* no memory: the line's labels cannot be given */
 };
+
+/* Does one of the running step's early filters refuse this value? */
+bool run_refuses(const struct run *r, uint32_t id, struct str value);
 
 /* `size` bytes that live until the next line; NULL without memory (run->failed is set). */
 char *run_scratch(struct run *r, size_t size);
@@ -140,6 +155,7 @@ bool line_filter_run(const struct line_filter_step *s, struct str line);
 
 /* stage_json.c: false when an early filter has refused the line */
 bool json_run(const struct extract_step *s, struct run *r);
+bool unpack_run(struct run *r);
 /* Unescapes as Loki's JSON parser does: -1 on a bad escape or a lone surrogate. `out` has room for raw.size. */
 int64_t json_value_unescape(struct str raw, char *out);
 /* A value without the characters that label values may not hold: each U+FFFD or invalid byte is a space. */
@@ -152,8 +168,8 @@ bool logfmt_run(const struct extract_step *s, struct run *r);
 int label_filter_compile(struct stage_compiler *c, const struct label_filter *f,
                          const struct filter_node **ret);
 bool label_filter_run(const struct filter_node *f, struct run *r);
-/* Would the filter refuse this value of its label? Sets no error. Leaves only. */
-bool label_filter_refuses(const struct filter_node *f, struct str value);
+/* Would the filter refuse this value of its label, on a line that has (no) error? Sets none. Leaves only. */
+bool label_filter_refuses(const struct filter_node *f, struct str value, bool has_error);
 int choices_compile(struct stage_compiler *c, const struct label_choice *list, struct step *ret);
 /* What Go's parsers say about a text that they refuse. */
 void put_float_error(struct buf *out, struct str text);
@@ -164,10 +180,9 @@ void keep_run(const struct step *s, struct run *r);
 
 /* stage_text.c */
 int regexp_compile(struct stage_compiler *c, const struct regex *regex, struct step *ret);
-void regexp_run(const struct step *s, struct run *r);
+bool regexp_run(const struct step *s, struct run *r);
 int pattern_stage_compile(struct stage_compiler *c, struct str text, struct step *ret);
-void pattern_run(const struct step *s, struct run *r);
-void unpack_run(struct run *r);
+bool pattern_run(const struct step *s, struct run *r);
 void decolorize_run(struct run *r);
 
 /* unwrap.c: false when the line has no value. A value that does not convert sets __error__. */

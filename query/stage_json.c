@@ -25,10 +25,17 @@ enum outcome {
     BROKEN,
 };
 
+enum purpose {
+    EXTRACT,    /* leaves become labels */
+    FIND_ENTRY, /* unpack, first pass: the string _entry */
+    UNPACK,     /* second pass: the other strings of the outermost object become labels */
+};
+
 struct scanner {
-    const struct extract_step *step;
+    enum purpose purpose;
     struct run *run;
     struct str error; /* with BROKEN */
+    struct str entry; /* FIND_ENTRY; no data = not found */
 };
 
 static enum outcome broken(struct scanner *s, struct str error) {
@@ -232,17 +239,30 @@ static struct str string_value(struct run *r, struct str raw, bool escaped) {
     return run_clean_utf8(r, raw);
 }
 
-static bool early_refuses(const struct extract_step *step, uint32_t id, struct str value) {
-    for (size_t i = 0; i < step->n_early; i++)
-        if (step->early[i]->name == id && label_filter_refuses(step->early[i], value))
-            return true;
-    return false;
+/* Unlike a label's value, a line keeps what is not valid UTF-8. */
+static enum outcome take_entry(struct scanner *s, struct str raw, bool escaped) {
+    s->entry = raw;
+    if (escaped) {
+        char *out = run_scratch(s->run, raw.size + 4);
+        int64_t size = out ? json_value_unescape(raw, out) : -1;
+        if (size < 0)
+            return broken(s, STR("Encountered an invalid escape sequence in a string"));
+        s->entry = str_make(out, (size_t)size);
+    }
+    return GO_ON;
 }
 
 /* A leaf: key and value have been read. */
 static enum outcome leaf(struct scanner *s, uint32_t parent, struct str key, struct str raw,
                          bool is_string, bool escaped) {
     struct labelset *set = s->run->set;
+    if (s->purpose != EXTRACT) {
+        bool is_entry = is_string && str_eq(key, STR("_entry"));
+        if (s->purpose == FIND_ENTRY && is_entry)
+            return take_entry(s, raw, escaped);
+        if (s->purpose == FIND_ENTRY || is_entry || !is_string)
+            return GO_ON;
+    }
     uint32_t id = labelset_key(set, parent, key);
     if (id == NAME_NONE)
         return GO_ON;
@@ -251,9 +271,9 @@ static enum outcome leaf(struct scanner *s, uint32_t parent, struct str key, str
         return GO_ON;
     struct str value = is_string ? string_value(s->run, raw, escaped) : raw;
     labelset_set(set, GROUP_PARSED, id, value);
-    if (s->step->n_early > 0 && early_refuses(s->step, id, value))
+    if (run_refuses(s->run, id, value))
         return REFUSED;
-    return labelset_all_found(set) ? STOP : GO_ON;
+    return s->purpose == EXTRACT && labelset_all_found(set) ? STOP : GO_ON;
 }
 
 /* A key with escapes, unescaped; an empty data pointer on a bad escape. */
@@ -298,6 +318,8 @@ static enum outcome bare_value(struct scanner *s, const char *p, const char *end
 
 static enum outcome nested(struct scanner *s, const char *p, const char *after, uint32_t parent,
                            struct str key, unsigned depth) {
+    if (s->purpose != EXTRACT)
+        return GO_ON;
     uint32_t id = labelset_key(s->run->set, parent, key);
     /* A blank key adds nothing to the prefix of what is below it. */
     if (id == NAME_NONE)
@@ -313,7 +335,8 @@ static enum outcome nested(struct scanner *s, const char *p, const char *after, 
 static enum outcome member(struct scanner *s, const char *p, const char *end, uint32_t parent,
                            struct str key, unsigned depth, const char **ret_after) {
     /* Below the top, names are longer than the key alone, which is all that the quick test knows. */
-    bool possible = parent != NAME_NONE || labelset_key_possible(s->run->set, key);
+    bool possible =
+        parent != NAME_NONE || s->purpose == FIND_ENTRY || labelset_key_possible(s->run->set, key);
     if (*p == '"') {
         bool escaped;
         const char *close = string_end(p + 1, end, &escaped);
@@ -607,9 +630,30 @@ bool json_run(const struct extract_step *step, struct run *r) {
         return true;
     if (step->count > 0)
         return json_run_paths(step, r);
-    struct scanner s = {.step = step, .run = r};
+    struct scanner s = {.run = r};
     enum outcome o = object(&s, r->line.data, r->line.data + r->line.size, NAME_NONE, 0);
     if (o == BROKEN)
         labelset_error(r->set, STR("JSONParserErr"), s.error);
     return o != REFUSED;
+}
+
+bool unpack_run(struct run *r) {
+    struct str line = r->line;
+    if (line.size == 0 || labelset_nothing_wanted(r->set))
+        return true;
+    if (line.data[0] != '{') {
+        labelset_error(r->set, STR("JSONParserErr"),
+                       STR("expecting json object(6), but it is not"));
+        return true;
+    }
+    struct scanner s = {.purpose = FIND_ENTRY, .run = r};
+    if (object(&s, line.data, line.data + line.size, NAME_NONE, 0) == BROKEN) {
+        labelset_error(r->set, STR("JSONParserErr"), s.error);
+        return true;
+    }
+    if (!s.entry.data)
+        return true;
+    s.purpose = UNPACK;
+    r->line = s.entry;
+    return object(&s, line.data, line.data + line.size, NAME_NONE, 0) != REFUSED;
 }

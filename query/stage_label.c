@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "ip.h"
+#include "label_regex.h"
 #include "regex.h"
 #include "units.h"
 
@@ -37,6 +38,11 @@ int label_filter_compile(struct stage_compiler *c, const struct label_filter *f,
         n->duration_ns = (int64_t)f->number;
     if (f->kind == FILTER_BYTES)
         n->bytes = (uint64_t)f->number;
+    if (f->kind == FILTER_STRING && (f->match == MATCH_RE || f->match == MATCH_NRE)) {
+        int r = label_regex_simplify(c->arena, f->text, &n->tests, &n->n_tests);
+        if (r < 0)
+            return r;
+    }
     return f->kind == FILTER_IP ? ip_compile(c, f->text, &n->ip) : 0;
 }
 
@@ -53,6 +59,17 @@ static bool text_matches(enum match_op op, struct str want, const struct regex *
         return !regex_matches(regex, value);
     }
     return false;
+}
+
+static bool string_matches(const struct filter_node *f, struct str value) {
+    if (f->n_tests == 0)
+        return text_matches(f->match, f->text, f->regex, value);
+    for (size_t i = 0; i < f->n_tests; i++) {
+        const struct value_test *t = &f->tests[i];
+        if (t->inside ? str_find(value, t->text) != NULL : str_eq(value, t->text))
+            return f->match == MATCH_RE;
+    }
+    return f->match == MATCH_NRE;
 }
 
 #define COMPARE(op, a, b)                                                                          \
@@ -217,7 +234,7 @@ bool label_filter_run(const struct filter_node *f, struct run *r) {
             value = labelset_get_error(r->set);
         else
             (void)labelset_get(r->set, f->name, &value);
-        return text_matches(f->match, f->text, f->regex, value);
+        return string_matches(f, value);
     }
     /* With an error on the line, only text filters may drop it for its address. */
     if (f->kind == FILTER_IP && labelset_get_error(r->set).size > 0)
@@ -225,16 +242,18 @@ bool label_filter_run(const struct filter_node *f, struct run *r) {
     if (!labelset_get(r->set, f->name, &value))
         return false;
     if (f->kind == FILTER_IP)
-        return ip_find(f->ip, value) == (f->compare == CMP_EQ);
+        return ip_matches(f->ip, value) == (f->compare == CMP_EQ);
     int passes = typed_matches(f, value);
     if (passes < 0)
         set_error(f, r, value);
     return passes != 0;
 }
 
-bool label_filter_refuses(const struct filter_node *f, struct str value) {
+bool label_filter_refuses(const struct filter_node *f, struct str value, bool has_error) {
+    if (f->kind == FILTER_IP)
+        return !has_error && ip_matches(f->ip, value) != (f->compare == CMP_EQ);
     if (f->kind == FILTER_STRING)
-        return !text_matches(f->match, f->text, f->regex, value);
+        return !string_matches(f, value);
     return typed_matches(f, value) == 0;
 }
 

@@ -207,13 +207,6 @@ static void set_error(struct logfmt_scanner *s, struct run *r) {
     labelset_error(r->set, STR("LogfmtParserErr"), str_make(text, (size_t)n));
 }
 
-static bool early_refuses(const struct extract_step *step, uint32_t id, struct str value) {
-    for (size_t i = 0; i < step->n_early; i++)
-        if (step->early[i]->name == id && label_filter_refuses(step->early[i], value))
-            return true;
-    return false;
-}
-
 /* The expression that asks for a key, or is named like it; step->count for none. */
 static size_t find_source(const struct extract_step *step, const struct labelset *set,
                           uint32_t key) {
@@ -273,7 +266,7 @@ bool logfmt_run(const struct extract_step *step, struct run *r) {
         if (value.size == 0 && !step->keep_empty)
             continue;
         labelset_set(set, GROUP_PARSED, id, value);
-        if (step->n_early > 0 && early_refuses(step, id, value))
+        if (run_refuses(r, id, value))
             return false;
         if (labelset_all_found(set))
             break;

@@ -1,10 +1,9 @@
-/* Stages that take labels out of the line by other means than json and logfmt (regexp, pattern, unpack), and
+/* Stages that take labels out of the line by other means than json and logfmt (regexp, pattern), and
  * decolorize. */
 #include "stage.h"
 
 #include <errno.h>
 
-#include "json.h"
 #include "pattern.h"
 #include "regex.h"
 
@@ -28,23 +27,29 @@ int regexp_compile(struct stage_compiler *c, const struct regex *regex, struct s
     return 0;
 }
 
-/* A parser stage's label under the name it may bear; nothing when the query does not want it or has it. */
-static void extract(struct run *r, uint32_t name, struct str value) {
+/* A parser stage's label under the name it may bear; nothing when the query does not want it or has it. False
+ * when an early filter refuses it. */
+static bool extract(struct run *r, uint32_t name, struct str value) {
     uint32_t id = labelset_target(r->set, name);
-    if (id != NAME_NONE && labelset_wants(r->set, id) && !labelset_extracted(r->set, id))
-        labelset_set(r->set, GROUP_PARSED, id, value);
+    if (id == NAME_NONE || !labelset_wants(r->set, id) || labelset_extracted(r->set, id))
+        return true;
+    labelset_set(r->set, GROUP_PARSED, id, value);
+    return !run_refuses(r, id, value);
 }
 
-void regexp_run(const struct step *s, struct run *r) {
+bool regexp_run(const struct step *s, struct run *r) {
     struct str groups[REGEX_GROUPS_MAX + 1];
     size_t count = s->regexp.count;
     if (count > REGEX_GROUPS_MAX + 1)
         count = REGEX_GROUPS_MAX + 1;
     if (labelset_nothing_wanted(r->set) || !regex_find(s->regexp.regex, r->line, 0, groups, count))
-        return;
-    for (size_t i = 1; i < count; i++)
-        if (s->regexp.names[i] != NAME_NONE)
-            extract(r, s->regexp.names[i], groups[i].data ? groups[i] : STR(""));
+        return true;
+    for (size_t i = 1; i < count; i++) {
+        struct str value = groups[i].data ? groups[i] : STR("");
+        if (s->regexp.names[i] != NAME_NONE && !extract(r, s->regexp.names[i], value))
+            return false;
+    }
+    return true;
 }
 
 /* ---- pattern */
@@ -69,84 +74,15 @@ int pattern_stage_compile(struct stage_compiler *c, struct str text, struct step
     return 0;
 }
 
-void pattern_run(const struct step *s, struct run *r) {
+bool pattern_run(const struct step *s, struct run *r) {
     if (labelset_nothing_wanted(r->set))
-        return;
+        return true;
     struct str values[PATTERN_PARTS_MAX];
     size_t count = pattern_capture(s->pattern.pattern, r->line, values);
     for (size_t i = 0; i < count; i++)
-        extract(r, s->pattern.names[i], values[i]);
-}
-
-/* ---- unpack */
-
-static struct str unescaped(struct run *r, struct json_value v) {
-    if (!v.escaped)
-        return run_clean_utf8(r, v.raw);
-    char *out = run_scratch(r, v.raw.size + 4);
-    int64_t size = out ? json_value_unescape(v.raw, out) : -1;
-    return size < 0 ? STR("") : run_clean_utf8(r, str_make(out, (size_t)size));
-}
-
-static struct str unescaped_key(struct run *r, struct json_value key) {
-    if (!key.escaped)
-        return key.raw;
-    char *out = run_scratch(r, key.raw.size + 4);
-    int64_t size = out ? json_value_unescape(key.raw, out) : -1;
-    return size < 0 ? STR("") : str_make(out, (size_t)size);
-}
-
-/* One walk over the packed object: with `set`, its strings become labels; else only the entry is looked for, since
- * without one nothing is unpacked. */
-static bool unpack_walk(struct run *r, bool set, bool *ret_packed, struct str *ret_entry) {
-    struct json_reader in = json_reader_make(r->line);
-    if (json_next(&in).type != JSON_OBJECT)
-        return false;
-    bool first = true;
-    struct json_value key, value;
-    while (json_next_member(&in, &first, &key, &value)) {
-        if (value.type == JSON_OBJECT || value.type == JSON_ARRAY) {
-            if (!json_skip_rest(&in, value.type))
-                return false;
-            continue;
-        }
-        if (value.type == JSON_ERROR)
+        if (!extract(r, s->pattern.names[i], values[i]))
             return false;
-        if (value.type != JSON_STRING)
-            continue;
-        struct str name = unescaped_key(r, key);
-        if (str_eq(name, STR("_entry"))) {
-            *ret_packed = true;
-            if (!set)
-                *ret_entry = unescaped(r, value);
-        } else if (set) {
-            uint32_t id = labelset_key(r->set, NAME_NONE, name);
-            if (id != NAME_NONE)
-                extract(r, id, unescaped(r, value));
-        }
-    }
-    return key.type != JSON_ERROR && value.type != JSON_ERROR;
-}
-
-void unpack_run(struct run *r) {
-    if (r->line.size == 0 || labelset_nothing_wanted(r->set))
-        return;
-    if (r->line.data[0] != '{') {
-        labelset_error(r->set, STR("JSONParserErr"),
-                       STR("expecting json object(6), but it is not"));
-        return;
-    }
-    bool packed = false;
-    struct str entry = STR("");
-    if (!unpack_walk(r, false, &packed, &entry)) {
-        labelset_error(r->set, STR("JSONParserErr"),
-                       STR("Value looks like object, but can't find closing '}' symbol"));
-        return;
-    }
-    if (!packed)
-        return;
-    (void)unpack_walk(r, true, &packed, &entry);
-    r->line = entry;
+    return true;
 }
 
 /* ---- decolorize */

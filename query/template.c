@@ -63,7 +63,8 @@ static int compile_action(struct stage_compiler *c, struct str action, struct in
     return ret->name == NAME_NONE ? -ENOMEM : 0;
 }
 
-int template_compile(struct stage_compiler *c, struct str text, const struct template **ret) {
+int template_compile(struct stage_compiler *c, struct str text, const char *name,
+                     const struct template **ret) {
     struct template *t = arena_array(c->arena, 1, sizeof(*t));
     size_t actions = 0;
     for (size_t i = 0; i + 1 < text.size; i++)
@@ -80,7 +81,7 @@ int template_compile(struct stage_compiler *c, struct str text, const struct tem
             struct str rest = str_from_offset(text, before.size + 2);
             const char *close = str_find(rest, STR("}}"));
             if (!close)
-                return err_set(c->reterr, -ESYNTAX, "template: unclosed action");
+                return err_set(c->reterr, -ESYNTAX, "template: %s:1: unclosed action", name);
             action = str_make(rest.data, (size_t)(close - rest.data));
             text = str_from_offset(rest, action.size + 2);
             trim_before = take_left_marker(&action);
@@ -100,6 +101,8 @@ int template_compile(struct stage_compiler *c, struct str text, const struct tem
             return r;
         t->count++;
     }
+    if (t->count == 1 && strcmp(name, "line") == 0)
+        t->list[0].is_error = t->list[0].is_details = false;
     *ret = t;
     return 0;
 }

@@ -11,8 +11,10 @@ enum {
 
 struct template;
 
-/* -ESYNTAX with a message in c->reterr. */
-int template_compile(struct stage_compiler *c, struct str text, const struct template **ret);
+/* -ESYNTAX with a message in c->reterr. `name`, "line" or "label", is part of it. A line's template that is one
+ * label and nothing else does not see __error__ and __error_details__, as Loki has it. */
+int template_compile(struct stage_compiler *c, struct str text, const char *name,
+                     const struct template **ret);
 
 /* Calls fn for each label that the template mentions. */
 void template_names(const struct template *t, void (*fn)(uint32_t id, void *ctx), void *ctx);
