@@ -3,6 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "regex.h"
+
+enum {
+    CHOICE_MAX = 64
+}; /* more alternatives would hardly exclude a block, and each costs a look */
+
 /* With Go's (?i), k and s also match U+212A and U+017F, and letters above ASCII have cases of their own: such
  * bytes of a needle cannot be searched for byte by byte. The longest stretch without them can. */
 static struct str foldable_part(struct str needle) {
@@ -43,6 +49,60 @@ static int plan_needles(struct plan *p, struct err *reterr) {
         if (text.size > 0 && (!best || text.size > best->needle.size ||
                               (text.size == best->needle.size && best->fold && !fold)))
             p->search = n;
+    }
+    return 0;
+}
+
+/* The line reaches a filter as it was stored as long as no stage before it makes another line. */
+static bool makes_line(const struct stage *s) {
+    return s->kind == STAGE_LINE_FORMAT || s->kind == STAGE_UNPACK || s->kind == STAGE_DECOLORIZE;
+}
+
+/* The alternatives of one line filter as gram queries; an alternative that the filter cannot judge spoils the
+ * whole choice. */
+static int choice_of(struct plan *p, const struct stage *s, struct plan_choice *ret) {
+    struct arena *arena = &p->exec->arena;
+    const struct line_operand *first = s->line_filter.operands;
+    size_t max = 0;
+    *ret = (struct plan_choice){0};
+    for (const struct line_operand *o = first; o; o = o->next)
+        max += o->ip ? CHOICE_MAX + 1 : 1;
+    struct regex_facts facts = {0};
+    if (s->line_filter.op == LINE_MATCHES && first && !first->next) {
+        regex_analyze(first->text, false, arena, &facts);
+        max = facts.n_any_of;
+    } else if (s->line_filter.op != LINE_CONTAINS || max < 2) {
+        return 0; /* one literal is a needle already */
+    }
+    if (max == 0 || max > CHOICE_MAX)
+        return 0;
+    struct gram_query *grams = arena_array(arena, max, sizeof(*grams));
+    if (!grams)
+        return -ENOMEM;
+    const struct line_operand *o = first;
+    for (size_t i = 0; i < max; i++, o = o->next ? o->next : o) {
+        struct str text = facts.n_any_of ? facts.any_of[i] : o->text;
+        gram_query_init(&grams[i], text, facts.n_any_of && facts.fold_case);
+        if (grams[i].count == 0)
+            return 0;
+    }
+    *ret = (struct plan_choice){.grams = grams, .count = max};
+    return 0;
+}
+
+static int plan_choices(struct plan *p, const struct stage *stages, struct err *reterr) {
+    size_t n_stages = 0;
+    for (const struct stage *s = stages; s; s = s->next)
+        n_stages++;
+    p->choices = arena_array(&p->exec->arena, n_stages, sizeof(*p->choices));
+    if (!p->choices)
+        return exec_no_memory(reterr);
+    for (const struct stage *s = stages; s && !makes_line(s); s = s->next) {
+        struct plan_choice choice = {0};
+        if (s->kind == STAGE_LINE_FILTER && choice_of(p, s, &choice) < 0)
+            return exec_no_memory(reterr);
+        if (choice.count > 0)
+            p->choices[p->n_choices++] = choice;
     }
     return 0;
 }
@@ -133,6 +193,9 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
     r = plan_needles(ret, reterr);
     if (r < 0)
         goto out;
+    r = plan_choices(ret, o->log->stages, reterr);
+    if (r < 0)
+        goto out;
     r = plan_columns(ret, o->shows_lines, reterr);
     if (r < 0 || o->start_ns > o->end_ns)
         goto out;
@@ -165,5 +228,12 @@ bool plan_may_contain(const struct plan *p, const struct block_ref *block) {
     for (size_t i = 0; i < p->n_needles; i++)
         if (p->needles[i].grams.count > 0 && !block_ref_may_contain(block, &p->needles[i].grams))
             return false;
+    for (size_t i = 0; i < p->n_choices; i++) {
+        bool any = false;
+        for (size_t j = 0; j < p->choices[i].count && !any; j++)
+            any = block_ref_may_contain(block, &p->choices[i].grams[j]);
+        if (!any)
+            return false;
+    }
     return true;
 }

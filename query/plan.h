@@ -23,6 +23,12 @@ struct plan_needle {
     struct gram_query grams;
 };
 
+/* Literals of which every line must contain at least one: |= "a" or "b", |~ "a|b". */
+struct plan_choice {
+    struct gram_query *grams;
+    size_t count;
+};
+
 enum plan_order { PLAN_BY_STREAM, PLAN_OLDEST_FIRST, PLAN_NEWEST_FIRST };
 
 struct plan_options {
@@ -52,6 +58,8 @@ struct plan {
 
     struct plan_needle *needles;
     size_t n_needles;
+    struct plan_choice *choices;
+    size_t n_choices;
     const struct plan_needle
         *search; /* the one to look for in block bytes; NULL = look at every line */
 };

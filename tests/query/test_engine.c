@@ -183,7 +183,18 @@ static void fill(size_t count) {
 
 /* ---- what is asked */
 
-enum filter { F_NONE, F_CONTAINS, F_EXCLUDES, F_FOLD, F_TWO, F_LEVEL, F_NEWLINE, F_COUNT };
+enum filter {
+    F_NONE,
+    F_CONTAINS,
+    F_EXCLUDES,
+    F_FOLD,
+    F_TWO,
+    F_LEVEL,
+    F_NEWLINE,
+    F_OR,
+    F_ALTERNATION,
+    F_COUNT
+};
 static const char *const filters[F_COUNT] = {
     "",
     " |= \"timeout\"",
@@ -192,6 +203,8 @@ static const char *const filters[F_COUNT] = {
     " |= \"request 1\" |= \"GET\"",
     " | detected_level=\"error\"",
     " |= \"disk \\n\"",
+    " |= \"refused\" or \"request 44\"",
+    " |~ \"refused|request 44\"",
 };
 
 static bool passes(const struct m_entry *e, enum filter f) {
@@ -211,6 +224,9 @@ static bool passes(const struct m_entry *e, enum filter f) {
         return strcmp(levels[e->level], "error") == 0;
     case F_NEWLINE:
         return strstr(e->line, "disk \n") != NULL;
+    case F_OR:
+    case F_ALTERNATION:
+        return strstr(e->line, "refused") || strstr(e->line, "request 44");
     }
     return true;
 }
