@@ -95,21 +95,28 @@ void *parser_alloc(struct parser *p, size_t size) {
     return object;
 }
 
-int parser_regex(struct parser *p, struct str pattern, bool anchored, const char *what,
+int parser_regex(struct parser *p, struct str pattern, bool anchored, struct err *cause,
                  const struct regex **ret) {
     struct parsed_query *q = p->query;
-    if (q->n_regexes == QUERY_REGEX_MAX)
-        return parser_fail(p, "query has more than %d regular expressions", QUERY_REGEX_MAX);
+    if (q->n_regexes == QUERY_REGEX_MAX) {
+        (void)parser_fail(p, "query has more than %d regular expressions", QUERY_REGEX_MAX);
+        return -E2BIG;
+    }
     struct regex *re;
-    struct err err;
-    int r = regex_compile(pattern, anchored, &re, &err);
+    int r = regex_compile(pattern, anchored, &re, cause);
     if (r == -ENOMEM)
         return parser_no_memory(p);
     if (r < 0)
-        return parser_fail(p, "%s%s", what, err.text);
+        return r;
     q->regexes[q->n_regexes++] = re;
     *ret = re;
     return 0;
+}
+
+int parser_label_regex(struct parser *p, struct str pattern, const struct regex **ret) {
+    struct err cause;
+    int r = parser_regex(p, pattern, true, &cause, ret);
+    return r == -ESYNTAX ? parser_fail(p, "%s", cause.text) : r;
 }
 
 static int names_add(struct parser *p, struct name_list *names, struct str name) {
@@ -181,6 +188,16 @@ static int parse_text(struct parser *p) {
     return 0;
 }
 
+/* A limit is a fault of the text to callers. */
+static int finish(struct parser *p, int r, struct parsed_query **ret) {
+    if (r < 0) {
+        parsed_query_free(p->query);
+        return r == -E2BIG ? -ESYNTAX : r;
+    }
+    *ret = p->query;
+    return 0;
+}
+
 enum strictness { PARSE_CHECKED, PARSE_UNCHECKED };
 
 static int parse(struct str text, enum strictness strictness, struct parsed_query **ret,
@@ -194,12 +211,7 @@ static int parse(struct str text, enum strictness strictness, struct parsed_quer
         r = validate_expr(&p, p.query->expr);
     if (r == 0 && strictness == PARSE_CHECKED)
         r = check_stages(&p, p.query->expr);
-    if (r < 0) {
-        parsed_query_free(p.query);
-        return r;
-    }
-    *ret = p.query;
-    return 0;
+    return finish(&p, r, ret);
 }
 
 int query_parse(struct str text, struct parsed_query **ret, struct err *reterr) {
@@ -221,12 +233,7 @@ int selector_parse(struct str text, bool allow_any, struct parsed_query **ret, s
         r = validate_expr(&p, e);
     if (r == 0 && (e->kind != EXPR_LOG || e->log.stages))
         r = err_set(reterr, -ESYNTAX, "only label matchers are supported");
-    if (r < 0) {
-        parsed_query_free(p.query);
-        return r;
-    }
-    *ret = p.query;
-    return 0;
+    return finish(&p, r, ret);
 }
 
 void parsed_query_free(struct parsed_query *q) {

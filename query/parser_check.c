@@ -136,29 +136,24 @@ int pattern_check(struct str text, bool line_filter, struct err *reterr) {
 
 /* ---- stages */
 
-static int check_line_filter(struct parser *p, struct stage *s) {
+/* `run` is the first of the adjacent line filters that `s` is one of. */
+static int check_line_filter(struct parser *p, const struct stage *run, struct stage *s) {
     enum line_op op = s->line_filter.op;
     for (struct line_operand *o = s->line_filter.operands; o; o = o->next) {
         int r = 0;
         struct err err;
         if (o->ip) {
             if (op != LINE_CONTAINS && op != LINE_EXCLUDES)
-                return fail_stage(p, s, "ip: invalid operation");
-            r = check_address(p, s, o->text);
+                return fail_stage(p, run, "ip: invalid operation");
+            r = check_address(p, run, o->text);
         } else if (op == LINE_MATCHES || op == LINE_NOT_MATCHES) {
-            struct err *reterr = p->reterr;
-            static const char prefix[] = "parse error : ";
-            p->reterr = &err;
-            r = parser_regex(p, o->text, false, "", &o->regex);
-            p->reterr = reterr;
-            if (r == -ENOMEM)
-                return parser_no_memory(p);
-            if (r < 0)
-                return fail_stage(p, s, err.text + sizeof(prefix) - 1);
+            r = parser_regex(p, o->text, false, &err, &o->regex);
+            if (r == -ESYNTAX)
+                return fail_stage(p, run, err.text);
         } else if (op == LINE_PATTERN || op == LINE_NOT_PATTERN) {
             r = pattern_check(o->text, true, &err);
             if (r < 0)
-                return fail_stage(p, s, err.text);
+                return fail_stage(p, run, err.text);
         }
         if (r < 0)
             return r;
@@ -184,10 +179,15 @@ static int check_label_format(struct parser *p, const struct stage *s) {
 }
 
 static int check_log(struct parser *p, struct log_expr *log) {
+    const struct stage *run = NULL;
     for (struct stage *s = log->stages; s; s = s->next) {
         int r = 0;
+        if (s->kind != STAGE_LINE_FILTER)
+            run = NULL;
+        else if (!run)
+            run = s;
         if (s->kind == STAGE_LINE_FILTER)
-            r = check_line_filter(p, s);
+            r = check_line_filter(p, run, s);
         else if (s->kind == STAGE_LABEL_FORMAT)
             r = check_label_format(p, s);
         else if (s->kind == STAGE_LABEL_FILTER && s->filter->kind == FILTER_IP)

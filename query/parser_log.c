@@ -53,7 +53,7 @@ static int parse_matcher(struct parser *p, struct matcher *ret) {
     m.value = value.value;
     if (m.op == MATCH_RE || m.op == MATCH_NRE) {
         const struct regex *re;
-        r = parser_regex(p, m.value, true, "", &re);
+        r = parser_label_regex(p, m.value, &re);
         if (r < 0)
             return r;
         m.regex = re;

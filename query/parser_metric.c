@@ -383,15 +383,9 @@ static int parse_label_replace(struct parser *p, struct expr **ret) {
     if (r < 0)
         return r;
     *ret = e;
-    struct err err, *reterr = p->reterr;
-    p->reterr = &err;
-    r = parser_regex(p, e->label_replace.pattern, true,
-                     "invalid regex in label_replace: ", &e->label_replace.regex);
-    p->reterr = reterr;
-    static const char prefix[] = "parse error : ";
-    if (r == -ESYNTAX)
-        return keep_error(p, e, "%s", err.text + sizeof(prefix) - 1);
-    return r < 0 ? parser_no_memory(p) : 0;
+    struct err cause;
+    r = parser_regex(p, e->label_replace.pattern, true, &cause, &e->label_replace.regex);
+    return r == -ESYNTAX ? keep_error(p, e, "invalid regex in label_replace: %s", cause.text) : r;
 }
 
 /* ---- binary operators */

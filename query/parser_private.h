@@ -1,5 +1,5 @@
-/* parser_private: what the files of the parser share. Functions return 0, or -ESYNTAX or -ENOMEM with the message
- * for the client set. Each leaves the parser at the first token that it does not own. */
+/* parser_private: what the files of the parser share. Functions return 0, or -ESYNTAX, -ENOMEM or -E2BIG (a
+ * limit) with the message for the client set. Each leaves the parser at the first token that it does not own. */
 #pragma once
 
 #include "lexer.h"
@@ -45,9 +45,12 @@ int parser_enter(struct parser *p);
 void parser_leave(struct parser *p);
 /* Zeroed. NULL without memory (the message is set). */
 void *parser_alloc(struct parser *p, size_t size);
-/* `what` stands before the message ("invalid regexp parser: ") or is empty. */
-int parser_regex(struct parser *p, struct str pattern, bool anchored, const char *what,
+/* Compiles and keeps a regex. A bad pattern gives -ESYNTAX and only `cause` is set; with -ENOMEM and -E2BIG (too many
+ * regexes) the message is set. */
+int parser_regex(struct parser *p, struct str pattern, bool anchored, struct err *cause,
                  const struct regex **ret);
+/* An anchored one, as all that compare labels are. */
+int parser_label_regex(struct parser *p, struct str pattern, const struct regex **ret);
 
 /* A growing array of names. */
 struct name_list {

@@ -82,7 +82,7 @@ static int parse_text_value(struct parser *p, struct label_filter *f) {
     f->kind = FILTER_STRING;
     f->text = text.value;
     if (f->match == MATCH_RE || f->match == MATCH_NRE)
-        r = parser_regex(p, f->text, true, "", &f->regex);
+        r = parser_label_regex(p, f->text, &f->regex);
     return r;
 }
 
@@ -262,11 +262,13 @@ static int parse_text_stage(struct parser *p, struct stage *stage) {
     if (r < 0 || (r = parser_take(p, TOK_STRING, "STRING", &text)) < 0)
         return r;
     stage->text.text = text.value;
+    struct err err;
     if (stage->kind == STAGE_REGEXP) {
-        r = parser_regex(p, text.value, false, "invalid regexp parser: ", &stage->text.regex);
+        r = parser_regex(p, text.value, false, &err, &stage->text.regex);
+        if (r == -ESYNTAX)
+            return parser_fail(p, "invalid regexp parser: %s", err.text);
         return r < 0 ? r : check_groups(p, stage->text.regex);
     }
-    struct err err;
     if (stage->kind == STAGE_PATTERN && pattern_check(text.value, false, &err) < 0)
         return parser_fail(p, "invalid pattern parser: %s", err.text);
     return 0;
@@ -322,7 +324,7 @@ static int parse_choice(struct parser *p, struct label_choice *c) {
         return r;
     c->value = value.value;
     if (c->match == MATCH_RE || c->match == MATCH_NRE)
-        r = parser_regex(p, c->value, true, "", &c->regex);
+        r = parser_label_regex(p, c->value, &c->regex);
     return r;
 }
 

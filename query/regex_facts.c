@@ -604,6 +604,9 @@ static struct part read_group(struct analyzer *a, unsigned depth, bool top) {
         if (!take(a, '>'))
             give_up(a);
     } else if (take(a, '?') && !read_flags(a)) {
+        /* To RE2 a quantifier behind flags belongs to what stands before them. */
+        if (quantifier_ahead(a))
+            give_up(a);
         return exact_part(a, STR(""));
     }
     if (depth == 0 || a->given_up) {
