@@ -65,6 +65,7 @@ struct config {
     uint64_t wal_max_bytes;
     /* ingester */
     uint64_t head_budget_bytes, chunk_target_bytes;
+    enum block_effort effort; /* ingester.chunk_encoding */
     int64_t chunk_idle_ns, chunk_max_age_ns;
     uint64_t chunk_cache_bytes;
     /* compactor */

@@ -83,6 +83,10 @@ const struct config_key config_keys[] = {
 
     KEY("ingester.chunk_target_size", KEY_BYTES, AT(chunk_target_bytes), "1536KB",
         "A stream is flushed when its compressed blocks reach this."),
+    KEY("ingester.chunk_encoding", KEY_CODEC, AT(effort), "zstd",
+        "Compression of lines: zstd is smaller by a third, lz4 is decoded two to three times "
+        "faster. Loki's "
+        "other names are understood as the nearer of the two."),
     KEY("ingester.chunk_idle_period", KEY_DURATION, AT(chunk_idle_ns), "30m",
         "A stream that got nothing for this long is flushed."),
     KEY("ingester.max_chunk_age", KEY_DURATION, AT(chunk_max_age_ns), "2h",
@@ -197,6 +201,8 @@ const char *config_type_allowed(enum config_type type) {
         return "debug, info, warn or error";
     case KEY_SYNC:
         return "always, interval or off";
+    case KEY_CODEC:
+        return "zstd or lz4";
     case KEY_LIST:
         return "a list like [a, b]";
     }
@@ -230,6 +236,27 @@ static int parse_sync(struct str text, enum wal_sync *ret) {
     for (size_t i = 0; i < sizeof(sync_names) / sizeof(sync_names[0]); i++) {
         if (str_eq_nocase(sync_names[i], text)) {
             *ret = (enum wal_sync)i;
+            return 0;
+        }
+    }
+    return -ESYNTAX;
+}
+
+static const struct {
+    struct str name;
+    enum block_effort effort;
+} codec_names[] = {
+    {STR_INIT("zstd"), EFFORT_ZSTD_FAST}, {STR_INIT("lz4"), EFFORT_FAST},
+    {STR_INIT("gzip"), EFFORT_ZSTD_FAST}, {STR_INIT("flate"), EFFORT_ZSTD_FAST},
+    {STR_INIT("snappy"), EFFORT_FAST},    {STR_INIT("none"), EFFORT_FAST},
+    {STR_INIT("lz4-64k"), EFFORT_FAST},   {STR_INIT("lz4-256k"), EFFORT_FAST},
+    {STR_INIT("lz4-1M"), EFFORT_FAST},
+};
+
+static int parse_codec(struct str text, enum block_effort *ret) {
+    for (size_t i = 0; i < sizeof(codec_names) / sizeof(codec_names[0]); i++) {
+        if (str_eq_nocase(codec_names[i].name, text)) {
+            *ret = codec_names[i].effort;
             return 0;
         }
     }
@@ -340,6 +367,8 @@ static int set_value(struct config *c, const struct config_key *key, struct str 
         return set_text(c, (char **)(void *)place, text);
     case KEY_SYNC:
         return parse_sync(text, (enum wal_sync *)(void *)place);
+    case KEY_CODEC:
+        return parse_codec(text, (enum block_effort *)(void *)place);
     case KEY_LIST:
         break;
     }
@@ -360,6 +389,7 @@ static const char *type_noun(enum config_type type) {
     case KEY_TEXT:
     case KEY_LEVEL:
     case KEY_SYNC:
+    case KEY_CODEC:
     case KEY_LIST:
         break;
     }
@@ -432,6 +462,9 @@ void config_key_format(const struct config *c, const struct config_key *key, str
         /* "off" alone would be a boolean in YAML. */
         buf_addf(out, "\"%.*s\"", STR_ARG(sync_names[*(const enum wal_sync *)place]));
         break;
+    case KEY_CODEC:
+        buf_addf(out, "%s", *(const enum block_effort *)place == EFFORT_FAST ? "lz4" : "zstd");
+        break;
     case KEY_LIST:
         format_list(c, key, out);
         break;
@@ -457,6 +490,8 @@ static size_t value_size(enum config_type type) {
         return sizeof(void *);
     case KEY_SYNC:
         return sizeof(enum wal_sync);
+    case KEY_CODEC:
+        return sizeof(enum block_effort);
     }
     return 0;
 }

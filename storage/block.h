@@ -22,35 +22,42 @@
 #include "str.h"
 
 enum {
-    BLOCK_RAW_TARGET = 256 << 10,   /* cut when the line bytes reach this: the knee of the filter figures */
-    BLOCK_ENTRIES_MAX = 64 << 10,   /* cut at so many entries even when lines are tiny */
-    BLOCK_RAW_MAX = 64 << 20,       /* decoder's bound: BLOCK_RAW_TARGET plus one push of huge lines */
+    BLOCK_RAW_TARGET =
+        256 << 10, /* cut when the line bytes reach this: the knee of the filter figures */
+    BLOCK_ENTRIES_MAX = 64 << 10, /* cut at so many entries even when lines are tiny */
+    BLOCK_RAW_MAX = 64 << 20, /* decoder's bound: BLOCK_RAW_TARGET plus one push of huge lines */
     BLOCK_META_COLUMNS_MAX = 1024,
     BLOCK_SECTIONS_MAX = BLOCK_META_COLUMNS_MAX + 3,
 };
 
-enum block_codec { CODEC_NONE = 0, CODEC_LZ4 = 1, CODEC_ZSTD = 2 }; /* LZ4HC writes CODEC_LZ4 bytes */
-enum block_effort { EFFORT_FAST, EFFORT_LZ4HC, EFFORT_ZSTD };
+enum block_codec {
+    CODEC_NONE = 0,
+    CODEC_LZ4 = 1,
+    CODEC_ZSTD = 2
+}; /* LZ4HC writes CODEC_LZ4 bytes */
+/* EFFORT_ZSTD_FAST: level 1, EFFORT_ZSTD: level 3; both for the lines alone. */
+enum block_effort { EFFORT_FAST, EFFORT_LZ4HC, EFFORT_ZSTD_FAST, EFFORT_ZSTD };
 
 enum section_kind { SECTION_TIMES = 1, SECTION_LENGTHS = 2, SECTION_LINES = 3, SECTION_META = 4 };
 
 struct section {
     enum section_kind kind;
     enum block_codec codec;
-    uint32_t key;         /* SECTION_META: low 32 bits of hash_str(name); else 0 */
-    uint32_t offset;      /* from the start of the encoded block */
+    uint32_t key;    /* SECTION_META: low 32 bits of hash_str(name); else 0 */
+    uint32_t offset; /* from the start of the encoded block */
     uint32_t stored_size;
     uint32_t raw_size;
-    uint32_t checksum;    /* low 32 bits of hash64(stored bytes) */
+    uint32_t checksum; /* low 32 bits of hash64(stored bytes) */
 };
 
 /* The parsed header of an encoded block: what a reader needs before touching any section. */
 struct block_info {
-    uint32_t count;        /* entries */
-    uint32_t line_bytes;   /* sum of line lengths, without separators */
-    uint32_t meta_bytes;   /* sum of metadata name and value sizes over all entries, as Loki counts them */
-    uint32_t stored_size;  /* of the whole encoded block */
-    uint32_t header_size;  /* bytes of header and section table */
+    uint32_t count;      /* entries */
+    uint32_t line_bytes; /* sum of line lengths, without separators */
+    uint32_t
+        meta_bytes; /* sum of metadata name and value sizes over all entries, as Loki counts them */
+    uint32_t stored_size; /* of the whole encoded block */
+    uint32_t header_size; /* bytes of header and section table */
     int64_t first_ns, last_ns;
     uint32_t n_sections;
     const struct section *sections; /* owned by whoever parsed (arena) */

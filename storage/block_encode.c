@@ -20,6 +20,7 @@ enum {
     LZ4_ACCELERATION = 1,
     LZ4HC_LEVEL = 4,
     ZSTD_LEVEL = 3,
+    ZSTD_FAST_LEVEL = 1,
     COMPRESS_MIN = 32, /* smaller sections are stored as they are */
     PAYS_SHARE = 32, /* compression must save 1/32 of the section, or decoding it is wasted work */
     SORT_RUN = 16,
@@ -137,6 +138,10 @@ static void sort_entries(struct block_encoder *e, const int64_t *times, uint32_t
 
 /* ---- sections */
 
+static bool is_zstd(enum block_effort effort) {
+    return effort == EFFORT_ZSTD || effort == EFFORT_ZSTD_FAST;
+}
+
 /* Bytes written to `out`, or 0 when they do not fit `room` or the compressor failed. */
 static size_t compress(struct block_encoder *e, enum block_effort effort, struct str raw, char *out,
                        size_t room) {
@@ -150,8 +155,10 @@ static size_t compress(struct block_encoder *e, enum block_effort effort, struct
         n = LZ4_compress_HC_extStateHC(e->lz4hc_state, raw.data, out, (int)raw.size, (int)room,
                                        LZ4HC_LEVEL);
         return n > 0 ? (size_t)n : 0;
+    case EFFORT_ZSTD_FAST:
     case EFFORT_ZSTD: {
-        size_t size = ZSTD_compressCCtx(e->zstd, out, room, raw.data, raw.size, ZSTD_LEVEL);
+        int level = effort == EFFORT_ZSTD ? ZSTD_LEVEL : ZSTD_FAST_LEVEL;
+        size_t size = ZSTD_compressCCtx(e->zstd, out, room, raw.data, raw.size, level);
         return ZSTD_isError(size) ? 0 : size;
     }
     }
@@ -163,7 +170,7 @@ static int prepare_effort(struct block_encoder *e, enum block_effort effort) {
         e->lz4hc_state = malloc((size_t)LZ4_sizeofStateHC());
         return e->lz4hc_state ? 0 : -ENOMEM;
     }
-    if (effort == EFFORT_ZSTD && !e->zstd) {
+    if (is_zstd(effort) && !e->zstd) {
         e->zstd = ZSTD_createCCtx();
         return e->zstd ? 0 : -ENOMEM;
     }
@@ -177,12 +184,15 @@ static int add_section(struct block_encoder *e, enum block_effort effort, enum s
                        uint32_t key, struct str raw) {
     assert(e->n_sections < BLOCK_SECTIONS_MAX);
     assert(raw.size <= BLOCK_RAW_MAX);
+    /* zstd saves much on lines; the other columns are small, and counts read nothing else: LZ4 decodes them faster. */
+    if (is_zstd(effort) && kind != SECTION_LINES)
+        effort = EFFORT_FAST;
     int r = buf_reserve(&e->body, raw.size);
     if (r < 0)
         return r;
     char *to = e->body.data + e->body.size;
     size_t size = 0;
-    enum block_codec codec = effort == EFFORT_ZSTD ? CODEC_ZSTD : CODEC_LZ4;
+    enum block_codec codec = is_zstd(effort) ? CODEC_ZSTD : CODEC_LZ4;
     if (raw.size >= COMPRESS_MIN)
         size = compress(e, effort, raw, to, raw.size - raw.size / PAYS_SHARE - 1);
     if (size == 0) {

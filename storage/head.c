@@ -141,7 +141,8 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
 
 /* Encodes entries order[from..to) of a raw block, all of one day. */
 static int encode_part(const struct mem_block *raw, const uint32_t *order, uint32_t from,
-                       uint32_t to, struct block_encoder *encoder, struct mem_block **ret) {
+                       uint32_t to, struct block_encoder *encoder, enum block_effort effort,
+                       struct mem_block **ret) {
     uint32_t n = to - from;
     const struct rows *rows = raw->rows;
     struct mem_block *b = calloc(1, sizeof(*b));
@@ -167,7 +168,7 @@ static int encode_part(const struct mem_block *raw, const uint32_t *order, uint3
                                 .meta_ids = meta_ids,
                                 .meta_sets = sets,
                                 .n_meta_sets = raw->n_sets};
-    status = block_encode(encoder, &input, EFFORT_FAST, &encoded, &filter);
+    status = block_encode(encoder, &input, effort, &encoded, &filter);
     if (status < 0)
         goto out;
     b->arena = arena_make(1 << 20);
@@ -237,7 +238,7 @@ static uint32_t *time_order(const struct rows *rows, uint32_t count) {
 
 /* One encoded block per UTC day that the raw one touches: a chunk never crosses a day. */
 static int encode_days(const struct mem_block *raw, struct block_encoder *encoder,
-                       struct mem_block ***ret, size_t *ret_count) {
+                       enum block_effort effort, struct mem_block ***ret, size_t *ret_count) {
     uint32_t *order = NULL;
     bool one_day = time_day(raw->first_ns) == time_day(raw->last_ns);
     if (!raw->sorted && !(order = time_order(raw->rows, raw->count)))
@@ -259,10 +260,10 @@ static int encode_days(const struct mem_block *raw, struct block_encoder *encode
             break;
         }
         blocks = grown;
-        status = encode_part(raw, order, from, to, encoder, &blocks[n]);
+        status = encode_part(raw, order, from, to, encoder, effort, &blocks[n]);
         while (status == -E2BIG && to - from > 1) { /* too many metadata names: in smaller parts */
             to = from + (to - from) / 2;
-            status = encode_part(raw, order, from, to, encoder, &blocks[n]);
+            status = encode_part(raw, order, from, to, encoder, effort, &blocks[n]);
         }
         if (status == 0)
             n++;
@@ -332,7 +333,7 @@ int head_seal(struct registry *r, struct stream *s, struct block_encoder *encode
         (void)pthread_mutex_unlock(&s->lock);
         struct mem_block **blocks = NULL;
         size_t n = 0;
-        status = encode_days(raw, encoder, &blocks, &n);
+        status = encode_days(raw, encoder, r->effort, &blocks, &n);
         (void)pthread_mutex_lock(&s->lock);
         if (status == 0) {
             status = replace_sealed(r, s, raw, blocks, n);

@@ -272,6 +272,7 @@ static int init_memory(struct store *s) {
     (void)pthread_condattr_destroy(&attr);
     if (registry_init(&s->registry) < 0)
         return -ENOMEM;
+    s->registry.effort = s->options.effort;
     s->encoder = block_encoder_new();
     unsigned threads = s->options.seal_threads ? s->options.seal_threads : 1;
     s->sealers = s->options.read_only ? NULL : pool_new("logq-seal", threads, SEAL_QUEUE_MAX);

@@ -24,14 +24,15 @@ struct snapshot;
 
 struct store_options {
     const char *data_dir;
-    bool read_only;              /* offline reader: no LOCK, WAL replayed in memory, nothing written */
+    bool read_only; /* offline reader: no LOCK, WAL replayed in memory, nothing written */
     struct wal_options wal;
-    uint64_t head_budget_bytes;  /* memory for all heads; 0 = default 128 MiB */
-    uint64_t wal_max_bytes;      /* flush oldest heads when the WAL is larger; 0 = default 512 MiB */
+    uint64_t head_budget_bytes; /* memory for all heads; 0 = default 128 MiB */
+    uint64_t wal_max_bytes;     /* flush oldest heads when the WAL is larger; 0 = default 512 MiB */
     uint64_t chunk_target_bytes; /* flush a stream when its sealed blocks reach this; 0 = 1.5 MiB */
     int64_t chunk_idle_ns;       /* 0 = 30 min */
     int64_t chunk_max_age_ns;    /* 0 = 2 h */
     unsigned seal_threads;       /* 0 = 1 */
+    enum block_effort effort;    /* codec of new blocks; 0 = EFFORT_FAST */
     uint64_t chunk_cache_bytes;  /* opened chunk tails kept mapped; 0 = 64 MiB */
     void (*log)(int level, const char *msg, const char *pairs); /* levels of log.h; may be NULL */
 };
@@ -138,8 +139,9 @@ int store_dir_fd(struct store *s);
 
 /* One index transaction of the compactor: calls fn with an open write transaction, serialised with flushes, and
  * commits when fn returns 0. */
-int store_index_update(struct store *s, int (*fn)(struct index_txn *t, void *ctx, struct err *reterr),
-                       void *ctx, struct err *reterr);
+int store_index_update(struct store *s,
+                       int (*fn)(struct index_txn *t, void *ctx, struct err *reterr), void *ctx,
+                       struct err *reterr);
 
 /* Deletes the file of a chunk whose index row has gone, as soon as no running snapshot can need it. */
 void store_delete_chunk_file(struct store *s, struct str tenant, int32_t day, uint64_t stream_id,
