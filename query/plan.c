@@ -6,8 +6,10 @@
 #include "regex.h"
 
 enum {
-    CHOICE_MAX = 64
-}; /* more alternatives would hardly exclude a block, and each costs a look */
+    CHOICE_MAX = 64, /* more alternatives would hardly exclude a block, and each costs a look */
+    SEARCH_MAX = 8, /* alternatives searched for one by one: more, and RE2 on each line is faster */
+    SEARCH_SIZE_MIN = 3, /* shorter ones stand in most lines */
+};                       /* more alternatives would hardly exclude a block, and each costs a look */
 
 /* With Go's (?i), k and s also match U+212A and U+017F, and letters above ASCII have cases of their own: such
  * bytes of a needle cannot be searched for byte by byte. The longest stretch without them can. */
@@ -45,10 +47,11 @@ static int plan_needles(struct plan *p, struct err *reterr) {
         struct str text = fold ? foldable_part(needles[i].text) : needles[i].text;
         n->finder = finder_make(text, fold);
         /* The longest is most likely the rarest; an exact one beats a folded one of its size. */
-        const struct finder *best = p->search ? &p->search->finder : NULL;
+        const struct finder *best = p->search;
         if (text.size > 0 && (!best || text.size > best->needle.size ||
                               (text.size == best->needle.size && best->fold && !fold)))
-            p->search = n;
+            p->search = &n->finder;
+        p->n_search = p->search != NULL;
     }
     return 0;
 }
@@ -58,35 +61,51 @@ static bool makes_line(const struct stage *s) {
     return s->kind == STAGE_LINE_FORMAT || s->kind == STAGE_UNPACK || s->kind == STAGE_DECOLORIZE;
 }
 
-/* The alternatives of one line filter as gram queries; an alternative that the filter cannot judge spoils the
- * whole choice. */
-static int choice_of(struct plan *p, const struct stage *s, struct plan_choice *ret) {
-    struct arena *arena = &p->exec->arena;
+/* The alternatives of a line filter; 0 when it is no choice, or they are too many. */
+static size_t alternatives(struct arena *arena, const struct stage *s, struct needle *ret) {
     const struct line_operand *first = s->line_filter.operands;
-    size_t max = 0;
-    *ret = (struct plan_choice){0};
-    for (const struct line_operand *o = first; o; o = o->next)
-        max += o->ip ? CHOICE_MAX + 1 : 1;
-    struct regex_facts facts = {0};
-    if (s->line_filter.op == LINE_MATCHES && first && !first->next) {
+    size_t count = 0;
+    if (s->line_filter.op == LINE_CONTAINS && first && first->next) {
+        for (const struct line_operand *o = first; o; o = o->next) {
+            if (o->ip || count == CHOICE_MAX)
+                return 0;
+            ret[count++] = (struct needle){.text = o->text};
+        }
+    }
+    if (s->line_filter.op == LINE_MATCHES && first && !first->next && !first->ip) {
+        struct regex_facts facts = {0};
         regex_analyze(first->text, false, arena, &facts);
-        max = facts.n_any_of;
-    } else if (s->line_filter.op != LINE_CONTAINS || max < 2) {
-        return 0; /* one literal is a needle already */
-    }
-    if (max == 0 || max > CHOICE_MAX)
-        return 0;
-    struct gram_query *grams = arena_array(arena, max, sizeof(*grams));
-    if (!grams)
-        return -ENOMEM;
-    const struct line_operand *o = first;
-    for (size_t i = 0; i < max; i++, o = o->next ? o->next : o) {
-        struct str text = facts.n_any_of ? facts.any_of[i] : o->text;
-        gram_query_init(&grams[i], text, facts.n_any_of && facts.fold_case);
-        if (grams[i].count == 0)
+        if (facts.n_any_of > CHOICE_MAX)
             return 0;
+        for (; count < facts.n_any_of; count++)
+            ret[count] = (struct needle){.text = facts.any_of[count], .fold = facts.fold_case};
     }
-    *ret = (struct plan_choice){.grams = grams, .count = max};
+    return count;
+}
+
+static int choice_make(struct plan *p, const struct needle *needles, size_t count,
+                       struct plan_choice *ret) {
+    struct arena *arena = &p->exec->arena;
+    *ret = (struct plan_choice){
+        .grams = arena_array(arena, count, sizeof(*ret->grams)),
+        .finders = arena_array(arena, count, sizeof(*ret->finders)),
+        .count = count,
+    };
+    if (!ret->grams || !ret->finders)
+        return -ENOMEM;
+    bool has_grams = true, has_finders = count <= SEARCH_MAX;
+    for (size_t i = 0; i < count; i++) {
+        bool fold = needles[i].fold;
+        struct str text = fold ? foldable_part(needles[i].text) : needles[i].text;
+        gram_query_init(&ret->grams[i], needles[i].text, fold);
+        ret->finders[i] = finder_make(text, fold);
+        has_grams = has_grams && ret->grams[i].count > 0;
+        has_finders = has_finders && text.size >= SEARCH_SIZE_MIN;
+    }
+    if (!has_grams)
+        ret->grams = NULL;
+    if (!has_finders)
+        ret->finders = NULL;
     return 0;
 }
 
@@ -98,11 +117,18 @@ static int plan_choices(struct plan *p, const struct stage *stages, struct err *
     if (!p->choices)
         return exec_no_memory(reterr);
     for (const struct stage *s = stages; s && !makes_line(s); s = s->next) {
-        struct plan_choice choice = {0};
-        if (s->kind == STAGE_LINE_FILTER && choice_of(p, s, &choice) < 0)
+        struct needle needles[CHOICE_MAX];
+        size_t count = s->kind == STAGE_LINE_FILTER ? alternatives(&p->exec->arena, s, needles) : 0;
+        if (count == 0)
+            continue;
+        struct plan_choice *choice = &p->choices[p->n_choices++];
+        if (choice_make(p, needles, count, choice) < 0)
             return exec_no_memory(reterr);
-        if (choice.count > 0)
-            p->choices[p->n_choices++] = choice;
+        /* One literal that all lines have is searched for rather than several. */
+        if (!p->search && choice->finders) {
+            p->search = choice->finders;
+            p->n_search = count;
+        }
     }
     return 0;
 }
@@ -229,7 +255,7 @@ bool plan_may_contain(const struct plan *p, const struct block_ref *block) {
         if (p->needles[i].grams.count > 0 && !block_ref_may_contain(block, &p->needles[i].grams))
             return false;
     for (size_t i = 0; i < p->n_choices; i++) {
-        bool any = false;
+        bool any = !p->choices[i].grams;
         for (size_t j = 0; j < p->choices[i].count && !any; j++)
             any = block_ref_may_contain(block, &p->choices[i].grams[j]);
         if (!any)

@@ -25,7 +25,8 @@ struct plan_needle {
 
 /* Literals of which every line must contain at least one: |= "a" or "b", |~ "a|b". */
 struct plan_choice {
-    struct gram_query *grams;
+    struct gram_query *grams; /* NULL when one alternative has none */
+    struct finder *finders;   /* NULL when one alternative cannot be searched for */
     size_t count;
 };
 
@@ -60,8 +61,10 @@ struct plan {
     size_t n_needles;
     struct plan_choice *choices;
     size_t n_choices;
-    const struct plan_needle
-        *search; /* the one to look for in block bytes; NULL = look at every line */
+    /* What to look for in block bytes: a line passes only if one of these stands in it. None: look at every
+     * line. */
+    const struct finder *search;
+    size_t n_search;
 };
 
 int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);

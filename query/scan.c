@@ -170,18 +170,16 @@ static uint32_t entry_at(const uint32_t *offsets, uint32_t from, uint32_t to, ui
     return low;
 }
 
-/* Entries in [from, to) whose line contains the needle, into s->hits. */
-static uint32_t find_hits(struct scanner *s, struct str lines, uint32_t from, uint32_t to) {
-    const struct finder *finder = &s->plan->search->finder;
-    const uint32_t *offsets = s->offsets;
-    uint32_t count = 0;
+/* Marks the entries in [from, to) whose line contains the needle, counted from `from`. */
+static void mark_hits(const struct finder *finder, const uint32_t *offsets, struct str lines,
+                      uint32_t from, uint32_t to, uint64_t *marks) {
+    uint32_t base = from;
     uint32_t end = offsets[to];
     uint32_t at = offsets[from];
     while (from < to && at < end) {
-        struct str rest = str_make(lines.data + at, end - at);
-        const char *hit = finder_find(finder, rest);
+        const char *hit = finder_find(finder, str_make(lines.data + at, end - at));
         if (!hit)
-            break;
+            return;
         uint32_t place = (uint32_t)(hit - lines.data);
         uint32_t entry = entry_at(offsets, from, to, place);
         if (place + finder->needle.size > offsets[entry + 1] - 1) {
@@ -190,10 +188,24 @@ static uint32_t find_hits(struct scanner *s, struct str lines, uint32_t from, ui
             at = place + 1;
             continue;
         }
-        if (!dead_test(s->dead, entry))
-            s->hits[count++] = entry;
+        marks[(entry - base) / 64] |= UINT64_C(1) << ((entry - base) % 64);
         from = entry + 1;
         at = offsets[from];
+    }
+}
+
+/* Living entries in [from, to) whose line contains what the plan searches for, into s->hits. */
+static uint32_t find_hits(struct scanner *s, struct str lines, uint32_t from, uint32_t to) {
+    uint64_t marks[SCAN_SEGMENT / 64] = {0};
+    for (size_t i = 0; i < s->plan->n_search; i++)
+        mark_hits(&s->plan->search[i], s->offsets, lines, from, to, marks);
+    uint32_t count = 0;
+    for (uint32_t w = 0; w < SCAN_SEGMENT / 64; w++) {
+        for (uint64_t bits = marks[w]; bits; bits &= bits - 1) {
+            uint32_t entry = from + w * 64 + (uint32_t)__builtin_ctzll(bits);
+            if (!dead_test(s->dead, entry))
+                s->hits[count++] = entry;
+        }
     }
     return count;
 }
