@@ -122,6 +122,7 @@ int main(int argc, char **argv) {
     const struct bench_case cases[] = {
         {"|= \"req-000042\"", &contains, json_lines, all, false, NULL},
         {"json | status>=500", &json_status, json_lines, all, true, NULL},
+        {"json | status>=500, no label sets", &json_status, json_lines, all, false, NULL},
         {"json | status>=500, counted", &json_status, json_lines, none, false, NULL},
         {"json, no label sets", &json, json_lines, all, false, NULL},
         {"json, by (method, status)", &json, json_lines, some, true, &group},

@@ -329,6 +329,29 @@ static bool extracts(enum stage_kind kind) {
            kind == STAGE_PATTERN || kind == STAGE_UNPACK;
 }
 
+static bool is_plain(struct str name) {
+    for (size_t i = 0; i < name.size; i++) {
+        char c = name.data[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (i > 0 && c >= '0' && c <= '9')))
+            return false;
+    }
+    return name.size > 0;
+}
+
+static int find_plain(struct pipeline *p, struct early_filters *e) {
+    e->plain = arena_array(&p->arena, e->count + 1, sizeof(*e->plain));
+    e->plain_names = arena_array(&p->arena, e->count + 1, sizeof(*e->plain_names));
+    if (!e->plain || !e->plain_names)
+        return -ENOMEM;
+    for (size_t i = 0; i < e->count && e->n_plain < 64; i++) {
+        if (!is_plain(p->names[e->list[i]->name]))
+            continue;
+        e->plain_names[e->n_plain] = p->names[e->list[i]->name];
+        e->plain[e->n_plain++] = e->list[i];
+    }
+    return 0;
+}
+
 static int attach_early(struct pipeline *p, bool grouped) {
     size_t most = 0;
     for (size_t i = 0; i < p->n_steps; i++)
@@ -355,8 +378,46 @@ static int attach_early(struct pipeline *p, bool grouped) {
         }
         if (!grouped)
             add_everywhere(p->steps, p->n_steps, e);
+        /* With hints little is extracted anyway, and what was seen before an error matters. */
+        int r = p->hints.n_required == 0 ? find_plain(p, e) : 0;
+        if (r < 0)
+            return r;
     }
     return 0;
+}
+
+bool run_probes(const struct run *r) {
+    const struct early_filters *e = r->early;
+    if (e->n_plain == 0 || (r->n_probed >= 64 && r->n_refused * 4 < r->n_probed))
+        return false;
+    for (size_t i = 0; i < e->n_plain; i++)
+        if (labelset_group(r->set, e->plain[i]->name) != GROUP_NONE ||
+            labelset_extracted(r->set, e->plain[i]->name))
+            return false;
+    return true;
+}
+
+void run_probed(struct run *r, bool refused) {
+    r->n_probed++;
+    r->n_refused += refused;
+    if (r->n_probed >= 4096) {
+        r->n_probed /= 2;
+        r->n_refused /= 2;
+    }
+}
+
+int run_probe(const struct run *r, struct str key, struct str value, uint64_t *seen) {
+    const struct early_filters *e = r->early;
+    int found = -1;
+    for (size_t i = 0; i < e->n_plain; i++) {
+        if (!str_eq(e->plain_names[i], key) || (*seen >> i & 1))
+            continue;
+        *seen |= UINT64_C(1) << i;
+        if (label_filter_refuses(e->plain[i], value, labelset_get_error(r->set).size > 0))
+            return 1;
+        found = 0;
+    }
+    return found;
 }
 
 bool run_refuses(const struct run *r, uint32_t id, struct str value) {

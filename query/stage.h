@@ -84,6 +84,11 @@ struct extract_step {
 struct early_filters {
     const struct filter_node **list;
     size_t count;
+    /* The filters whose label only a field of exactly its name can make (letters and digits; a '_' may come from
+     * nesting or sanitising): before anything else they are tried on the line alone (see run_probes). */
+    const struct filter_node **plain;
+    struct str *plain_names;
+    size_t n_plain;
 };
 
 struct assign {
@@ -139,11 +144,20 @@ struct run {
     int64_t ts_ns;
     struct str line;
     const struct early_filters *early; /* of the step that runs */
+    uint32_t n_probed, n_refused;      /* lines; halved now and then */
     bool failed;                       /* no memory: the line's labels cannot be given */
 };
 
 /* Does one of the running step's early filters refuse this value? */
 bool run_refuses(const struct run *r, uint32_t id, struct str value);
+
+/* Is it worth looking for the plain filters' fields first, before extracting all? Only when all labels are wanted
+ * anyway, the names mean nothing on this line yet, and it has lately thrown out a good part of the lines. */
+bool run_probes(const struct run *r);
+void run_probed(struct run *r, bool refused);
+/* Asks the plain filters of this field that have not been asked on this line (bits of *seen, by filter): 1 = one
+ * refuses, 0 = they pass, -1 = there are none. */
+int run_probe(const struct run *r, struct str key, struct str value, uint64_t *seen);
 
 /* `size` bytes that live until the next line; NULL without memory (run->failed is set). */
 char *run_scratch(struct run *r, size_t size);

@@ -625,11 +625,65 @@ static bool json_run_paths(const struct extract_step *step, struct run *r) {
     return true;
 }
 
+/* ---- trying filters first */
+
+/* A key that is not the same before and after sanitising: what it makes must be worked out. */
+static bool is_odd_key(const char *p, const char *end, bool escaped) {
+    return escaped || p == end || (unsigned char)*p <= ' ' || (unsigned char)*p >= 0x80 ||
+           (unsigned char)end[-1] <= ' ' || (unsigned char)end[-1] >= 0x80;
+}
+
+/* Walks the outermost object for the fields of plain filters and does nothing else. True when a filter refuses the
+ * line; false leaves everything, errors too, to the full run. */
+static bool probe(struct run *r) {
+    struct path_search s = {.scanner.run = r};
+    const char *p = r->line.data, *end = p + r->line.size;
+    p = skip_blanks(p, end);
+    if (p == end || *p != '{')
+        return false;
+    uint64_t seen = 0, all = UINT64_MAX >> (64 - r->early->n_plain);
+    for (p = skip_blanks(p + 1, end); p < end && *p == '"' && seen != all;) {
+        bool escaped;
+        const char *close = string_end(p + 1, end, &escaped);
+        if (!close || is_odd_key(p + 1, close, escaped))
+            return false;
+        struct str key = str_make(p + 1, (size_t)(close - p - 1));
+        p = skip_blanks(close + 1, end);
+        if (p == end || *p != ':')
+            return false;
+        p = skip_blanks(p + 1, end);
+        struct json_found value;
+        const char *at = p, *after = p < end ? delimit(&s, p, end, &value) : NULL;
+        if (!after)
+            return false;
+        bool is_leaf = *at != '{' && *at != '[' && !value.is_null;
+        if (is_leaf && (*at != '"' || !memchr(value.raw.data, '\\', value.raw.size))) {
+            if (*at != '"' && !bare_is_known(value.raw))
+                return false;
+            if (run_probe(r, key, *at == '"' ? run_clean_utf8(r, value.raw) : value.raw, &seen) > 0)
+                return true;
+        } else if (is_leaf && run_probe(r, key, STR(""), &seen) >= 0) {
+            return false; /* escapes: the full run takes them out */
+        }
+        p = skip_blanks(after, end);
+        if (p == end || *p != ',')
+            return false;
+        p = skip_blanks(p + 1, end);
+    }
+    return false;
+}
+
 bool json_run(const struct extract_step *step, struct run *r) {
     if (labelset_nothing_wanted(r->set))
         return true;
     if (step->count > 0)
         return json_run_paths(step, r);
+    if (run_probes(r)) {
+        bool refused = probe(r);
+        run_probed(r, refused);
+        if (refused)
+            return false;
+    }
     struct scanner s = {.run = r};
     enum outcome o = object(&s, r->line.data, r->line.data + r->line.size, NAME_NONE, 0);
     if (o == BROKEN)

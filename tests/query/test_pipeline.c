@@ -208,6 +208,12 @@ static void label_filters(void) {
         {"{a=\"b\"} | json | status >= 500", "{}", NULL},
         {"{a=\"b\"} | json | status=\"404\"", "{\"status\":404}", "status=404|{\"status\":404}"},
         {"{a=\"b\"} | json | missing=\"\"", "{}", "|{}"},
+        {"{a=\"b\"} | json | s=\"1\" | t=\"2\"", "{\"s\":1,\"t\":2,\"s\":3}",
+         "s=1,t=2|{\"s\":1,\"t\":2,\"s\":3}"},
+        {"{a=\"b\"} | json | s=\"1\"", "{\" s\":1,\"s\":2}", "s=1|{\" s\":1,\"s\":2}"},
+        {"{a=\"b\"} | json | s=\"a\\tb\"", "{\"s\":\"a\\tb\"}", "s=a\tb|{\"s\":\"a\\tb\"}"},
+        {"{a=\"b\"} | json | s!=\"\"", "{\"s\":null}", NULL},
+        {"{a=\"b\"} | json | app=\"api\"", "{\"app\":1}", "app_extracted=1|{\"app\":1}"},
         {"{a=\"b\"} | json | s > 5", "{\"s\":\"abc\"}",
          "__error__=LabelFilterErr,__error_details__=strconv.ParseFloat: parsing \"abc\": invalid "
          "syntax,s=abc|{\"s\":\"abc\"}"},
