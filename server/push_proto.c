@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "bytes.h"
+#include "wire.h"
 
 /* The messages, by field number (all others are skipped, in any order; the last of a repeated scalar counts):
  *
@@ -15,116 +15,7 @@
  *
  * Each message is read by one small function; the nesting is fixed, so nothing here recurses on input. */
 
-enum {
-    WIRE_VARINT = 0,
-    WIRE_I64 = 1,
-    WIRE_LEN = 2,
-    WIRE_GROUP = 3,
-    WIRE_GROUP_END = 4,
-    WIRE_I32 = 5
-};
 enum { NANOS_MAX = 999999999 };
-
-struct field {
-    uint32_t number;
-    unsigned wire;
-    uint64_t varint;
-    struct str bytes; /* WIRE_LEN */
-};
-
-struct reader {
-    const uint8_t *at;
-    const uint8_t *end;
-};
-
-static struct reader reader_of(struct str s) {
-    const uint8_t *p = (const uint8_t *)s.data;
-    return (struct reader){.at = p, .end = p + s.size};
-}
-
-/* One- and two-byte varints are nearly all that occur. */
-static inline bool read_varint(struct reader *r, uint64_t *ret) {
-    if (r->at < r->end && *r->at < 0x80) {
-        *ret = *r->at++;
-        return true;
-    }
-    const uint8_t *p = get_varint(r->at, r->end, ret);
-    if (!p)
-        return false;
-    r->at = p;
-    return true;
-}
-
-static bool skip_bytes(struct reader *r, size_t count) {
-    if (count > (size_t)(r->end - r->at))
-        return false;
-    r->at += count;
-    return true;
-}
-
-/* Reads a tag; false at a tag that protobuf does not allow. */
-static inline bool read_tag(struct reader *r, uint32_t *ret_number, unsigned *ret_wire) {
-    uint64_t tag;
-    if (!read_varint(r, &tag) || tag > UINT32_MAX || tag < 8)
-        return false;
-    *ret_number = (uint32_t)(tag >> 3);
-    *ret_wire = (unsigned)(tag & 7);
-    return true;
-}
-
-static bool read_value(struct reader *r, struct field *f) {
-    uint64_t size;
-    switch (f->wire) {
-    case WIRE_VARINT:
-        return read_varint(r, &f->varint);
-    case WIRE_I64:
-        return skip_bytes(r, 8);
-    case WIRE_I32:
-        return skip_bytes(r, 4);
-    case WIRE_LEN:
-        if (!read_varint(r, &size) || size > (size_t)(r->end - r->at))
-            return false;
-        f->bytes = str_make((const char *)r->at, (size_t)size);
-        r->at += size;
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Skips an (obsolete) group whose start tag has been read; groups may nest, so their depth is counted. */
-static bool skip_group(struct reader *r) {
-    size_t depth = 1;
-    while (depth > 0) {
-        struct field f;
-        if (!read_tag(r, &f.number, &f.wire))
-            return false;
-        if (f.wire == WIRE_GROUP)
-            depth++;
-        else if (f.wire == WIRE_GROUP_END)
-            depth--;
-        else if (!read_value(r, &f))
-            return false;
-    }
-    return true;
-}
-
-/* The next field: 1, 0 at the end, -ESYNTAX when malformed. A skipped group comes back with its number and the
- * wire type WIRE_GROUP, which no caller wants. */
-static inline int next_field(struct reader *r, struct field *f) {
-    if (r->at == r->end)
-        return 0;
-    if (!read_tag(r, &f->number, &f->wire))
-        return -ESYNTAX;
-    if (f->wire == WIRE_GROUP)
-        return skip_group(r) ? 1 : -ESYNTAX;
-    return read_value(r, f) ? 1 : -ESYNTAX;
-}
-
-/* A field that we know must have the wire type that we know. */
-static inline bool wire_is(const struct field *f, unsigned wire) {
-    return f->wire == wire;
-}
 
 static int64_t timestamp_ns(int64_t seconds, int32_t nanos) {
     int64_t ns;
@@ -135,20 +26,20 @@ static int64_t timestamp_ns(int64_t seconds, int32_t nanos) {
 }
 
 static int decode_timestamp(struct str bytes, int64_t *ret_ns) {
-    struct reader r = reader_of(bytes);
-    struct field f;
+    struct wire_reader r = wire_reader_make(bytes);
+    struct wire_field f = {0};
     int64_t seconds = 0;
     int64_t nanos = 0;
     int n;
-    while ((n = next_field(&r, &f)) > 0) {
+    while ((n = wire_next(&r, &f)) > 0) {
         if (f.number > 2)
             continue;
-        if (!wire_is(&f, WIRE_VARINT))
+        if (f.wire != WIRE_VARINT)
             return -ESYNTAX;
         if (f.number == 1)
-            seconds = (int64_t)f.varint;
+            seconds = (int64_t)f.number_value;
         else
-            nanos = (int64_t)f.varint;
+            nanos = (int64_t)f.number_value;
     }
     if (n < 0 || nanos < 0 || nanos > NANOS_MAX)
         return -ESYNTAX;
@@ -157,14 +48,14 @@ static int decode_timestamp(struct str bytes, int64_t *ret_ns) {
 }
 
 static int decode_pair(struct str bytes, struct decoded_push *out, struct entry *e) {
-    struct reader r = reader_of(bytes);
-    struct field f;
+    struct wire_reader r = wire_reader_make(bytes);
+    struct wire_field f = {0};
     struct str name = STR(""), value = STR("");
     int n;
-    while ((n = next_field(&r, &f)) > 0) {
+    while ((n = wire_next(&r, &f)) > 0) {
         if (f.number > 2)
             continue;
-        if (!wire_is(&f, WIRE_LEN))
+        if (f.wire != WIRE_LEN)
             return -ESYNTAX;
         if (f.number == 1)
             name = f.bytes;
@@ -180,13 +71,13 @@ static int decode_entry(struct str bytes, struct decoded_push *out, struct decod
     struct entry *e = decoded_add_entry(out, s);
     if (!e)
         return -ENOMEM;
-    struct reader r = reader_of(bytes);
-    struct field f;
+    struct wire_reader r = wire_reader_make(bytes);
+    struct wire_field f = {0};
     int n;
-    while ((n = next_field(&r, &f)) > 0) {
+    while ((n = wire_next(&r, &f)) > 0) {
         if (f.number > 3)
             continue;
-        if (!wire_is(&f, WIRE_LEN))
+        if (f.wire != WIRE_LEN)
             return -ESYNTAX;
         int status = 0;
         if (f.number == 1)
@@ -206,13 +97,13 @@ static int decode_stream(struct str bytes, struct decoded_push *out) {
     if (!s)
         return -ENOMEM;
     s->labels_text = STR("");
-    struct reader r = reader_of(bytes);
-    struct field f;
+    struct wire_reader r = wire_reader_make(bytes);
+    struct wire_field f = {0};
     int n;
-    while ((n = next_field(&r, &f)) > 0) {
+    while ((n = wire_next(&r, &f)) > 0) {
         if (f.number > 2)
             continue;
-        if (!wire_is(&f, WIRE_LEN))
+        if (f.wire != WIRE_LEN)
             return -ESYNTAX;
         if (f.number == 1) {
             if (f.bytes.size > PUSH_LABELS_TEXT_MAX)
@@ -227,8 +118,8 @@ static int decode_stream(struct str bytes, struct decoded_push *out) {
     return n;
 }
 
-static int fail(int code, const struct decoded_push *out, struct str body, const struct reader *r,
-                struct err *reterr) {
+static int fail(int code, const struct decoded_push *out, struct str body,
+                const struct wire_reader *r, struct err *reterr) {
     if (code == -ENOMEM)
         return decoded_error(out, reterr);
     if (code == -E2BIG)
@@ -244,13 +135,13 @@ static int fail(int code, const struct decoded_push *out, struct str body, const
 int push_proto_decode(struct str body, struct decoded_push *out, struct err *reterr) {
     if (body.size == 0)
         return 0;
-    struct reader r = reader_of(body);
-    struct field f;
+    struct wire_reader r = wire_reader_make(body);
+    struct wire_field f = {0};
     int n;
-    while ((n = next_field(&r, &f)) > 0) {
+    while ((n = wire_next(&r, &f)) > 0) {
         if (f.number != 1)
             continue;
-        int status = wire_is(&f, WIRE_LEN) ? decode_stream(f.bytes, out) : -ESYNTAX;
+        int status = f.wire == WIRE_LEN ? decode_stream(f.bytes, out) : -ESYNTAX;
         if (status < 0)
             return fail(status, out, body, &r, reterr);
     }
