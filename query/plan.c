@@ -9,7 +9,7 @@ enum {
     CHOICE_MAX = 64, /* more alternatives would hardly exclude a block, and each costs a look */
     SEARCH_MAX = 8, /* alternatives searched for one by one: more, and RE2 on each line is faster */
     SEARCH_SIZE_MIN = 3, /* shorter ones stand in most lines */
-};                       /* more alternatives would hardly exclude a block, and each costs a look */
+};
 
 /* With Go's (?i), k and s also match U+212A and U+017F, and letters above ASCII have cases of their own: such
  * bytes of a needle cannot be searched for byte by byte. The longest stretch without them can. */
