@@ -16,10 +16,24 @@ const struct config *api_config_now(struct api *api) {
     return atomic_load(&api->config);
 }
 
-void api_set_config(struct api *api, struct config *next) {
+int api_set_log_level(struct api *api, struct str name) {
+    static const char *const names[] = {
+        [LOG_DEBUG] = "debug",
+        [LOG_INFO] = "info",
+        [LOG_WARN] = "warn",
+        [LOG_ERROR] = "error",
+    };
     enum log_level level;
-    if (log_level_parse(str_from(next->log_level), &level) == 0)
-        log_set_level(level);
+    int r = log_level_parse(name, &level);
+    if (r < 0)
+        return r;
+    log_set_level(level);
+    atomic_store(&api->log_level, names[level]);
+    return 0;
+}
+
+void api_set_config(struct api *api, struct config *next) {
+    (void)api_set_log_level(api, str_from(next->log_level));
     atomic_store(&api->config, next);
     store_forget_texts(api->store);
     compactor_set_policy(api->compactor, next->retention);
@@ -174,6 +188,15 @@ static const struct http_route route_table[] = {
     {READ, "/loki/api/v1/series", api_series, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_series", NULL},
     {READ, "/loki/api/v1/index/stats", api_index_stats, NULL, HTTP_ON_QUERY_POOL,
      "loki_api_v1_index_stats", NULL},
+    {READ, "/loki/api/v1/index/volume", api_index_volume, NULL, HTTP_ON_QUERY_POOL,
+     "loki_api_v1_index_volume", NULL},
+    {READ, "/loki/api/v1/index/volume_range", api_index_volume_range, NULL, HTTP_ON_QUERY_POOL,
+     "loki_api_v1_index_volume_range", NULL},
+    {READ, "/loki/api/v1/format_query", api_format_query, NULL, HTTP_ON_POOL,
+     "loki_api_v1_format_query", NULL},
+    {HTTP_GET, "/loki/api/v1/rules", api_rule_groups, NULL, HTTP_ON_LOOP, "loki_api_v1_rules",
+     NULL},
+    {HTTP_GET, "/api/prom/rules", api_rule_groups, NULL, HTTP_ON_LOOP, "api_prom_rules", NULL},
     {READ, "/api/prom/query", api_query_legacy, NULL, HTTP_ON_QUERY_POOL, "api_prom_query", NULL},
     {READ, "/api/prom/label", api_labels, NULL, HTTP_ON_QUERY_POOL, "api_prom_label", NULL},
     {READ, "/api/prom/label/{}/values", api_label_values, NULL, HTTP_ON_QUERY_POOL,

@@ -18,6 +18,7 @@ struct api {
     struct http_server *http; /* NULL until it has started */
     struct push_metrics push_metrics;
     _Atomic(struct config *) config; /* swapped on SIGHUP; old ones are kept until exit */
+    _Atomic(const char *) log_level; /* by the settings or POST /log_level, whichever came last */
     atomic_bool ready;
     atomic_bool stopping;
 };
@@ -46,6 +47,9 @@ void api_clamp_lookback(const struct limits *limits, int64_t now_ns, int64_t *st
 enum { API_ROUTES_MAX = 64 };
 size_t api_routes(struct api *api, struct http_route out[static API_ROUTES_MAX]);
 
+/* Sets the least level of our own log; -ESYNTAX when there is none of that name. */
+int api_set_log_level(struct api *api, struct str name);
+
 /* Swaps in reloaded settings: limits, retention, log level. The old ones are kept until api_done. */
 void api_set_config(struct api *api, struct config *next);
 
@@ -62,6 +66,11 @@ void api_labels(struct http_request *r, void *api);
 void api_label_values(struct http_request *r, void *api);
 void api_series(struct http_request *r, void *api);
 void api_index_stats(struct http_request *r, void *api);
+/* volume: api_volume.c */
+void api_index_volume(struct http_request *r, void *api);
+void api_index_volume_range(struct http_request *r, void *api);
+void api_format_query(struct http_request *r, void *api); /* api_format.c */
+void api_rule_groups(struct http_request *r, void *api);  /* api_rules.c */
 /* status: api_status.c */
 void api_ready(struct http_request *r, void *api);
 void api_metrics(struct http_request *r, void *api);

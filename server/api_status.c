@@ -2,8 +2,6 @@
 #include <errno.h>
 
 #include "api.h"
-#include "json.h"
-#include "log.h"
 
 static const char json_type[] = "application/json; charset=UTF-8";
 static const char text_type[] = "text/plain; charset=utf-8";
@@ -75,33 +73,22 @@ void api_flush(struct http_request *r, void *ctx) {
         http_reply(r, 204, NULL, NULL);
 }
 
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
-static _Atomic(const char *) level_set; /* by POST; NULL = the settings' */
-
 void api_log_level(struct http_request *r, void *ctx) {
+    struct api *api = ctx;
     struct buf body = buf_make(256);
+    int status = 200;
     if (http_request_method(r) != HTTP_POST) {
-        const char *level = atomic_load(&level_set);
         buf_addf(&body, "{\"message\":\"Current log level is %s\"}\n",
-                 level ? level : api_config_now(ctx)->log_level);
-        http_reply(r, 200, json_type, &body);
-        return;
+                 atomic_load(&api->log_level));
+    } else if (api_set_log_level(api, http_param(r, "log_level")) < 0) {
+        status = 400;
+        buf_add_str(&body, STR("{\"status\":\"failed\",\"message\":\"unrecognized log level, "
+                               "allowed: debug, info, warn, error\"}\n"));
+    } else {
+        buf_addf(&body, "{\"status\":\"success\",\"message\":\"Log level set to %s\"}\n",
+                 atomic_load(&api->log_level));
     }
-    enum log_level level;
-    struct str wanted = http_param(r, "log_level");
-    if (log_level_parse(wanted, &level) < 0) {
-        buf_addf(
-            &body,
-            "{\"status\":\"failed\",\"message\":\"unrecognized log level, allowed: debug, info, "
-            "warn, error\"}\n");
-        http_reply(r, 400, json_type, &body);
-        return;
-    }
-    log_set_level(level);
-    atomic_store(&level_set, level_names[level]);
-    buf_addf(&body, "{\"status\":\"success\",\"message\":\"Log level set to %s\"}\n",
-             level_names[level]);
-    http_reply(r, 200, json_type, &body);
+    http_reply(r, status, json_type, &body);
 }
 
 void api_rules(struct http_request *r, void *ctx) {

@@ -231,7 +231,7 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx) {
     pthread_mutex_lock(&loop->lock);
     struct http_request *r = loop->replied_head;
     loop->replied_head = loop->replied_tail = NULL;
-    bool stop = loop->stop_wanted;
+    bool stop = loop->stop_wanted, quit = loop->quit_wanted;
     pthread_mutex_unlock(&loop->lock);
     while (r) {
         struct http_request *next = r->next_replied;
@@ -245,6 +245,9 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx) {
         loop->listen_fd = -1;
         conn_close_idle(loop);
     }
+    /* Said from within: event_base_loop forgets a break that came before it started. */
+    if (quit)
+        (void)event_base_loopbreak(loop->base);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *ctx) {
@@ -258,8 +261,15 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx) {
         (void)event_add(loop->listen_event, NULL);
 }
 
+static _Thread_local const struct http_loop *own_loop;
+
+bool http_on_loop(const struct http_loop *loop) {
+    return own_loop == loop;
+}
+
 static void *loop_main(void *arg) {
     struct http_loop *loop = arg;
+    own_loop = loop;
     (void)event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
     conn_close_all(loop);
     return NULL;
@@ -437,13 +447,23 @@ static int start_threads(struct http_server *s, struct err *reterr) {
     return r < 0 ? err_set(reterr, r, "cannot start an event loop thread") : 0;
 }
 
+static void wake_loop(struct http_loop *loop) {
+    uint64_t one = 1;
+    ssize_t n = write(loop->wake_fd, &one, sizeof(one));
+    (void)n;
+}
+
 static void join_loops(struct http_server *s) {
     for (unsigned i = 0; i < s->n_loops; i++) {
-        if (!s->loops[i].started)
+        struct http_loop *loop = &s->loops[i];
+        if (!loop->started)
             continue;
-        (void)event_base_loopbreak(s->loops[i].base);
-        (void)pthread_join(s->loops[i].thread, NULL);
-        s->loops[i].started = false;
+        pthread_mutex_lock(&loop->lock);
+        loop->quit_wanted = true;
+        pthread_mutex_unlock(&loop->lock);
+        wake_loop(loop);
+        (void)pthread_join(loop->thread, NULL);
+        loop->started = false;
     }
 }
 
@@ -476,12 +496,6 @@ uint16_t http_port(const struct http_server *s) {
 
 unsigned http_connections(const struct http_server *s) {
     return atomic_load(&s->connections);
-}
-
-static void wake_loop(struct http_loop *loop) {
-    uint64_t one = 1;
-    ssize_t n = write(loop->wake_fd, &one, sizeof(one));
-    (void)n;
 }
 
 /* Waits until nothing runs and all replies have been written, at most `ms`. */

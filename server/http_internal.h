@@ -33,9 +33,10 @@ struct http_loop {
     struct conn *conns;              /* all of this loop */
     struct http_request *in_handler; /* whose handler this loop's thread runs at the moment */
     bool stopping;
-    pthread_mutex_t lock; /* guards: replied, stop_wanted */
+    pthread_mutex_t lock; /* guards: replied, stop_wanted, quit_wanted */
     struct http_request *replied_head, *replied_tail;
-    bool stop_wanted;
+    bool stop_wanted; /* accept no more */
+    bool quit_wanted; /* end the thread */
 };
 
 struct http_server {
@@ -109,6 +110,8 @@ struct conn {
 
 /* http.c: finds the route and path of a request whose head and body are complete, and runs its handler. */
 void http_dispatch(struct http_request *r);
+/* Is the calling thread that of the loop? */
+bool http_on_loop(const struct http_loop *loop);
 
 /* http_conn.c, loop thread only */
 void conn_accept(struct http_loop *loop, int fd, const char *peer);

@@ -274,7 +274,7 @@ static void render_head(struct http_request *r, const char *content_type,
 
 static void send_to_loop(struct http_request *r) {
     struct http_loop *loop = r->loop;
-    if (pthread_equal(pthread_self(), loop->thread) && loop->in_handler == r) {
+    if (http_on_loop(loop) && loop->in_handler == r) {
         r->replied = true;
         return;
     }

@@ -2,6 +2,7 @@
  * request; all else is read from the rooms when /metrics is asked. */
 #include "metrics.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -143,7 +144,9 @@ struct figure {
 static void write_figures(struct buf *out, const struct figure *figures, size_t count) {
     for (size_t i = 0; i < count; i++) {
         write_help(out, figures[i].name, figures[i].type, figures[i].help);
-        buf_addf(out, "%s %.17g\n", figures[i].name, figures[i].value);
+        /* Counts are whole; a double holds them exactly up to 2^53. */
+        bool whole = figures[i].value < 9e15 && figures[i].value == floor(figures[i].value);
+        buf_addf(out, whole ? "%s %.0f\n" : "%s %.9g\n", figures[i].name, figures[i].value);
     }
 }
 
