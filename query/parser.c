@@ -141,7 +141,7 @@ int parser_names(struct parser *p, struct name_list *ret) {
         return r;
     const char *expected = "IDENTIFIER or )";
     while (!(names.count == 0 && parser_at(p, TOK_CLOSE_PARENTHESIS))) {
-        struct token name;
+        struct token name = {0};
         r = parser_take(p, TOK_IDENTIFIER, expected, &name);
         if (r < 0 || (r = names_add(p, &names, name.text)) < 0)
             return r;
