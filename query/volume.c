@@ -1,5 +1,9 @@
 /* Volume: a block that lies in one bucket gives what its header says. One at an edge, or with entries that stand in
- * another block too, has its times and lengths decoded; its metadata bytes are shared out evenly over its entries. */
+ * another block too, has its times and lengths decoded; its metadata is shared out evenly over its entries.
+ *
+ * Loki counts the size of its own encoding: the lines, PAIR_BYTES for each metadata pair, and each distinct metadata
+ * name and value once per stream. Headers know only the size of all names and values together, so the metadata
+ * columns of one block per stream are read, and what they say about pairs is taken to hold for the stream. */
 #include "volume.h"
 
 #include <errno.h>
@@ -13,6 +17,15 @@
 #include "map.h"
 #include "parser.h"
 #include "units.h"
+
+enum { PAIR_BYTES = 8 };
+
+/* What the metadata of a stream counts, found from one of its blocks. */
+struct meta_weight {
+    bool known;
+    uint64_t pair_bytes, for_bytes; /* so many for so many bytes of names and values */
+    uint64_t text_bytes;            /* of distinct names and values, once per stream */
+};
 
 /* One row of the answer while it grows. */
 struct volume_row {
@@ -30,7 +43,8 @@ struct volume {
 
     int64_t first_ns; /* start of the first bucket, at or before query->start_ns */
     size_t n_buckets;
-    uint64_t *stream_buckets; /* of the stream at hand */
+    uint64_t *stream_buckets;  /* of the stream at hand */
+    struct meta_weight weight; /* of the stream at hand */
 
     struct block_reader *reader;
     struct buf key;
@@ -91,6 +105,29 @@ static int check(const struct volume *v) {
     return 0;
 }
 
+static int find_weight(struct volume *v, const struct block_ref_info *info) {
+    const struct meta_column *columns;
+    size_t n_columns;
+    int r = block_reader_meta(v->reader, &columns, &n_columns, v->reterr);
+    if (r < 0)
+        return r;
+    struct meta_weight w = {.known = true, .for_bytes = info->meta_bytes};
+    for (size_t c = 0; c < n_columns; c++) {
+        w.text_bytes += columns[c].name.size;
+        for (uint32_t i = 0; i < columns[c].n_values; i++)
+            w.text_bytes += columns[c].values[i].size;
+        for (uint32_t i = 0; i < info->count; i++)
+            w.pair_bytes += columns[c].ids[i] ? PAIR_BYTES : 0;
+    }
+    v->weight = w;
+    return 0;
+}
+
+static uint64_t weigh(const struct volume *v, uint64_t meta_bytes) {
+    const struct meta_weight *w = &v->weight;
+    return w->known ? meta_bytes * w->pair_bytes / w->for_bytes : 0;
+}
+
 /* Entry by entry. */
 static int add_entries(struct volume *v, const struct block_ref_info *info, int64_t from_ns,
                        const uint64_t *dead) {
@@ -102,7 +139,7 @@ static int add_entries(struct volume *v, const struct block_ref_info *info, int6
     if (r < 0)
         return r;
     v->stats.blocks_decoded++;
-    uint64_t meta_bytes = info->meta_bytes, meta_done = 0;
+    uint64_t meta_bytes = weigh(v, info->meta_bytes), meta_done = 0;
     for (uint32_t i = 0; i < info->count; i++) {
         uint64_t meta_until = meta_bytes * (i + 1) / info->count;
         uint64_t meta = meta_until - meta_done;
@@ -128,15 +165,18 @@ static int add_block(struct volume *v, const struct block_ref *block, int64_t fr
     const uint64_t *dead = NULL;
     bool inside = info.first_ns >= from_ns && info.last_ns < v->query->end_ns &&
                   bucket_of(v, info.first_ns) == bucket_of(v, info.last_ns);
-    if (!inside || info.may_overlap) {
+    bool weighs = info.meta_bytes > 0 && !v->weight.known;
+    if (!inside || info.may_overlap || weighs) {
         r = block_reader_open(v->reader, block, v->reterr);
+        if (r == 0 && weighs)
+            r = find_weight(v, &info);
         if (r < 0)
             return r;
         dead = block_reader_dead(v->reader);
     }
     if (!inside || dead)
         return add_entries(v, &info, from_ns, dead);
-    v->stream_buckets[bucket_of(v, info.first_ns)] += info.line_bytes + (uint64_t)info.meta_bytes;
+    v->stream_buckets[bucket_of(v, info.first_ns)] += info.line_bytes + weigh(v, info.meta_bytes);
     return 0;
 }
 
@@ -218,18 +258,28 @@ static int add_to_row(struct volume *v, struct labels labels) {
     return 0;
 }
 
+/* The stream's distinct texts go to its first bucket with data. The sum of all buckets. */
+static uint64_t finish_buckets(struct volume *v) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < v->n_buckets; i++) {
+        if (total == 0 && v->stream_buckets[i] > 0)
+            v->stream_buckets[i] += v->weight.text_bytes;
+        total += v->stream_buckets[i];
+    }
+    return total;
+}
+
 static int add_stream(struct volume *v, const struct snap_stream *s) {
     if (!has_targets(v, s->labels))
         return 0;
     const struct volume_query *q = v->query;
     int64_t from_ns = q->start_ns > s->visible_from_ns ? q->start_ns : s->visible_from_ns;
+    v->weight = (struct meta_weight){0};
     memset(v->stream_buckets, 0, v->n_buckets * sizeof(*v->stream_buckets));
     int r = 0;
     for (size_t i = 0; i < s->n_blocks && r == 0; i++)
         r = add_block(v, s->blocks[i], from_ns);
-    uint64_t total = 0;
-    for (size_t i = 0; i < v->n_buckets; i++)
-        total += v->stream_buckets[i];
+    uint64_t total = finish_buckets(v);
     if (r < 0 || total == 0)
         return r;
     v->stats.streams++;

@@ -38,7 +38,7 @@ struct volume_query {
 };
 
 /* The answer is a vector when no row has more than one point, else a matrix, as Loki has it: points stand one
- * millisecond before the end of their bucket, the last at end_ns. Bytes are those of lines and of metadata names and
- * values. -ESYNTAX, -EREFUSED, -EEXPIRED, -ECANCELED, -ENOMEM, -EIO, -ECORRUPT. */
+ * millisecond before the end of their bucket, the last at end_ns. Bytes are those of lines, and a little for metadata
+ * as Loki counts it. -ESYNTAX, -EREFUSED, -EEXPIRED, -ECANCELED, -ENOMEM, -EIO, -ECORRUPT. */
 int volume_query(struct store *store, const struct volume_query *q, struct query_result **ret,
                  struct err *reterr);
