@@ -761,8 +761,60 @@ static void edges_of_log_queries(void) {
     close_all();
 }
 
+/* Queries of several threads share the workers and do not disturb each other. */
+static atomic_size_t wrong_answers;
+
+static void *ask_again_and_again(void *arg) {
+    (void)arg;
+    for (int i = 0; i < 30; i++) {
+        struct query q = {
+            .text = STR("sum(count_over_time({app=~\".+\"} |~ \"e|T|^$\" [2h]))"),
+            .tenant = STR("t"),
+            .instant = true,
+            .end_ns = BASE_NS + SPAN_NS,
+        };
+        struct query log = {
+            .text = STR("{app=~\".+\"}"),
+            .tenant = STR("t"),
+            .start_ns = BASE_NS,
+            .end_ns = BASE_NS + SPAN_NS,
+            .limit = 50,
+        };
+        struct query_result *r = NULL, *entries_found = NULL;
+        struct err err;
+        size_t want = 0;
+        for (size_t k = 0; k < n_entries; k++)
+            want +=
+                strchr(entries[k].line, 'e') || strchr(entries[k].line, 'T') || !entries[k].line[0];
+        if (engine_query(engine, &q, &r, &err) < 0 || r->n_series != 1 ||
+            r->series[0].points[0].value != (double)want)
+            atomic_fetch_add(&wrong_answers, 1);
+        if (engine_query(engine, &log, &entries_found, &err) < 0 || entries_found->n_entries != 50)
+            atomic_fetch_add(&wrong_answers, 1);
+        query_result_free(r);
+        query_result_free(entries_found);
+    }
+    return NULL;
+}
+
+static void many_at_once(void) {
+    open_all();
+    fill(400);
+    CHECK_INT(store_flush(store, NULL), 0);
+    fill(200);
+    pthread_t threads[12];
+    for (size_t i = 0; i < 12; i++)
+        if (pthread_create(&threads[i], NULL, ask_again_and_again, NULL) != 0)
+            abort();
+    for (size_t i = 0; i < 12; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_INT(atomic_load(&wrong_answers), 0);
+    close_all();
+}
+
 int main(void) {
     RUN(against_the_model);
+    RUN(many_at_once);
     RUN(numbers);
     RUN(refusals);
     RUN(edges_of_log_queries);
