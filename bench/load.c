@@ -1,6 +1,6 @@
-/* load: sends the bodies that gen made, as fast as the server answers, over K kept-alive connections. A body that is
- * answered 429 or 503 is sent again after a short wait; any other answer but 204 ends the run. Prints one JSON object: wall
- * seconds, bytes and lines sent, push latencies. */
+/* load: sends the bodies that gen made, as fast as the server answers, over K kept-alive connections. A body that
+ * is answered 429 or 503 is sent again after a short wait; any other answer but 204 ends the run. Prints one JSON
+ * object: wall seconds, bytes and lines sent, push latencies. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -10,7 +10,7 @@
  *   5. store      new streams are made, entries are put side by side per stream, one store_append for all.
  *   6. complete   from the WAL thread: 204; 400 when something was refused in step 2 or 3; 503 when not durable.
  *
- * Budget: no allocation per line but bump allocation for metadata in the arena; one look at each line's bytes (level). */
+ * Budget: nothing is allocated per line but metadata, in the arena; one look at each line's bytes (level). */
 #include "push.h"
 
 #include <assert.h>
