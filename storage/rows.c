@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "arena.h"
+#include "block.h"
 #include "hash.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
     TAIL_LOOK_BACK = 8, /* equal times at the end that are compared directly */
     META_BYTES_MAX = 256 << 20,
     SEEN_FIRST = 64,
+    HINT_SLACK = 16 << 10, /* the last line of a block reaches over the target */
 };
 
 struct meta_sets {
@@ -93,10 +95,11 @@ static const struct labels empty_set;
 static int make_room(struct rows_builder *b, size_t line_size) {
     struct rows *old = b->rows;
     if (!old) {
-        uint32_t lines = ROWS_FIRST_LINES;
+        uint32_t lines = b->hint_lines ? b->hint_lines : ROWS_FIRST_LINES;
         while (lines < line_size + 1)
             lines *= 2;
-        struct rows *r = rows_new(ROWS_FIRST, lines, ROWS_FIRST_SETS);
+        uint32_t entries = b->hint_entries ? b->hint_entries : ROWS_FIRST;
+        struct rows *r = rows_new(entries, lines, ROWS_FIRST_SETS);
         if (!r)
             return -ENOMEM;
         r->meta = meta_sets_new();
@@ -357,8 +360,13 @@ size_t rows_memory(const struct rows_builder *b) {
 
 struct rows *rows_take(struct rows_builder *b) {
     struct rows *r = b->rows;
+    struct rows_builder empty = {0};
+    if (r && b->line_bytes >= BLOCK_RAW_TARGET) {
+        empty.hint_entries = b->count + b->count / 8 + ROWS_FIRST;
+        empty.hint_lines = r->offsets[b->count] + HINT_SLACK;
+    }
     free(b->seen);
-    *b = (struct rows_builder){0};
+    *b = empty;
     return r;
 }
 

@@ -44,6 +44,8 @@ struct rows_builder {
     uint32_t seen_capacity, seen_count;
     const struct label *last_meta; /* the caller's array of the previous entry, to skip interning */
     uint32_t last_meta_count, last_meta_id;
+    /* Sizes that the stream's last full block had: the next one starts with them instead of growing to them. */
+    uint32_t hint_entries, hint_lines;
 };
 
 /* Appends one entry (copied) unless the same entry is there already. 1 appended, 0 duplicate, -ENOMEM. `last_meta` is

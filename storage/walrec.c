@@ -9,7 +9,6 @@
 
 enum {
     COMPRESS_FROM = 512,  /* smaller records are stored as they are */
-    ACCELERATION = 8,     /* a segment lives for minutes: speed counts more than its size */
     KEEP_BYTES = 8 << 20, /* scratch kept between pushes */
     ENTRIES_PER_RECORD_MAX = 16 << 20,
 };
@@ -85,8 +84,7 @@ int walrec_write_data(struct walrec_writer *w, const struct batch *batch) {
     int bound = LZ4_compressBound((int)w->raw.size);
     if (bound <= 0 || buf_reserve(&w->raw, (size_t)bound) < 0)
         return -ENOMEM;
-    int n = LZ4_compress_fast(w->raw.data, w->raw.data + w->raw.size, (int)w->raw.size, bound,
-                              ACCELERATION);
+    int n = LZ4_compress_default(w->raw.data, w->raw.data + w->raw.size, (int)w->raw.size, bound);
     if (n <= 0 || (size_t)n >= w->raw.size)
         return 0;
     memmove(w->raw.data, w->raw.data + w->raw.size, (size_t)n);
