@@ -1,5 +1,5 @@
-/* api: the HTTP endpoints. Each handler group reads parameters (params.h), calls the engine or the store and writes
- * the answer (render.h). A struct api is shared by all handlers. */
+/* api: the HTTP endpoints. Each handler group reads parameters (params.h), calls the engine or
+ * the store and writes the answer (render.h). A struct api is shared by all handlers. */
 #pragma once
 
 #include "compactor.h"
@@ -23,12 +23,12 @@ struct api {
     atomic_bool stopping;
 };
 
-/* Tenant of a request: "fake" without auth_enabled. On failure the 401/400 has been sent and false is returned.
- * Several tenants in one request (a|b) are refused, as Loki does by default. */
+/* Tenant of a request: "fake" without auth_enabled. On failure the 401/400 has been sent and
+ * false is returned. Several tenants in one request (a|b) are refused, as Loki does by default. */
 bool api_tenant(struct api *api, struct http_request *r, struct str *ret);
 
-/* The rule alone: 0, or the HTTP status with the text in reterr. `header` is the value of X-Scope-OrgID (.data NULL
- * when absent). */
+/* The rule alone: 0, or the HTTP status with the text in reterr. `header` is the value of
+ * X-Scope-OrgID (.data NULL when absent). */
 int api_tenant_check(struct str header, struct str *ret, struct err *reterr);
 
 const struct config *api_config_now(struct api *api);
@@ -50,7 +50,8 @@ size_t api_routes(struct api *api, struct http_route out[static API_ROUTES_MAX])
 /* Sets the least level of our own log; -ESYNTAX when there is none of that name. */
 int api_set_log_level(struct api *api, struct str name);
 
-/* Swaps in reloaded settings: limits, retention, log level. The old ones are kept until api_done. */
+/* Swaps in reloaded settings: limits, retention, log level. The old ones are kept until
+ * api_done. */
 void api_set_config(struct api *api, struct config *next);
 
 /* push */

@@ -1,4 +1,5 @@
-/* api_index: labels, label values, series and index/stats: answers that need label sets or block heads, no lines. */
+/* api_index: labels, label values, series and index/stats: answers that need label sets or block
+ * heads, no lines. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -193,7 +194,8 @@ static int collect_series(struct labels labels, void *ctx) {
     return s->body.failed ? -ENOMEM : 0;
 }
 
-/* match and match[] are one list. Without any, all series. An empty selector among them is an error, as in Loki. */
+/* match and match[] are one list. Without any, all series. An empty selector among them is an
+ * error, as in Loki. */
 static int select_series(struct http_request *r, const struct read *read, struct series *s,
                          struct err *reterr) {
     const struct str *lists[2];
@@ -245,7 +247,8 @@ struct sums {
     uint64_t streams, chunks, bytes, entries;
 };
 
-/* The part of `amount` that lies in the range when a block's entries are spread evenly over its time. */
+/* The part of `amount` that lies in the range when a block's entries are spread evenly over its
+ * time. */
 static uint64_t part_of(uint64_t amount, const struct block_ref_info *b, int64_t from_ns,
                         int64_t to_ns) {
     int64_t first = b->first_ns > from_ns ? b->first_ns : from_ns;

@@ -1,5 +1,5 @@
-/* api_push: the HTTP side of a push. What it means is push.c's business; the reply comes from the WAL thread once the
- * entries are durable. */
+/* api_push: the HTTP side of a push. What it means is push.c's business; the reply comes from
+ * the WAL thread once the entries are durable. */
 #include "api.h"
 #include "clock.h"
 

@@ -1,5 +1,5 @@
-/* api_query: query_range, query and the legacy query. Checks come in Loki's order, because its texts are part of the
- * interface: parameters, then the query's syntax, then limits. */
+/* api_query: query_range, query and the legacy query. Checks come in Loki's order, because its
+ * texts are part of the interface: parameters, then the query's syntax, then limits. */
 #include <errno.h>
 
 #include "api.h"
@@ -63,8 +63,8 @@ static int read_instant_params(struct http_request *r, int64_t now_ns, struct qu
     return params_direction(r, &q->direction, reterr);
 }
 
-/* The limits that a log query alone must keep, or that must not hide a syntax error: the query is parsed here only
- * when one of them is exceeded. */
+/* The limits that a log query alone must keep, or that must not hide a syntax error: the query
+ * is parsed here only when one of them is exceeded. */
 static int check_limits(const struct limits *limits, const struct query *q, struct err *reterr) {
     uint32_t most = limits->max_entries_limit_per_query;
     bool too_many = most > 0 && q->limit > most;

@@ -1,5 +1,6 @@
-/* config: all settings of logqd, from the YAML file, then --set, in Loki's names where Loki has the setting.
- * A struct config is immutable once loaded; reload makes a new one. docs/configuration.md lists every key. */
+/* config: all settings of logqd, from the YAML file, then --set, in Loki's names where Loki has
+ * the setting. A struct config is immutable once loaded; reload makes a new one.
+ * docs/configuration.md lists every key. */
 #pragma once
 
 #include <stdbool.h>
@@ -41,7 +42,6 @@ struct limits {
     uint32_t max_query_series;            /* 500 */
     int64_t query_timeout_ns;             /* 1m */
     uint64_t max_query_bytes_read;        /* 0 */
-    uint32_t max_queriers_per_tenant;     /* queries of a tenant at once; 0 */
     bool volume_enabled;                  /* true */
     uint32_t volume_max_series;           /* 1000 */
     /* retention */
@@ -106,6 +106,7 @@ void config_dump(const struct config *c, struct buf *out);
 /* docs/configuration.md, made from the table of keys. */
 void config_document(struct buf *out);
 
-/* For a reload: keys of `next` that cannot change while running are set back to what `now` has (texts are shared, so
- * `now` must live on); the names of those that differed are appended to `needs_restart`, separated by commas. */
+/* For a reload: keys of `next` that cannot change while running are set back to what `now` has
+ * (texts are shared, so `now` must live on); the names of those that differed are appended to
+ * `needs_restart`, separated by commas. */
 void config_keep_fixed(const struct config *now, struct config *next, struct buf *needs_restart);

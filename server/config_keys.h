@@ -1,5 +1,5 @@
-/* config_keys: the one table of settings: name, type, place in struct config, default, documentation. The YAML reader,
- * --set, config_dump and docs/configuration.md all work from it. */
+/* config_keys: the one table of settings: name, type, place in struct config, default,
+ * documentation. The YAML reader, --set, config_dump and docs/configuration.md all work from it. */
 #pragma once
 
 #include "config.h"
@@ -36,7 +36,8 @@ const struct config_key *config_key_find(struct str path);
 /* Is `path` a section that holds keys ("limits_config")? */
 bool config_key_is_section(struct str path);
 
-/* Parses `text` into the key's place; -ESYNTAX: `"abc" is not a duration; allowed: ...`, -ENOMEM. */
+/* Parses `text` into the key's place; -ESYNTAX: `"abc" is not a duration; allowed: ...`,
+ * -ENOMEM. */
 int config_key_set(struct config *c, const struct config_key *key, struct str text,
                    struct err *reterr);
 int config_key_set_list(struct config *c, const struct config_key *key, const struct str *items,

@@ -1,5 +1,6 @@
-/* config_yaml: the settings file. Walks libyaml's events, never a document tree: no recursion, no aliases (a few bytes
- * of those can stand for gigabytes). A key's path is the names of the mappings around it joined by dots. */
+/* config_yaml: the settings file. Walks libyaml's events, never a document tree: no recursion,
+ * no aliases (a few bytes of those can stand for gigabytes). A key's path is the names of the
+ * mappings around it joined by dots. */
 #include <errno.h>
 #include <stdlib.h>
 #include <yaml.h>

@@ -1,6 +1,6 @@
-/* http: the server: listeners, loops, routing, start and stop. Each loop accepts from its own SO_REUSEPORT socket, so
- * the kernel spreads connections and no lock is shared. Replies made on other threads come through the loop's queue
- * and its eventfd. */
+/* http: the server: listeners, loops, routing, start and stop. Each loop accepts from its own
+ * SO_REUSEPORT socket, so the kernel spreads connections and no lock is shared. Replies made on
+ * other threads come through the loop's queue and its eventfd. */
 #include "http.h"
 
 #include <arpa/inet.h>
@@ -165,7 +165,8 @@ void http_dispatch(struct http_request *r) {
         struct buf empty = buf_make(1);
         http_reply(r, 405, NULL, &empty);
     } else if (doubled && reads) {
-        /* A served path is served with doubled slashes, too; elsewhere a reader is sent to the clean one. */
+        /* A served path is served with doubled slashes, too; elsewhere a reader is sent to the
+         * clean one. */
         reply_redirect(r, whole);
     } else {
         http_reply_error(r, 404, STR("404 page not found\n"));
@@ -321,7 +322,8 @@ static int bind_listener(const struct http_server *s, struct http_loop *loop, ui
     if (gai != 0)
         return err_set(reterr, -EINVAL, "listen address \"%s\": %s", address, gai_strerror(gai));
     int fd = 0;
-    /* SO_REUSEPORT would silently share the port with another server of the same user: ask without it first. */
+    /* SO_REUSEPORT would silently share the port with another server of the same user: ask
+     * without it first. */
     if (first && port != 0) {
         fd = try_bind(list, false);
         if (fd >= 0)
@@ -535,7 +537,8 @@ void http_stop(struct http_server *s, int grace_ms) {
         const struct timespec nap = {.tv_nsec = 5 * 1000 * 1000};
         (void)nanosleep(&nap, NULL);
     }
-    /* A request whose reply never came may still refer to the server: it stays, the process is ending. */
+    /* A request whose reply never came may still refer to the server: it stays, the process is
+     * ending. */
     if (quiet)
         free_server(s);
 }

@@ -1,11 +1,12 @@
-/* http: the HTTP/1.1 server: one libevent loop per thread, all listening on the same port with SO_REUSEPORT;
- * each loop owns its connections. Only http.c and http_conn.c know libevent. The protocol is read by http_parse.c
- * and not by evhttp, which in 2.1 accepts requests that two parties may read differently (two Content-Lengths,
- * blanks before a colon, no Host), cannot cap connections or tell idle from slow ones, and copies bodies.
+/* http: the HTTP/1.1 server: one libevent loop per thread, all listening on the same port with
+ * SO_REUSEPORT; each loop owns its connections. Only http.c and http_conn.c know libevent. The
+ * protocol is read by http_parse.c and not by evhttp, which in 2.1 accepts requests that two
+ * parties may read differently (two Content-Lengths, blanks before a colon, no Host), cannot cap
+ * connections or tell idle from slow ones, and copies bodies.
  *
- * A handler gets a request, which stays valid until http_reply (or the last http_stream call) is made, exactly
- * once, from ANY thread: replies travel back to the owning loop by message. When the client goes away first, the
- * request's cancel flag is set and the reply is dropped quietly. */
+ * A handler gets a request, which stays valid until http_reply (or the last http_stream call) is
+ * made, exactly once, from ANY thread: replies travel back to the owning loop by message. When
+ * the client goes away first, the request's cancel flag is set and the reply is dropped quietly. */
 #pragma once
 
 #include <stdatomic.h>
@@ -33,10 +34,11 @@ enum http_method {
 typedef void http_handler(struct http_request *req, void *ctx);
 
 enum http_where {
-    HTTP_ON_LOOP,       /* handler takes under a millisecond */
-    HTTP_ON_POOL,       /* handler runs on the server's worker pool */
-    HTTP_ON_QUERY_POOL, /* handler may block for as long as a query runs: its own threads, so that pushes
-                           never wait behind queries */
+    HTTP_ON_LOOP, /* handler takes under a millisecond */
+    HTTP_ON_POOL, /* handler runs on the server's worker pool */
+    /* Handler may block for as long as a query runs: its own threads, so that pushes never wait
+     * behind queries. */
+    HTTP_ON_QUERY_POOL,
 };
 
 struct http_route {
@@ -60,7 +62,8 @@ struct http_options {
     size_t body_max;        /* 413 above; 0 = 64 MiB */
     size_t bodies_max;  /* of all requests being read or handled together, 503 above; 0 = 256 MiB */
     size_t headers_max; /* 431 above; 0 = 64 KiB */
-    /* A request must make progress, a reply be taken, within these; an idle connection is closed. 0 = 30, 30, 120 */
+    /* A request must make progress, a reply be taken, within these; an idle connection is
+     * closed. 0 = 30, 30, 120 */
     int read_timeout_s, write_timeout_s, idle_timeout_s;
     const char *path_prefix;  /* "" or "/loki" */
     unsigned connections_max; /* 503 and close above; 0 = 10000 */
@@ -72,7 +75,8 @@ struct http_options {
 int http_start(const struct http_options *o, const struct http_route *routes, size_t n_routes,
                struct http_server **ret, struct err *reterr);
 uint16_t http_port(const struct http_server *s);
-/* Stops accepting; waits until running requests have been answered (at most grace_ms), then stops the loops. */
+/* Stops accepting; waits until running requests have been answered (at most grace_ms), then
+ * stops the loops. */
 void http_stop(struct http_server *s, int grace_ms);
 unsigned http_connections(const struct http_server *s);
 
@@ -88,7 +92,8 @@ struct str http_request_peer(const struct http_request *r);
 struct arena *http_request_arena(struct http_request *r);
 const atomic_bool *http_request_cancel(const struct http_request *r);
 
-/* Parameters of a form-urlencoded body, then of the query string. .data NULL when absent; the first one wins. */
+/* Parameters of a form-urlencoded body, then of the query string. .data NULL when absent; the
+ * first one wins. */
 struct str http_param(struct http_request *r, const char *name);
 /* All values of a repeated parameter; returns the count. */
 size_t http_params(struct http_request *r, const char *name, const struct str **ret);
@@ -98,9 +103,9 @@ struct http_header {
     const char *name;
     const char *value;
 };
-/* The body is copied or taken: with `take` the buf's memory becomes the server's. content_type NULL = no
- * Content-Type (204). Compressed with gzip when the client accepts it and the body is worth it (never below
- * 1 KiB). */
+/* The body is copied or taken: with `take` the buf's memory becomes the server's. content_type
+ * NULL = no Content-Type (204). Compressed with gzip when the client accepts it and the body is
+ * worth it (never below 1 KiB). */
 void http_reply(struct http_request *r, int status, const char *content_type, struct buf *body);
 void http_reply_headers(struct http_request *r, int status, const char *content_type,
                         const struct http_header *extra, size_t n_extra, struct buf *body);

@@ -3,10 +3,11 @@
  *     HEAD -> BODY -> RUNNING -> REPLY -> HEAD ...        keep-alive
  *       \________________________/ \-> LINGER -> closed   refusals, Connection: close
  *
- * While a handler runs, reading goes on just enough to notice that the client went away (end of file sets the
- * request's cancel flag, as Go's server does) and to hold a pipelined request; those are answered in order. After a
- * refusal the client may still be sending: closing at once would make its kernel throw our reply away (RST), so
- * the connection is half-closed and read empty for a while. */
+ * While a handler runs, reading goes on just enough to notice that the client went away (end of
+ * file sets the request's cancel flag, as Go's server does) and to hold a pipelined request;
+ * those are answered in order. After a refusal the client may still be sending: closing at once
+ * would make its kernel throw our reply away (RST), so the connection is half-closed and read
+ * empty for a while. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -109,7 +110,8 @@ static ssize_t read_once(struct conn *c) {
     return n;
 }
 
-/* What a call of conn_run should look at before it reads more: a complete body or a full head buffer. */
+/* What a call of conn_run should look at before it reads more: a complete body or a full head
+ * buffer. */
 static bool has_enough(const struct conn *c) {
     if (c->state == CONN_BODY && !c->request->head.chunked)
         return c->request->body.size == c->request->head.content_length;
@@ -292,7 +294,8 @@ static enum step step_head(struct conn *c) {
     return c->eof ? STEP_CLOSE : STEP_WAIT;
 }
 
-/* Feeds what has been read to the body: 1 complete, 0 not yet, negative: refused with that status. */
+/* Feeds what has been read to the body: 1 complete, 0 not yet, negative: refused with that
+ * status. */
 static int feed_body(struct conn *c) {
     struct http_request *r = c->request;
     if (!r->head.chunked) {
@@ -340,7 +343,8 @@ static enum step step_body(struct conn *c) {
 }
 
 static enum step step_running(struct conn *c) {
-    /* Only a reply made inside the handler's call on this thread shows here; others come as messages. */
+    /* Only a reply made inside the handler's call on this thread shows here; others come as
+     * messages. */
     if (c->request->replied) {
         atomic_fetch_sub(&c->loop->server->running, 1);
         start_reply(c);

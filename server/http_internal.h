@@ -1,5 +1,5 @@
-/* http_internal: what http.c (server, loops, routing), http_conn.c (connections) and http_reply.c (requests and
- * replies) share. Nobody else includes it. */
+/* http_internal: what http.c (server, loops, routing), http_conn.c (connections) and
+ * http_reply.c (requests and replies) share. Nobody else includes it. */
 #pragma once
 
 #include <event2/event.h>
@@ -108,7 +108,8 @@ struct conn {
     char peer[HTTP_PEER_MAX];
 };
 
-/* http.c: finds the route and path of a request whose head and body are complete, and runs its handler. */
+/* http.c: finds the route and path of a request whose head and body are complete, and runs its
+ * handler. */
 void http_dispatch(struct http_request *r);
 /* Is the calling thread that of the loop? */
 bool http_on_loop(const struct http_loop *loop);

@@ -4,8 +4,8 @@
  *     name: value CRLF ...
  *     CRLF
  *
- * http_head_end also stops at an empty line that ends in a bare LF, so that a client that sends such lines gets its
- * 400 at once instead of waiting for its time-out. */
+ * http_head_end also stops at an empty line that ends in a bare LF, so that a client that sends
+ * such lines gets its 400 at once instead of waiting for its time-out. */
 #include "http_parse.h"
 
 #include <errno.h>

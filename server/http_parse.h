@@ -1,6 +1,6 @@
-/* http_parse: the bytes of HTTP/1.x requests: the head, and chunked bodies. Strict where two parties could read a
- * request differently (RFC 9112 section 11.2): such requests are refused and their connection closed. Pure
- * functions, any thread. */
+/* http_parse: the bytes of HTTP/1.x requests: the head, and chunked bodies. Strict where two
+ * parties could read a request differently (RFC 9112 section 11.2): such requests are refused
+ * and their connection closed. Pure functions, any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -34,12 +34,12 @@ struct http_head {
     uint64_t content_length; /* 0 when absent */
 };
 
-/* Offset behind the blank line that ends the head, or 0 while it is not there. `*scanned` keeps what has been looked
- * at between calls on growing input. */
+/* Offset behind the blank line that ends the head, or 0 while it is not there. `*scanned` keeps
+ * what has been looked at between calls on growing input. */
 size_t http_head_end(struct str bytes, size_t *scanned);
 
-/* Parses a head, blank line included; the result borrows `bytes`. 0, or the HTTP status to refuse with (400, 417,
- * 501, 505) and the reason in reterr. */
+/* Parses a head, blank line included; the result borrows `bytes`. 0, or the HTTP status to
+ * refuse with (400, 417, 501, 505) and the reason in reterr. */
 int http_head_parse(struct str bytes, struct http_head *ret, struct err *reterr);
 
 /* Value of the first field of that name (any case); .data NULL when absent. */
@@ -58,8 +58,8 @@ struct http_chunked {
     size_t trailer_bytes;
 };
 
-/* Takes from `in`, appends content to `body`; *ret_used = bytes consumed. 0 also when more input is needed
- * (state != CHUNK_DONE); -ESYNTAX; -E2BIG when body->max is exceeded; -ENOMEM. */
+/* Takes from `in`, appends content to `body`; *ret_used = bytes consumed. 0 also when more input
+ * is needed (state != CHUNK_DONE); -ESYNTAX; -E2BIG when body->max is exceeded; -ENOMEM. */
 int http_chunked_feed(struct http_chunked *c, struct str in, struct buf *body, size_t *ret_used);
 
 /* Appends the percent-decoded text; a bad escape stays as it is. `plus`: '+' is a blank (forms). */

@@ -1,5 +1,5 @@
-/* http_reply: requests as handlers see them, and their replies. A reply is rendered (and compressed) in the thread
- * that makes it; only finished bytes travel to the loop. */
+/* http_reply: requests as handlers see them, and their replies. A reply is rendered (and
+ * compressed) in the thread that makes it; only finished bytes travel to the loop. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>

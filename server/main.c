@@ -1,5 +1,5 @@
-/* logqd: reads options and settings, opens the store, serves, and ends in order on SIGTERM or SIGINT. SIGHUP reads the
- * settings again. */
+/* logqd: reads options and settings, opens the store, serves, and ends in order on SIGTERM or
+ * SIGINT. SIGHUP reads the settings again. */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -395,8 +395,9 @@ static int rebuild(const struct config *c) {
     return done.damaged > 0 ? 1 : 0;
 }
 
-/* Requests of a few MB come and go all the time: with glibc's defaults each would map and unmap its memory, and page
- * faults were a tenth of the ingest CPU. Few arenas, and memory is given back in larger portions. */
+/* Requests of a few MB come and go all the time: with glibc's defaults each would map and unmap
+ * its memory, and page faults were a tenth of the ingest CPU. Few arenas, and memory is given
+ * back in larger portions. */
 static void tune_malloc(void) {
     (void)mallopt(M_ARENA_MAX, 2);
     (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);

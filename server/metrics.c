@@ -1,5 +1,5 @@
-/* metrics: the HTTP histogram is a small table of series found under one lock, held for some tens of nanoseconds per
- * request; all else is read from the rooms when /metrics is asked. */
+/* metrics: the HTTP histogram is a small table of series found under one lock, held for some
+ * tens of nanoseconds per request; all else is read from the rooms when /metrics is asked. */
 #include "metrics.h"
 
 #include <math.h>

@@ -1,5 +1,6 @@
-/* metrics: /metrics in Prometheus' text format 0.0.4. Counters and histograms of the HTTP layer live here; the
- * other rooms' figures are read from their get_stats functions when asked. Any thread. */
+/* metrics: /metrics in Prometheus' text format 0.0.4. Counters and histograms of the HTTP layer
+ * live here; the other rooms' figures are read from their get_stats functions when asked. Any
+ * thread. */
 #pragma once
 
 #include "buf.h"

@@ -1,4 +1,5 @@
-/* params: query parameters as query-api.md section 1 has them. All fail with -ESYNTAX and Loki's text. */
+/* params: query parameters as query-api.md section 1 has them. All fail with -ESYNTAX and Loki's
+ * text. */
 #pragma once
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
-/* render: answers are appended byte by byte to one buffer; no tree is built. Streams are grouped first: entries come
- * sorted by time over all streams, each naming its label set, and leave as one list per distinct set (plain) or per
- * stored stream (categorized). */
+/* render: answers are appended byte by byte to one buffer; no tree is built. Streams are grouped
+ * first: entries come sorted by time over all streams, each naming its label set, and leave as
+ * one list per distinct set (plain) or per stored stream (categorized). */
 #include "render.h"
 
 #include <errno.h>

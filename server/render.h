@@ -1,4 +1,5 @@
-/* render: query results as Loki's JSON, in Loki's key order. Appends to a buf; escape and append, no tree. */
+/* render: query results as Loki's JSON, in Loki's key order. Appends to a buf; escape and
+ * append, no tree. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,11 +12,12 @@ struct render_options {
     bool categorize;           /* categorize-labels is among them */
 };
 
-/* {"status":"success","data":{"resultType":...,"encodingFlags":...,"result":[...],"stats":{...}}}\n */
+/* {"status":"success","data":{"resultType":..,"encodingFlags":..,"result":[..],"stats":{..}}}\n */
 void render_query_result(struct buf *out, const struct query_result *r,
                          const struct render_options *o);
 
-/* Is categorize-labels one of the comma-separated flags? Exact, as in Loki: no blanks are trimmed. */
+/* Is categorize-labels one of the comma-separated flags? Exact, as in Loki: no blanks are
+ * trimmed. */
 bool render_wants_categories(struct str encoding_flags);
 
 /* The answer of /api/prom/query: {"streams":[{"labels":"{...}","entries":[...]}],"stats":{...}} */

@@ -251,8 +251,8 @@ static void test_reload_keeps_fixed_keys(void) {
     config_free(now);
 }
 
-/* Table, file and documentation name the same settings. __FILE__ is relative to the build folder, where meson runs
- * its tests. */
+/* Table, file and documentation name the same settings. __FILE__ is relative to the build folder,
+ * where meson runs its tests. */
 static void test_documentation(void) {
     struct buf made = buf_make(BUF_NO_MAX), kept = buf_make(BUF_NO_MAX);
     config_document(&made);
