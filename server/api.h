@@ -57,7 +57,9 @@ void api_set_config(struct api *api, struct config *next);
 /* push */
 void api_push(struct http_request *r, void *api);
 void api_push_legacy(struct http_request *r, void *api);
+void api_push_otlp(struct http_request *r, void *api);
 enum http_where api_push_where(const struct http_request *r);
+enum http_where api_push_otlp_where(const struct http_request *r);
 /* queries: api_query.c */
 void api_query_range(struct http_request *r, void *api);
 void api_query_instant(struct http_request *r, void *api);
@@ -70,6 +72,13 @@ void api_index_stats(struct http_request *r, void *api);
 /* volume: api_volume.c */
 void api_index_volume(struct http_request *r, void *api);
 void api_index_volume_range(struct http_request *r, void *api);
+/* what lines and streams have: api_detected.c */
+void api_detected_labels(struct http_request *r, void *api);
+void api_detected_fields(struct http_request *r, void *api);
+void api_detected_values(struct http_request *r, void *api);
+/* api_drilldown.c */
+void api_drilldown_limits(struct http_request *r, void *api);
+void api_patterns(struct http_request *r, void *api);
 void api_format_query(struct http_request *r, void *api); /* api_format.c */
 void api_rule_groups(struct http_request *r, void *api);  /* api_rules.c */
 /* status: api_status.c */

@@ -1,0 +1,89 @@
+/* api_drilldown: what Grafana Logs Drilldown asks besides queries: drilldown-limits, and patterns, which are not
+ * collected here. */
+#include "api.h"
+#include "json.h"
+#include "parser.h"
+#include "units.h"
+
+static const char json_type[] = "application/json; charset=UTF-8";
+
+static void write_list(struct buf *out, const char *name, const struct str *items, size_t count) {
+    buf_addf(out, "\"%s\":[", name);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        json_write_string(out, items[i]);
+    }
+    buf_add_str(out, STR("],"));
+}
+
+static void write_duration(struct buf *out, const char *name, int64_t ns) {
+    buf_addf(out, "\"%s\":\"", name);
+    duration_format_prometheus(out, ns);
+    buf_add_str(out, STR("\","));
+}
+
+/* The largest unit that divides the size: "0B", "10GB" (binary units, as in settings). */
+static void write_size(struct buf *out, const char *name, uint64_t bytes) {
+    static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
+    size_t unit = 0;
+    while (unit + 1 < sizeof(units) / sizeof(units[0]) && bytes > 0 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        unit++;
+    }
+    buf_addf(out, "\"%s\":\"%llu%s\",", name, (unsigned long long)bytes, units[unit]);
+}
+
+static const char *flag(bool on) {
+    return on ? "true" : "false";
+}
+
+/* Always 200 and without a tenant: Drilldown takes anything else for an old server. Keys in Loki's order. */
+void api_drilldown_limits(struct http_request *r, void *ctx) {
+    const struct config *config = api_config_now(ctx);
+    const struct limits *l = &config->limits;
+    struct buf body = buf_make(BUF_NO_MAX);
+    buf_addf(&body, "{\"limits\":{\"discover_log_levels\":%s,", flag(l->discover_log_levels));
+    write_list(&body, "discover_service_name", l->discover_service_name,
+               l->n_discover_service_name);
+    write_list(&body, "log_level_fields", l->log_level_fields, l->n_log_level_fields);
+    buf_addf(&body, "\"max_entries_limit_per_query\":%u,\"max_line_size_truncate\":%s,",
+             l->max_entries_limit_per_query, flag(l->max_line_size_truncate));
+    write_size(&body, "max_query_bytes_read", l->max_query_bytes_read);
+    write_duration(&body, "max_query_length", l->max_query_length_ns);
+    write_duration(&body, "max_query_lookback", l->max_query_lookback_ns);
+    write_duration(&body, "max_query_range", 0);
+    buf_addf(&body,
+             "\"max_query_series\":%u,\"metric_aggregation_enabled\":false,"
+             "\"otlp_config\":{\"resource_attributes\":{\"attributes_config\":[]}},"
+             "\"pattern_persistence_enabled\":false,",
+             l->max_query_series);
+    write_duration(&body, "query_timeout", l->query_timeout_ns);
+    write_duration(&body, "retention_period",
+                   config->retention_enabled ? l->retention_period_ns : 0);
+    buf_addf(&body,
+             "\"volume_enabled\":%s,\"volume_max_series\":%u},\"pattern_ingester_enabled\":false,"
+             "\"version\":\"3.7.0\"}\n",
+             flag(l->volume_enabled), l->volume_max_series);
+    http_reply(r, 200, json_type, &body);
+    buf_done(&body);
+}
+
+/* A selector is checked, and no pattern is known for it. */
+void api_patterns(struct http_request *r, void *ctx) {
+    struct str tenant, query = http_param(r, "query");
+    struct err err = {0};
+    if (!api_tenant(ctx, r, &tenant))
+        return;
+    struct parsed_query *parsed = NULL;
+    int e = selector_parse(query.data ? query : STR(""), false, &parsed, &err);
+    if (e < 0) {
+        api_fail(r, e, &err);
+        return;
+    }
+    parsed_query_free(parsed);
+    struct buf body = buf_make(BUF_NO_MAX);
+    buf_add_str(&body, STR("{\"status\":\"success\",\"data\":[]}\n"));
+    http_reply(r, 200, json_type, &body);
+    buf_done(&body);
+}
