@@ -257,6 +257,16 @@ static bool add_simple(struct buf *out, double value) {
     return true;
 }
 
+static void add_exponent_form(struct buf *out, const struct shortest *s, int exponent_digits) {
+    int exponent = s->point - 1;
+    buf_add_char(out, s->digits[0]);
+    if (s->count > 1) {
+        buf_add_char(out, '.');
+        buf_add(out, s->digits + 1, (size_t)s->count - 1);
+    }
+    buf_addf(out, "e%c%0*d", exponent < 0 ? '-' : '+', exponent_digits, abs(exponent));
+}
+
 static void add_zeros(struct buf *out, int count) {
     for (int i = 0; i < count; i++)
         buf_add_char(out, '0');
@@ -305,10 +315,17 @@ void float_format_g(struct buf *out, double value) {
         add_plain(out, &s);
         return;
     }
-    buf_add_char(out, s.digits[0]);
-    if (s.count > 1) {
-        buf_add_char(out, '.');
-        buf_add(out, s.digits + 1, (size_t)s.count - 1);
+    add_exponent_form(out, &s, 2);
+}
+
+void float_format_json(struct buf *out, double value) {
+    double size = fabs(value);
+    if (!(size < 1e-6 || size >= 1e21) || size == 0 || isinf(value)) {
+        float_format(out, value);
+        return;
     }
-    buf_addf(out, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
+    if (value < 0)
+        buf_add_char(out, '-');
+    struct shortest s = find_shortest(size);
+    add_exponent_form(out, &s, 1);
 }

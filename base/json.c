@@ -430,8 +430,7 @@ static void write_near_max(struct buf *out, struct str s) {
     }
 }
 
-void json_write_string(struct buf *out, struct str s) {
-    buf_add_char(out, '"');
+static void write_escaped(struct buf *out, struct str s) {
     while (s.size > 0 && !out->failed) {
         /* The worst case is reserved per batch, so that long strings do not claim six times their size. */
         struct str part = front(s, WRITE_BATCH);
@@ -445,6 +444,26 @@ void json_write_string(struct buf *out, struct str s) {
         char *at = write_bytes(out->data + out->size, part);
         out->size = (size_t)(at - out->data);
         s = str_from_offset(s, part.size);
+    }
+}
+
+void json_write_string(struct buf *out, struct str s) {
+    buf_add_char(out, '"');
+    write_escaped(out, s);
+    buf_add_char(out, '"');
+}
+
+void json_write_string_plain(struct buf *out, struct str s) {
+    buf_add_char(out, '"');
+    while (s.size > 0 && !out->failed) {
+        size_t run = 0;
+        while (run < s.size && s.data[run] != '<' && s.data[run] != '>' && s.data[run] != '&')
+            run++;
+        write_escaped(out, str_make(s.data, run));
+        for (; run < s.size && (s.data[run] == '<' || s.data[run] == '>' || s.data[run] == '&');
+             run++)
+            buf_add_char(out, s.data[run]);
+        s = str_from_offset(s, run);
     }
     buf_add_char(out, '"');
 }

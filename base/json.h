@@ -67,3 +67,6 @@ int64_t json_unescape(struct str raw, char *out);
 /* Writes a quoted, escaped string. Invalid UTF-8 becomes U+FFFD. Control characters, '"', '\\' are escaped,
  * and <, >, & and U+2028/9 as \u003c etc. the way Go's encoder does. SIMD fast path for plain runs. */
 void json_write_string(struct buf *out, struct str s);
+
+/* The same, but <, > and & stay as they are: JSON that is kept as text rather than sent. */
+void json_write_string_plain(struct buf *out, struct str s);

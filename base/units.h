@@ -66,6 +66,10 @@ void float_format(struct buf *out, double value);
 /* Go's %v of a float64 ('g' shortest, exponent form when it is below -4 or from 6 on): "5e+06", "123456". */
 void float_format_g(struct buf *out, double value);
 
+/* The way encoding/json writes it: as float_format from 1e-6 up to below 1e21, else with an exponent ("1e+21",
+ * "5e-7"). NaN and infinities, which JSON lacks, as float_format. */
+void float_format_json(struct buf *out, double value);
+
 /* Whole decimal integers with optional sign. -ESYNTAX or -ERANGE. */
 int i64_parse(struct str text, int64_t *ret);
 int u64_parse(struct str text, uint64_t *ret);

@@ -28,6 +28,9 @@ struct decoded_stream {
         labels; /* JSON v1 and OTLP: pairs as given (unsorted, empties included) when text is empty */
     struct str
         labels_key; /* JSON v1: the raw bytes of the "stream" object, a spelling for store_stream_by_text */
+    /* OTLP: what the resource and the scope give to each entry of this stream, over the entry's own: sorted, each
+     * name once, normalised. */
+    struct labels shared_meta;
     uint32_t first_entry, n_entries;
 };
 

@@ -171,3 +171,25 @@ size_t metadata_set(struct label *pairs, size_t count, struct label pair) {
     pairs[at] = pair;
     return count + 1;
 }
+
+struct label *metadata_merge(struct arena *arena, struct labels under, struct labels over,
+                             size_t *ret_count) {
+    size_t size, places;
+    if (__builtin_add_overflow(under.count, over.count + 1, &places) ||
+        __builtin_mul_overflow(places, sizeof(struct label), &size))
+        return NULL;
+    struct label *pairs = arena_alloc(arena, size);
+    if (!pairs)
+        return NULL;
+    size_t count = 0, u = 0, o = 0;
+    while (u < under.count || o < over.count) {
+        int order = u == under.count  ? 1
+                    : o == over.count ? -1
+                                      : str_cmp(under.items[u].name, over.items[o].name);
+        pairs[count++] = order < 0 ? under.items[u] : over.items[o];
+        u += order <= 0;
+        o += order >= 0;
+    }
+    *ret_count = count;
+    return pairs;
+}

@@ -17,3 +17,8 @@ int64_t metadata_normalize(struct arena *arena, struct label *pairs, size_t coun
 
 /* Sets one pair in a sorted set; there must be room for one more behind it. Returns the new count. */
 size_t metadata_set(struct label *pairs, size_t count, struct label pair);
+
+/* Two sorted sets as one in new memory, with room for one more behind it; `over` wins where both have a name. NULL
+ * without memory. */
+struct label *metadata_merge(struct arena *arena, struct labels under, struct labels over,
+                             size_t *ret_count);

@@ -99,10 +99,10 @@ static void discard(struct push *p, enum discard_reason reason, uint64_t lines, 
     atomic_fetch_add_explicit(&p->metrics->discarded_bytes[reason], bytes, memory_order_relaxed);
 }
 
-static uint64_t metadata_size(const struct entry *e) {
+static uint64_t pairs_size(const struct label *pairs, size_t count) {
     uint64_t size = 0;
-    for (uint32_t i = 0; i < e->meta_count; i++)
-        size += e->meta[i].name.size + e->meta[i].value.size;
+    for (size_t i = 0; i < count; i++)
+        size += pairs[i].name.size + pairs[i].value.size;
     return size;
 }
 
@@ -305,11 +305,23 @@ static void add_time(struct buf *out, int64_t ns) {
         time_format_rfc3339(out, ns, true);
 }
 
-/* Is the metadata within the limits? Else the message is written. */
-static bool metadata_ok(struct push *p, struct group *g, const struct entry *e) {
+/* What the entries of one part have in common. Those without metadata of their own have one of few sets: the shared
+ * pairs with one of few levels. */
+enum { PART_SETS_MAX = 12 };
+struct part {
+    struct group *g;
+    struct labels shared;
+    uint64_t shared_size;
+    struct labels sets[PART_SETS_MAX];
+    struct str set_levels[PART_SETS_MAX];
+    size_t n_sets;
+};
+
+/* Is the metadata, of the given count and bytes, within the limits? Else the message is written. */
+static bool metadata_ok(struct push *p, struct group *g, size_t count, uint64_t size) {
     const struct limits *l = p->limits;
     struct buf *m = &p->message;
-    if (e->meta_count == 0)
+    if (count == 0)
         return true;
     if (!l->allow_structured_metadata) {
         buf_addf(m,
@@ -320,7 +332,6 @@ static bool metadata_ok(struct push *p, struct group *g, const struct entry *e) 
                  STR_ARG(group_text(p, g)));
         return false;
     }
-    uint64_t size = metadata_size(e);
     if (l->max_structured_metadata_size > 0 && size > l->max_structured_metadata_size) {
         buf_addf(m,
                  "stream '%.*s' has structured metadata too large: '%llu' bytes, limit: '%llu' "
@@ -335,14 +346,14 @@ static bool metadata_ok(struct push *p, struct group *g, const struct entry *e) 
     uint32_t max = l->max_structured_metadata_entries_count;
     if (max == 0 || max > ENTRY_META_MAX - 1)
         max = ENTRY_META_MAX - 1;
-    if (e->meta_count > max) {
+    if (count > max) {
         buf_addf(
             m,
-            "stream '%.*s' has too many structured metadata labels: '%u', limit: '%u'. Please see "
+            "stream '%.*s' has too many structured metadata labels: '%zu', limit: '%u'. Please see "
             "`limits_config.max_structured_metadata_entries_count` or contact your Loki "
             "administrator to "
             "increase it",
-            STR_ARG(group_text(p, g)), e->meta_count, max);
+            STR_ARG(group_text(p, g)), count, max);
         return false;
     }
     return true;
@@ -354,7 +365,9 @@ static uint64_t line_size_max(const struct limits *l) {
 }
 
 /* DISCARD_REASONS when the entry may be stored; else why not, with the message written. */
-static enum discard_reason check_entry(struct push *p, struct group *g, struct entry *e) {
+static enum discard_reason check_entry(struct push *p, const struct part *part, struct entry *e,
+                                       uint64_t meta_size) {
+    struct group *g = part->g;
     struct buf *m = &p->message;
     buf_clear(m);
     if (e->ts_ns < p->oldest_ns || e->ts_ns == PUSH_TS_TOO_OLD) {
@@ -379,31 +392,77 @@ static enum discard_reason check_entry(struct push *p, struct group *g, struct e
                  (unsigned long long)max, STR_ARG(group_text(p, g)), e->line.size);
         return DISCARD_LINE_TOO_LONG;
     }
-    return metadata_ok(p, g, e) ? DISCARD_REASONS : DISCARD_METADATA;
+    return metadata_ok(p, g, e->meta_count + part->shared.count, meta_size) ? DISCARD_REASONS
+                                                                            : DISCARD_METADATA;
 }
 
-/* Normalises the metadata and adds detected_level. Entries that have nothing else share static pairs. */
-static int enrich_entry(struct push *p, struct group *g, struct entry *e) {
-    bool discover = p->limits->discover_log_levels && p->limits->allow_structured_metadata;
-    if (e->meta_count > 0) {
-        /* The arena's own array, with one place free behind (decoded.h). */
-        struct label *pairs = (struct label *)(uintptr_t)e->meta;
-        int64_t count = metadata_normalize(&p->arena, pairs, e->meta_count);
-        if (count < 0)
+/* Metadata of an entry that has none but the shared: made for the first of its level, then used again. */
+static int share_metadata(struct push *p, struct part *part, struct entry *e) {
+    struct label level = {.name = part->g->level.name};
+    level.value = level_detect(p->limits, part->g->labels, part->shared, e->line);
+    size_t i = 0;
+    while (i < part->n_sets && !str_eq(part->set_levels[i], level.value))
+        i++;
+    struct labels set;
+    if (i < part->n_sets) {
+        set = part->sets[i];
+    } else {
+        size_t count;
+        struct label *pairs = metadata_merge(&p->arena, part->shared, (struct labels){0}, &count);
+        if (!pairs)
             return -ENOMEM;
-        e->meta_count = (uint32_t)count;
-        if (discover && count > 0) {
-            struct labels meta = {.items = pairs, .count = (size_t)count};
-            struct label level = {.name = g->level.name};
-            level.value = level_detect(p->limits, g->labels, meta, e->line);
-            e->meta_count = (uint32_t)metadata_set(pairs, (size_t)count, level);
-            return 0;
+        set = (struct labels){.items = pairs, .count = metadata_set(pairs, count, level)};
+        if (i < PART_SETS_MAX) {
+            part->sets[i] = set;
+            part->set_levels[i] = level.value;
+            part->n_sets++;
         }
     }
-    if (discover && e->meta_count == 0) {
+    e->meta = set.items;
+    e->meta_count = (uint32_t)set.count;
+    return 0;
+}
+
+/* Normalises the metadata of an entry that has some and adds what it shares with others. */
+static int normalize_entry(struct push *p, const struct part *part, struct entry *e) {
+    /* The arena's own array, with one place free behind (decoded.h). */
+    struct label *pairs = (struct label *)(uintptr_t)e->meta;
+    int64_t own = metadata_normalize(&p->arena, pairs, e->meta_count);
+    if (own < 0)
+        return -ENOMEM;
+    size_t count = (size_t)own;
+    if (count > 0 && part->shared.count > 0) {
+        struct labels given = {.items = pairs, .count = count};
+        pairs = metadata_merge(&p->arena, given, part->shared, &count);
+        if (!pairs)
+            return -ENOMEM;
+    }
+    e->meta = pairs;
+    e->meta_count = (uint32_t)count;
+    return 0;
+}
+
+/* Completes the metadata and adds detected_level. Entries that have nothing else share static pairs. */
+static int enrich_entry(struct push *p, struct part *part, struct entry *e) {
+    struct group *g = part->g;
+    bool discover = p->limits->discover_log_levels && p->limits->allow_structured_metadata;
+    if (e->meta_count > 0 && normalize_entry(p, part, e) < 0)
+        return -ENOMEM;
+    if (e->meta_count == 0 && part->shared.count > 0) {
+        if (discover)
+            return share_metadata(p, part, e);
+        e->meta = part->shared.items;
+        e->meta_count = (uint32_t)part->shared.count;
+    } else if (e->meta_count == 0 && discover) {
         e->meta = g->level.value.data ? &g->level : level_pair(level_of_line(p->limits, e->line));
         assert(e->meta);
         e->meta_count = 1;
+    } else if (discover) {
+        struct labels meta = {.items = e->meta, .count = e->meta_count};
+        struct label level = {.name = g->level.name};
+        level.value = level_detect(p->limits, g->labels, meta, e->line);
+        e->meta_count =
+            (uint32_t)metadata_set((struct label *)(uintptr_t)e->meta, meta.count, level);
     }
     return 0;
 }
@@ -411,17 +470,23 @@ static int enrich_entry(struct push *p, struct group *g, struct entry *e) {
 /* Checks and enriches the entries of one part; those that stay move to its front. */
 static int check_part(struct push *p, struct decoded_stream *s, struct group *g) {
     struct entry *entries = p->decoded.entries + s->first_entry;
+    struct part part; /* not zeroed as a whole: there may be a part for each line */
+    part.g = g;
+    part.shared = s->shared_meta;
+    part.shared_size = pairs_size(part.shared.items, part.shared.count);
+    part.n_sets = 0;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < s->n_entries; i++) {
         struct entry *e = &entries[i];
-        enum discard_reason reason = check_entry(p, g, e);
+        uint64_t meta_size = part.shared_size + pairs_size(e->meta, e->meta_count);
+        enum discard_reason reason = check_entry(p, &part, e, meta_size);
         if (reason != DISCARD_REASONS) {
             rejects_add(&p->rejects, buf_str(&p->message));
             discard(p, reason, 1, e->line.size);
             continue;
         }
-        p->kept_bytes += e->line.size + metadata_size(e);
-        if (enrich_entry(p, g, e) < 0)
+        p->kept_bytes += e->line.size + meta_size;
+        if (enrich_entry(p, &part, e) < 0)
             return -ENOMEM;
         entries[kept++] = *e;
     }
@@ -633,7 +698,11 @@ static bool rate_allows(struct push *p, struct err *reterr) {
 static int prepare(struct push *p, struct err *reterr) {
     const struct push_request *q = p->request;
     struct push_content content = {
-        .type = q->content_type, .encoding = q->content_encoding, .body = q->body};
+        .type = q->content_type,
+        .encoding = q->content_encoding,
+        .body = q->body,
+        .otlp = q->kind == PUSH_OTLP,
+        .otlp_options = {.now_ns = q->now_ns, .labels_max = p->limits->max_label_names_per_series}};
     int r = push_body_decode(&p->body, &content, &p->decoded, reterr);
     if (r == 0 && p->decoded.n_streams == 0) {
         (void)err_set(reterr, -ESYNTAX,
@@ -647,7 +716,7 @@ static int prepare(struct push *p, struct err *reterr) {
         r = make_groups(p, reterr);
     }
     if (r == 0 && check_entries(p) < 0)
-        r = err_set(reterr, -ENOMEM, "out of memory for a push of %zu lines", p->decoded.n_entries);
+        r = decoded_error(&p->decoded, reterr);
     if (r == -ESYNTAX)
         discard(p, DISCARD_MALFORMED, p->decoded.n_entries, bytes);
     return r < 0 ? status_of(r) : 0;
@@ -706,6 +775,7 @@ void push_handle(struct store *store, const struct limits *limits, struct push_m
 bool push_is_small(const struct push_request *request) {
     struct push_content content = {.type = request->content_type,
                                    .encoding = request->content_encoding,
-                                   .body = request->body};
+                                   .body = request->body,
+                                   .otlp = request->kind == PUSH_OTLP};
     return push_body_size_guess(&content) <= SMALL_BODY_MAX;
 }

@@ -1,5 +1,5 @@
 /* push: from the bytes of a push request to batches in the store. Steps: inflate (inflate.h) -> decode
- * (push_proto.h, push_json.h: views into the body) -> validate and enrich (this module: label limits, age, size,
+ * (push_proto.h, push_json.h, otlp.h: views into the body) -> validate and enrich (this module: label limits, age, size,
  * service_name, detected_level, metadata names) -> store_append. */
 #pragma once
 
@@ -33,7 +33,13 @@ struct push_metrics {
 struct str discard_reason_name(
     enum discard_reason r); /* Loki's label values: "line_too_long", ... */
 
+enum push_kind {
+    PUSH_LOKI,
+    PUSH_OTLP,
+};
+
 struct push_request {
+    enum push_kind kind;
     struct str tenant;
     struct str content_type;     /* .data NULL when the header is absent */
     struct str content_encoding; /* same */

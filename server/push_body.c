@@ -27,7 +27,15 @@ static char first_byte(struct str body) {
     return text.size > 0 ? text.data[0] : '\0';
 }
 
-enum coding { CODING_NONE, CODING_GZIP, CODING_DEFLATE, CODING_SNAPPY, CODING_OTHER };
+enum coding {
+    CODING_NONE,
+    CODING_GZIP,
+    CODING_DEFLATE,
+    CODING_SNAPPY,
+    CODING_ZSTD,
+    CODING_LZ4,
+    CODING_OTHER
+};
 
 static enum coding coding_of(struct str header) {
     static const struct {
@@ -37,6 +45,7 @@ static enum coding coding_of(struct str header) {
         {{"", 0}, CODING_NONE},           {{"identity", 8}, CODING_NONE},
         {{"gzip", 4}, CODING_GZIP},       {{"x-gzip", 6}, CODING_GZIP},
         {{"deflate", 7}, CODING_DEFLATE}, {{"snappy", 6}, CODING_SNAPPY},
+        {{"zstd", 4}, CODING_ZSTD},       {{"lz4", 3}, CODING_LZ4},
     };
     struct str name = str_trim(header);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -87,6 +96,8 @@ static int decode_json(struct push_body *b, const struct push_content *c, struct
             return r;
         break;
     }
+    case CODING_ZSTD:
+    case CODING_LZ4:
     case CODING_OTHER:
         return fail_encoding(c->encoding, reterr);
     }
@@ -115,9 +126,59 @@ static int decode_other(struct push_body *b, const struct push_content *c, struc
     return err_set(reterr, r, "%s", snappy_err.text);
 }
 
+/* ---- OTLP: the type says protobuf or JSON and nothing is guessed; other codings, none that wrap. */
+
+static int inflate_otlp(struct push_body *b, const struct push_content *c, struct str *ret,
+                        struct err *reterr) {
+    enum encoding e;
+    switch (coding_of(c->encoding)) {
+    case CODING_NONE:
+        *ret = c->body;
+        return 0;
+    case CODING_GZIP:
+        e = ENC_GZIP;
+        break;
+    case CODING_ZSTD:
+        e = ENC_ZSTD;
+        break;
+    case CODING_LZ4:
+        e = ENC_LZ4_FRAME;
+        break;
+    case CODING_DEFLATE:
+    case CODING_SNAPPY:
+    case CODING_OTHER:
+    default:
+        return err_set(
+            reterr, -ESYNTAX,
+            "unsupported content encoding %.*s: only gzip, lz4 and zstd are supported",
+            (int)(c->encoding.size < HEADER_VALUE_MAX ? c->encoding.size : HEADER_VALUE_MAX),
+            c->encoding.data);
+    }
+    int r = inflate_body(e, c->body, &b->plain, reterr);
+    *ret = buf_str(&b->plain);
+    return r == -ENODATA ? -ESYNTAX : r;
+}
+
+static int decode_otlp(struct push_body *b, const struct push_content *c, struct decoded_push *out,
+                       struct err *reterr) {
+    struct str type = media_type(c->type), body;
+    bool is_json = str_eq_nocase(type, STR("application/json"));
+    if (!is_json && !str_eq_nocase(type, STR("application/x-protobuf")))
+        return err_set(reterr, -ESYNTAX, "content type: %.*s is not supported",
+                       (int)(type.size < HEADER_VALUE_MAX ? type.size : HEADER_VALUE_MAX),
+                       type.data);
+    int r = inflate_otlp(b, c, &body, reterr);
+    if (r < 0)
+        return r;
+    return is_json ? otlp_json_decode(body, &c->otlp_options, out, reterr)
+                   : otlp_proto_decode(body, &c->otlp_options, out, reterr);
+}
+
 int push_body_decode(struct push_body *b, const struct push_content *c, struct decoded_push *out,
                      struct err *reterr) {
     assert(b->plain.max > 0);
+    if (c->otlp)
+        return decode_otlp(b, c, out, reterr);
     if (str_eq_nocase(media_type(c->type), STR("application/json")))
         return decode_json(b, c, out, reterr);
     return decode_other(b, c, out, reterr);
@@ -125,8 +186,11 @@ int push_body_decode(struct push_body *b, const struct push_content *c, struct d
 
 size_t push_body_size_guess(const struct push_content *c) {
     enum coding coding = coding_of(c->encoding);
-    if (coding == CODING_GZIP || coding == CODING_DEFLATE)
+    if (coding == CODING_GZIP || coding == CODING_DEFLATE || coding == CODING_ZSTD ||
+        coding == CODING_LZ4)
         return c->body.size * INFLATE_RATIO_GUESS;
+    if (c->otlp)
+        return c->body.size;
     bool is_json = str_eq_nocase(media_type(c->type), STR("application/json"));
     if (is_json && coding != CODING_SNAPPY)
         return c->body.size;

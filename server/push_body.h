@@ -1,10 +1,11 @@
-/* push_body: content negotiation of a push (push.md section 2): from the Content-Type and Content-Encoding of a request
+/* push_body: content negotiation of a push (push.md sections 2 and 8): from the Content-Type and Content-Encoding of a request
  * to the decoder that fits, with what Loki refuses by accident accepted where the bytes leave no doubt. */
 #pragma once
 
 #include "buf.h"
 #include "decoded.h"
 #include "err.h"
+#include "otlp.h"
 #include "str.h"
 
 /* Decompressed bytes, which the decoded push borrows from. */
@@ -22,6 +23,8 @@ struct push_content {
     struct str type;     /* .data NULL when the header is absent */
     struct str encoding; /* same */
     struct str body;
+    bool otlp; /* else Loki's own formats */
+    struct otlp_options otlp_options;
 };
 
 /* -ESYNTAX, -E2BIG, -ENOMEM with Loki's text where it has one. */
