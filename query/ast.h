@@ -34,11 +34,11 @@ struct line_operand {
 enum label_filter_kind {
     FILTER_AND,
     FILTER_OR,
-    FILTER_STRING,   /* =, !=, =~, !~ on the text */
+    FILTER_STRING, /* =, !=, =~, !~ on the text */
     FILTER_NUMBER,
     FILTER_DURATION,
     FILTER_BYTES,
-    FILTER_IP,       /* = or != ip("...") */
+    FILTER_IP, /* = or != ip("...") */
 };
 
 enum compare_op { CMP_EQ, CMP_NEQ, CMP_GT, CMP_GTE, CMP_LT, CMP_LTE };
@@ -48,11 +48,11 @@ struct label_filter {
     bool comma;                        /* FILTER_AND written as "," (for printing) */
     struct label_filter *left, *right; /* FILTER_AND, FILTER_OR */
     struct str name;
-    enum match_op match;               /* FILTER_STRING */
-    enum compare_op compare;           /* the typed kinds */
-    struct str text;                   /* FILTER_STRING, FILTER_IP: the value; else the literal as written */
-    double number;                     /* FILTER_NUMBER; FILTER_DURATION in ns; FILTER_BYTES */
-    const struct regex *regex;         /* FILTER_STRING with =~ or !~, anchored */
+    enum match_op match;     /* FILTER_STRING */
+    enum compare_op compare; /* the typed kinds */
+    struct str text;         /* FILTER_STRING, FILTER_IP: the value; else the literal as written */
+    double number;           /* FILTER_NUMBER; FILTER_DURATION in ns; FILTER_BYTES */
+    const struct regex *regex; /* FILTER_STRING with =~ or !~, anchored */
 };
 
 /* name="expression" of json and logfmt; `expression` equals name when it stood alone. */
@@ -127,19 +127,54 @@ struct log_expr {
 /* ---- metrics */
 
 enum range_op {
-    RANGE_COUNT, RANGE_RATE, RANGE_RATE_COUNTER, RANGE_BYTES, RANGE_BYTES_RATE, RANGE_AVG, RANGE_SUM,
-    RANGE_MIN, RANGE_MAX, RANGE_STDVAR, RANGE_STDDEV, RANGE_QUANTILE, RANGE_FIRST, RANGE_LAST,
+    RANGE_COUNT,
+    RANGE_RATE,
+    RANGE_RATE_COUNTER,
+    RANGE_BYTES,
+    RANGE_BYTES_RATE,
+    RANGE_AVG,
+    RANGE_SUM,
+    RANGE_MIN,
+    RANGE_MAX,
+    RANGE_STDVAR,
+    RANGE_STDDEV,
+    RANGE_QUANTILE,
+    RANGE_FIRST,
+    RANGE_LAST,
     RANGE_ABSENT,
 };
 
 enum vector_op {
-    AGG_SUM, AGG_AVG, AGG_COUNT, AGG_MAX, AGG_MIN, AGG_STDDEV, AGG_STDVAR, AGG_TOPK, AGG_BOTTOMK,
-    AGG_SORT, AGG_SORT_DESC, AGG_APPROX_TOPK,
+    AGG_SUM,
+    AGG_AVG,
+    AGG_COUNT,
+    AGG_MAX,
+    AGG_MIN,
+    AGG_STDDEV,
+    AGG_STDVAR,
+    AGG_TOPK,
+    AGG_BOTTOMK,
+    AGG_SORT,
+    AGG_SORT_DESC,
+    AGG_APPROX_TOPK,
 };
 
 enum binary_op {
-    BIN_OR, BIN_AND, BIN_UNLESS, BIN_ADD, BIN_SUB, BIN_MUL, BIN_DIV, BIN_MOD, BIN_POW, BIN_EQ, BIN_NEQ,
-    BIN_GT, BIN_GTE, BIN_LT, BIN_LTE,
+    BIN_OR,
+    BIN_AND,
+    BIN_UNLESS,
+    BIN_ADD,
+    BIN_SUB,
+    BIN_MUL,
+    BIN_DIV,
+    BIN_MOD,
+    BIN_POW,
+    BIN_EQ,
+    BIN_NEQ,
+    BIN_GT,
+    BIN_GTE,
+    BIN_LT,
+    BIN_LTE,
 };
 
 enum unwrap_conversion { UNWRAP_NUMBER, UNWRAP_DURATION, UNWRAP_DURATION_SECONDS, UNWRAP_BYTES };
@@ -174,7 +209,11 @@ struct vector_agg {
     struct grouping grouping;
 };
 
-enum match_card { CARD_ONE_TO_ONE, CARD_MANY_TO_ONE /* group_left */, CARD_ONE_TO_MANY /* group_right */ };
+enum match_card {
+    CARD_ONE_TO_ONE,
+    CARD_MANY_TO_ONE /* group_left */,
+    CARD_ONE_TO_MANY /* group_right */
+};
 
 struct binary {
     enum binary_op op;
@@ -189,8 +228,15 @@ struct binary {
     size_t n_include;
 };
 
-enum expr_kind { EXPR_LOG, EXPR_RANGE, EXPR_VECTOR_AGG, EXPR_BINARY, EXPR_LITERAL, EXPR_VECTOR,
-                 EXPR_LABEL_REPLACE };
+enum expr_kind {
+    EXPR_LOG,
+    EXPR_RANGE,
+    EXPR_VECTOR_AGG,
+    EXPR_BINARY,
+    EXPR_LITERAL,
+    EXPR_VECTOR,
+    EXPR_LABEL_REPLACE
+};
 
 struct expr {
     enum expr_kind kind;

@@ -14,9 +14,9 @@
 struct engine;
 
 struct engine_options {
-    unsigned threads;          /* 0 = number of cores */
-    unsigned max_concurrent;   /* queries that run at once; others wait; 0 = 2 per thread */
-    unsigned max_waiting;      /* more are refused with -EBUSYNOW; 0 = 256 */
+    unsigned threads;        /* 0 = number of cores */
+    unsigned max_concurrent; /* queries that run at once; others wait; 0 = 2 per thread */
+    unsigned max_waiting;    /* more are refused with -EBUSYNOW; 0 = 256 */
 };
 struct engine *engine_new(struct store *store, const struct engine_options *o);
 void engine_free(struct engine *e);
@@ -26,7 +26,7 @@ enum query_direction { DIR_BACKWARD, DIR_FORWARD };
 struct query {
     struct str text;
     struct str tenant;
-    bool instant;        /* metric value at end_ns alone */
+    bool instant; /* metric value at end_ns alone */
     int64_t start_ns, end_ns;
     int64_t step_ns;     /* range queries */
     int64_t interval_ns; /* log queries: at most one entry per interval; 0 = all */
@@ -40,9 +40,9 @@ struct query {
 };
 
 struct query_stats {
-    uint64_t bytes_processed;   /* raw line bytes looked at */
+    uint64_t bytes_processed; /* raw line bytes looked at */
     uint64_t lines_processed;
-    uint64_t lines_matched;     /* left after filters */
+    uint64_t lines_matched; /* left after filters */
     uint64_t meta_bytes_processed;
     uint64_t entries_returned;
     uint64_t streams, chunks;
@@ -86,7 +86,8 @@ struct query_result {
     size_t n_sets;
     const struct result_entry *entries;
     size_t n_entries;
-    const struct result_series *series; /* matrix; vector: one point each; sorted by labels unless sort() */
+    const struct result_series
+        *series; /* matrix; vector: one point each; sorted by labels unless sort() */
     size_t n_series;
     struct result_point scalar;
     struct query_stats stats;

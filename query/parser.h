@@ -10,7 +10,8 @@
 enum {
     QUERY_TEXT_MAX = 128 << 10, /* Loki's own limit on query length is 131072 */
     QUERY_DEPTH_MAX = 64,
-    QUERY_FILTERS_MAX = 1000, /* conditions in one label filter: bounds the recursion over its tree */
+    QUERY_FILTERS_MAX =
+        1000, /* conditions in one label filter: bounds the recursion over its tree */
     QUERY_TREE_DEPTH_MAX = 256, /* of nested expressions; `a + b + c ...` nests to the left */
     QUERY_REGEX_MAX = 256,      /* regexes in one query: bounds their memory */
 };

@@ -34,7 +34,8 @@ struct label_needs {
  * block already. */
 struct pipeline_options {
     struct label_needs needs;
-    const struct unwrap *unwrap;     /* NULL for none: value extraction and post filters of a metric query */
+    const struct unwrap
+        *unwrap; /* NULL for none: value extraction and post filters of a metric query */
 };
 
 int pipeline_compile(const struct stage *stages, const struct pipeline_options *o,
@@ -42,8 +43,9 @@ int pipeline_compile(const struct stage *stages, const struct pipeline_options *
 void pipeline_free(struct pipeline *p);
 
 /* Facts for the planner. */
-bool pipeline_needs_line(const struct pipeline *p);     /* some stage reads or the result shows line bytes */
-bool pipeline_needs_meta(const struct pipeline *p);     /* metadata is looked at or shown */
+bool pipeline_needs_line(
+    const struct pipeline *p); /* some stage reads or the result shows line bytes */
+bool pipeline_needs_meta(const struct pipeline *p); /* metadata is looked at or shown */
 /* With only_meta, exactly these metadata names are looked at (label filters, grouping); else all. */
 bool pipeline_meta_names(const struct pipeline *p, const struct str **ret, size_t *ret_count);
 
@@ -82,13 +84,13 @@ bool pipeline_run_line(struct pipeline_run *r, const struct pipeline_line *in,
 /* The labels of the line that just passed. The set is interned in the run: the same set gives the same pointer, so
  * grouping is one pointer comparison. Lives as long as the run. */
 struct line_labels {
-    uint64_t hash;              /* of the merged set */
-    struct labels merged;       /* sorted: what a result shows without categorize-labels; metric labels */
-    struct labels stream;       /* what is left of the stream labels */
+    uint64_t hash;        /* of the merged set */
+    struct labels merged; /* sorted: what a result shows without categorize-labels; metric labels */
+    struct labels stream; /* what is left of the stream labels */
     struct labels metadata;
     struct labels parsed;
-    struct str error;           /* value of __error__, empty when none */
-    uint32_t id;                /* 0, 1, 2, ... in order of first appearance in this run */
+    struct str error; /* value of __error__, empty when none */
+    uint32_t id;      /* 0, 1, 2, ... in order of first appearance in this run */
 };
 /* NULL without memory. */
 const struct line_labels *pipeline_run_labels(struct pipeline_run *r);

@@ -31,8 +31,8 @@ bool regex_matches(const struct regex *re, struct str text);
 bool regex_find(const struct regex *re, struct str text, size_t from, struct str *ret_groups,
                 size_t n_groups);
 
-size_t regex_group_count(const struct regex *re);                     /* without group 0 */
-struct str regex_group_name(const struct regex *re, size_t group);    /* empty when unnamed */
+size_t regex_group_count(const struct regex *re);                  /* without group 0 */
+struct str regex_group_name(const struct regex *re, size_t group); /* empty when unnamed */
 struct str regex_pattern(const struct regex *re);
 
 /* Expands $1, ${1}, $name, ${name}, $$ in Go's Regexp.Expand way into out. */
@@ -45,7 +45,7 @@ struct regex_facts {
     /* The whole expression is one literal (after stripping .* at both ends for an unanchored one): then matching
      * is a substring search. */
     bool is_literal;
-    bool fold_case;   /* the literals below are to be compared without case */
+    bool fold_case; /* the literals below are to be compared without case */
     struct str literal;
     /* Every matching text contains ALL of these. The longest first; empties never. */
     const struct str *required;

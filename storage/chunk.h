@@ -25,9 +25,10 @@ struct chunk_head {
     struct str tenant;
     struct labels labels;
     uint64_t stream_id;
-    uint64_t chunk_seq;       /* unique in the store, grows with each chunk written */
-    uint64_t wal_lsn;         /* the stream's entries up to (wal_lsn, wal_index) are in chunk files once this */
-    uint32_t wal_index;       /* chunk is: see wal.h */
+    uint64_t chunk_seq; /* unique in the store, grows with each chunk written */
+    uint64_t
+        wal_lsn; /* the stream's entries up to (wal_lsn, wal_index) are in chunk files once this */
+    uint32_t wal_index; /* chunk is: see wal.h */
     int32_t day;
 };
 

@@ -15,8 +15,8 @@ struct matcher {
     enum match_op op;
     struct str name;
     struct str value;
-    const void *regex;   /* MATCH_RE, MATCH_NRE; borrowed */
-    match_fn *matches;   /* asked for the regex alone, negation is applied here */
+    const void *regex; /* MATCH_RE, MATCH_NRE; borrowed */
+    match_fn *matches; /* asked for the regex alone, negation is applied here */
     /* For MATCH_RE that is a plain alternation (a|b|c): its values, so that postings are looked up one by one
      * instead of listing all values. Optional. */
     const struct str *set;

@@ -24,9 +24,9 @@ enum wal_sync { WAL_SYNC_ALWAYS, WAL_SYNC_INTERVAL, WAL_SYNC_OFF };
 struct wal_options {
     enum wal_sync sync;
     uint64_t sync_interval_ns; /* WAL_SYNC_INTERVAL */
-    uint64_t segment_bytes;    /* a segment is closed when it reaches this; 0 = WAL_SEGMENT_DEFAULT */
+    uint64_t segment_bytes; /* a segment is closed when it reaches this; 0 = WAL_SEGMENT_DEFAULT */
     uint64_t buffer_max_bytes; /* waiting records; more are refused with -EBUSYNOW; 0 = default */
-    uint64_t first_segment;    /* the new segment's number is at least this: positions never repeat */
+    uint64_t first_segment; /* the new segment's number is at least this: positions never repeat */
 };
 
 enum { WAL_SEGMENT_DEFAULT = 64 << 20, WAL_BUFFER_DEFAULT = 64 << 20, WAL_RECORD_MAX = 256 << 20 };
@@ -57,12 +57,12 @@ int wal_flush(struct wal *w);
 int wal_truncate(struct wal *w, uint64_t lsn);
 
 struct wal_stats {
-    uint64_t bytes;        /* in all segments, used part */
-    uint64_t oldest_lsn;   /* first position of the oldest segment */
+    uint64_t bytes;      /* in all segments, used part */
+    uint64_t oldest_lsn; /* first position of the oldest segment */
     uint64_t next_lsn;
     uint64_t fsyncs, fsync_ns_total, fsync_ns_max;
     uint64_t records, appended_bytes;
-    int failed;            /* 0, -ENOSPC (recoverable) or -EIO (final) */
+    int failed; /* 0, -ENOSPC (recoverable) or -EIO (final) */
     char failed_text[200];
 };
 void wal_get_stats(struct wal *w, struct wal_stats *ret);
