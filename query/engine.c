@@ -171,12 +171,13 @@ void exec_add_stats(struct query_stats *total, const struct query_stats *part) {
 
 /* ---- queries */
 
+static const char INSTANT_LOG_QUERY[] = "log queries are not supported as an instant query type, "
+                                        "please change your query to a range query type";
+
 static int run(struct engine *e, const struct query *q, const struct expr *expr,
                struct query_result *result, struct err *reterr) {
     if (q->instant && expr->kind == EXPR_LOG)
-        return err_set(reterr, -ESYNTAX,
-                       "log queries are not supported as an instant query type, please change your "
-                       "query to a range query type");
+        return err_set(reterr, -ESYNTAX, "%s", INSTANT_LOG_QUERY);
     struct exec x = {
         .store = e->store,
         .crew = e->crew,
@@ -191,12 +192,24 @@ static int run(struct engine *e, const struct query *q, const struct expr *expr,
     return r;
 }
 
+/* An instant log query is refused as such before its stages are judged, as Loki does. */
+static int parse(const struct query *q, struct parsed_query **ret, struct err *reterr) {
+    int r = query_parse(q->text, ret, reterr);
+    struct parsed_query *unchecked = NULL;
+    if (r != -ESYNTAX || !q->instant || query_parse_unchecked(q->text, &unchecked, NULL) < 0)
+        return r;
+    if (parsed_query_expr(unchecked)->kind == EXPR_LOG)
+        (void)err_set(reterr, r, "%s", INSTANT_LOG_QUERY);
+    parsed_query_free(unchecked);
+    return r;
+}
+
 int engine_query(struct engine *e, const struct query *q, struct query_result **ret,
                  struct err *reterr) {
     int64_t arrived = clock_mono_ns();
     struct parsed_query *parsed = NULL;
     struct query_result *result = NULL;
-    int r = query_parse(q->text, &parsed, reterr);
+    int r = parse(q, &parsed, reterr);
     if (r < 0)
         return r;
     result = calloc(1, sizeof(*result));
