@@ -19,8 +19,8 @@ static void on_done(void *ctx, int status, struct str text) {
     buf_done(&line);
 }
 
-/* OTLP's errors are messages: google.rpc.Status { 1 code, left out; 2 message }. Its clients send again after 429, 502,
- * 503 and 504 alone, so that no other status may stand for "later". */
+/* OTLP's errors are messages: google.rpc.Status { 1 code, left out; 2 message }. Its clients
+ * send again after 429, 502, 503 and 504 alone, so that no other status may stand for "later". */
 static void on_done_otlp(void *ctx, int status, struct str text) {
     struct http_request *r = ctx;
     if (status == 204) {

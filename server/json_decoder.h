@@ -1,5 +1,6 @@
-/* json_decoder: what the JSON push decoders share: a reader with the texts of its errors, strings into the arena.
- * All functions that return int give 0, or a negative error with its text in reterr. */
+/* json_decoder: what the JSON push decoders share: a reader with the texts of its errors,
+ * strings into the arena. All functions that return int give 0, or a negative error with its
+ * text in reterr. */
 #pragma once
 
 #include "decoded.h"

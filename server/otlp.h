@@ -1,6 +1,7 @@
-/* otlp: OpenTelemetry's log protocol (push.md section 8), protobuf and JSON, as decoded streams: index labels from the
- * resource, what the resource and the scope share as metadata, lines and metadata from the records. The formats are
- * read by otlp_proto.c and otlp_json.c; what the fields become is decided in otlp_map.c alone. */
+/* otlp: OpenTelemetry's log protocol (push.md section 8), protobuf and JSON, as decoded streams:
+ * index labels from the resource, what the resource and the scope share as metadata, lines and
+ * metadata from the records. The formats are read by otlp_proto.c and otlp_json.c; what the
+ * fields become is decided in otlp_map.c alone. */
 #pragma once
 
 #include <stdint.h>
@@ -11,12 +12,13 @@
 
 struct otlp_options {
     int64_t now_ns; /* of records without a time */
-    uint32_t
-        labels_max; /* index labels of a stream besides service_name; 0 = no limit. The rest, in the order of the
-                            index list, becomes metadata instead of costing the lines. */
+    /* Index labels of a stream besides service_name; 0 = no limit. The rest, in the order of the
+     * index list, becomes metadata instead of costing the lines. */
+    uint32_t labels_max;
 };
 
-/* Lines and metadata are views of the body or live in the arena. -ESYNTAX, -E2BIG, -ENOMEM with text. */
+/* Lines and metadata are views of the body or live in the arena. -ESYNTAX, -E2BIG, -ENOMEM with
+ * text. */
 int otlp_proto_decode(struct str body, const struct otlp_options *options, struct decoded_push *out,
                       struct err *reterr);
 int otlp_json_decode(struct str body, const struct otlp_options *options, struct decoded_push *out,

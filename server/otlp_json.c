@@ -7,12 +7,13 @@
 #include "otlp_map.h"
 #include "units.h"
 
-/* The messages of otlp_proto.c with their fields as members, in camelCase or snake_case. Numbers of 64 bits come as
- * strings or numbers, ids as hex digits, bytes as base64, which is what they become in the end anyway. Unknown members
- * are skipped, null is absent. What stands behind the document is not looked at.
+/* The messages of otlp_proto.c with their fields as members, in camelCase or snake_case. Numbers
+ * of 64 bits come as strings or numbers, ids as hex digits, bytes as base64, which is what they
+ * become in the end anyway. Unknown members are skipped, null is absent. What stands behind the
+ * document is not looked at.
  *
- * Every message is read by read_object: a table of the members' names, and a function that takes the value of one of
- * them. Only AnyValue nests; its depth is counted. */
+ * Every message is read by read_object: a table of the members' names, and a function that takes
+ * the value of one of them. Only AnyValue nests; its depth is counted. */
 
 struct otlp_json {
     struct json_decoder d;

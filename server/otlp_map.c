@@ -8,8 +8,8 @@
 
 enum { PAIRS_FIRST = 16, TRACE_ID_SIZE = 16, SPAN_ID_SIZE = 8 };
 
-/* Resource attributes that become index labels, Loki's own list; the first ones stay labels when there are more than
- * the limit allows. */
+/* Resource attributes that become index labels, Loki's own list; the first ones stay labels when
+ * there are more than the limit allows. */
 static const struct str index_attributes[] = {
     STR_INIT("service.name"),
     STR_INIT("service.namespace"),
@@ -170,7 +170,8 @@ void otlp_begin_resource(struct otlp_builder *b) {
     b->first_stream = b->out->n_streams;
 }
 
-/* Splits what the index attributes gave into labels and, beyond the limit, metadata of the resource. */
+/* Splits what the index attributes gave into labels and, beyond the limit, metadata of the
+ * resource. */
 static int split_index(struct otlp_builder *b, struct otlp_pairs *labels) {
     size_t counted = 0;
     for (size_t i = 0; i < OTLP_INDEX_LABELS; i++) {
@@ -278,7 +279,8 @@ static int id_digit(struct str id, bool is_hex, size_t index) {
     return (int)(index % 2 == 0 ? byte >> 4 : byte & 15);
 }
 
-/* Ids of the wrong size, with other characters or all zero mean "no trace", as the protocol has it. */
+/* Ids of the wrong size, with other characters or all zero mean "no trace", as the protocol has
+ * it. */
 static int add_id(struct otlp_builder *b, struct str name, struct str id, bool is_hex,
                   size_t id_size) {
     if (id.size != (is_hex ? 2 * id_size : id_size))

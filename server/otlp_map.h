@@ -1,11 +1,14 @@
-/* otlp_map: from OTLP's resources, scopes and records to decoded streams. Both decoders call it in the order of the
- * document:
+/* otlp_map: from OTLP's resources, scopes and records to decoded streams. Both decoders call it
+ * in the order of the document:
  *
- *   begin_resource  { begin_scope  { begin_record  add_attribute..  end_record }  add_attribute..  end_scope }
- *                   add_attribute..  end_resource
+ *   begin_resource
+ *     begin_scope
+ *       begin_record  add_attribute..  end_record    for each
+ *     add_attribute..  end_scope                     for each
+ *   add_attribute..  end_resource
  *
- * Attributes of a resource or a scope may come before or after what stands inside it, as they apply at its end.
- * Functions that return int give 0, or -E2BIG, -ENOMEM with text. */
+ * Attributes of a resource or a scope may come before or after what stands inside it, as they
+ * apply at its end. Functions that return int give 0, or -E2BIG, -ENOMEM with text. */
 #pragma once
 
 #include "buf.h"
@@ -16,8 +19,8 @@ enum otlp_owner { OTLP_OF_RESOURCE, OTLP_OF_SCOPE, OTLP_OF_RECORD };
 
 enum { OTLP_INDEX_LABELS = 18 };
 
-/* A value as text is at most this long. Lines beyond half of it could not be stored anyway (entry.h); escapes may make a
- * text longer than the body that brought it. */
+/* A value as text is at most this long. Lines beyond half of it could not be stored anyway
+ * (entry.h); escapes may make a text longer than the body that brought it. */
 enum { OTLP_VALUE_TEXT_MAX = 32 << 20 };
 
 /* Pairs of one owner; the array grows in the arena. */

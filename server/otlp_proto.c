@@ -5,19 +5,22 @@
 #include "otlp_map.h"
 #include "wire.h"
 
-/* The messages, by field number (all others are skipped, in any order; the last of a repeated scalar counts):
+/* The messages, by field number (all others are skipped, in any order; the last of a repeated
+ * scalar counts):
  *
  *   ExportLogsServiceRequest  1 resource_logs (repeated)
- *   ResourceLogs              1 resource          2 scope_logs (repeated)
+ *   ResourceLogs              1 resource   2 scope_logs (repeated)
  *   Resource                  1 attributes (repeated KeyValue)
- *   ScopeLogs                 1 scope             2 log_records (repeated)
- *   InstrumentationScope      1 name     2 version     3 attributes (repeated)     4 dropped_attributes_count
- *   LogRecord                 1 time_unix_nano (I64)   2 severity_number           3 severity_text
- *                             5 body (AnyValue)        6 attributes (repeated)     7 dropped_attributes_count
- *                             8 flags (I32)            9 trace_id     10 span_id   11 observed_time_unix_nano (I64)
- *                             12 event_name
- *   KeyValue                  1 key      2 value (AnyValue)
- *   AnyValue                  1 string   2 bool   3 int   4 double (I64)   5 ArrayValue   6 KeyValueList   7 bytes
+ *   ScopeLogs                 1 scope   2 log_records (repeated)
+ *   InstrumentationScope      1 name   2 version   3 attributes (repeated)
+ *                             4 dropped_attributes_count
+ *   LogRecord                 1 time_unix_nano (I64)   2 severity_number   3 severity_text
+ *                             5 body (AnyValue)   6 attributes (repeated)
+ *                             7 dropped_attributes_count   8 flags (I32)   9 trace_id
+ *                             10 span_id   11 observed_time_unix_nano (I64)   12 event_name
+ *   KeyValue                  1 key   2 value (AnyValue)
+ *   AnyValue                  1 string   2 bool   3 int   4 double (I64)   5 ArrayValue
+ *                             6 KeyValueList   7 bytes
  *   ArrayValue, KeyValueList  1 values (repeated)
  *
  * Only AnyValue nests; its depth is counted. */
@@ -33,8 +36,8 @@ static int malformed(const struct otlp_proto *p, const struct wire_reader *r) {
                    (size_t)((const char *)r->at - p->start), p->size);
 }
 
-/* The next field that the message knows: 1, 0 at the end, -ESYNTAX. `wires` holds the wire type of each field by its
- * number, as a character; '-' where there is none. */
+/* The next field that the message knows: 1, 0 at the end, -ESYNTAX. `wires` holds the wire type
+ * of each field by its number, as a character; '-' where there is none. */
 static int next_known(const struct otlp_proto *p, struct wire_reader *r, struct wire_field *f,
                       struct str wires) {
     int n;

@@ -1,5 +1,6 @@
-/* otlp_value: OpenTelemetry's AnyValue, decoded: scalars as they are, lists and maps as chains of items in the request's
- * arena; and its text, as lines and metadata hold it. One thread at a time per arena. */
+/* otlp_value: OpenTelemetry's AnyValue, decoded: scalars as they are, lists and maps as chains
+ * of items in the request's arena; and its text, as lines and metadata hold it. One thread at a
+ * time per arena. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,8 +22,9 @@ enum otlp_type {
     OTLP_MAP,
 };
 
-/* Lists and maps inside one another: far beyond what instrumentation makes (3 or 4), and small enough for the stack of
- * the functions that follow the nesting. Values that go deeper are refused while decoding. */
+/* Lists and maps inside one another: far beyond what instrumentation makes (3 or 4), and small
+ * enough for the stack of the functions that follow the nesting. Values that go deeper are
+ * refused while decoding. */
 enum { OTLP_DEPTH_MAX = 64 };
 
 struct otlp_item;
@@ -50,7 +52,8 @@ struct otlp_item {
 int otlp_value_add(struct arena *arena, struct otlp_value *container, struct str key,
                    const struct otlp_value *value);
 
-/* Text as it is; true, false, decimal numbers; bytes in base64; lists and maps as compact JSON with sorted keys; nothing
- * for an empty value. The result is a view of the value or lives in the arena; `scratch` is overwritten. -ENOMEM. */
+/* Text as it is; true, false, decimal numbers; bytes in base64; lists and maps as compact JSON
+ * with sorted keys; nothing for an empty value. The result is a view of the value or lives in
+ * the arena; `scratch` is overwritten. -ENOMEM. */
 int otlp_value_text(const struct otlp_value *v, struct arena *arena, struct buf *scratch,
                     struct str *ret);

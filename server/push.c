@@ -10,7 +10,8 @@
  *   5. store      new streams are made, entries are put side by side per stream, one store_append for all.
  *   6. complete   from the WAL thread: 204; 400 when something was refused in step 2 or 3; 503 when not durable.
  *
- * Budget: nothing is allocated per line but metadata, in the arena; one look at each line's bytes (level). */
+ * Budget: nothing is allocated per line but metadata, in the arena; one look at each line's
+ * bytes (level). */
 #include "push.h"
 
 #include <assert.h>
@@ -115,7 +116,8 @@ static uint64_t lines_size(const struct entry *entries, size_t count) {
 
 /* ---- labels */
 
-/* service_name from the first of the discovery labels that is there; skipped for Loki's own internal streams. */
+/* service_name from the first of the discovery labels that is there; skipped for Loki's own
+ * internal streams. */
 static void add_service_name(const struct limits *limits, struct label *items, size_t *count) {
     struct labels labels = {.items = items, .count = *count};
     if (limits->n_discover_service_name == 0 || labels_get(labels, STR("service_name")).data ||
@@ -142,8 +144,9 @@ static bool pairs_are_valid(const struct label *items, size_t count) {
     return true;
 }
 
-/* Pairs of a JSON stream object: the last of equal names counts, as in any JSON object. Bad names and values go
- * through the parser of label texts, so that they are refused for the same reasons in the same words. */
+/* Pairs of a JSON stream object: the last of equal names counts, as in any JSON object. Bad
+ * names and values go through the parser of label texts, so that they are refused for the same
+ * reasons in the same words. */
 static int labels_from_pairs(struct push *p, struct labels given, struct labels *ret,
                              struct err *reterr) {
     struct label *items = arena_array(&p->arena, given.count + 1, sizeof(*items));
@@ -305,8 +308,8 @@ static void add_time(struct buf *out, int64_t ns) {
         time_format_rfc3339(out, ns, true);
 }
 
-/* What the entries of one part have in common. Those without metadata of their own have one of few sets: the shared
- * pairs with one of few levels. */
+/* What the entries of one part have in common. Those without metadata of their own have one of
+ * few sets: the shared pairs with one of few levels. */
 enum { PART_SETS_MAX = 12 };
 struct part {
     struct group *g;
@@ -396,7 +399,8 @@ static enum discard_reason check_entry(struct push *p, const struct part *part, 
                                                                             : DISCARD_METADATA;
 }
 
-/* Metadata of an entry that has none but the shared: made for the first of its level, then used again. */
+/* Metadata of an entry that has none but the shared: made for the first of its level, then used
+ * again. */
 static int share_metadata(struct push *p, struct part *part, struct entry *e) {
     struct label level = {.name = part->g->level.name};
     level.value = level_detect(p->limits, part->g->labels, part->shared, e->line);
@@ -442,7 +446,8 @@ static int normalize_entry(struct push *p, const struct part *part, struct entry
     return 0;
 }
 
-/* Completes the metadata and adds detected_level. Entries that have nothing else share static pairs. */
+/* Completes the metadata and adds detected_level. Entries that have nothing else share static
+ * pairs. */
 static int enrich_entry(struct push *p, struct part *part, struct entry *e) {
     struct group *g = part->g;
     bool discover = p->limits->discover_log_levels && p->limits->allow_structured_metadata;
@@ -533,7 +538,8 @@ static int check_entries(struct push *p) {
 
 /* ---- storing */
 
-/* Makes the streams that are new, and lets groups that turn out to be one stream share one target. */
+/* Makes the streams that are new, and lets groups that turn out to be one stream share one
+ * target. */
 static int open_streams(struct push *p, struct err *reterr) {
     struct map by_stream = map_make();
     int r = 0;
@@ -562,8 +568,8 @@ static int open_streams(struct push *p, struct err *reterr) {
     return r;
 }
 
-/* Puts the entries of groups that come in several parts side by side, in the order in which they were sent. Sets
- * each batch stream's entries. `at` holds, per group, where its next entry goes. */
+/* Puts the entries of groups that come in several parts side by side, in the order in which they
+ * were sent. Sets each batch stream's entries. `at` holds, per group, where its next entry goes. */
 static int gather(struct push *p, struct batch_stream *streams, const uint32_t *slot_of) {
     struct decoded_push *d = &p->decoded;
     struct entry *entries = arena_alloc(&p->arena, p->n_kept * sizeof(*entries));
@@ -656,7 +662,8 @@ static int status_of(int code) {
     return code == -E2BIG ? 413 : 503;
 }
 
-/* Stores what is left; 0 when the completion will answer, else the HTTP status for the text in reterr. */
+/* Stores what is left; 0 when the completion will answer, else the HTTP status for the text in
+ * reterr. */
 static int store_entries(struct push *p, push_done *done, void *ctx, struct str text,
                          struct err *reterr) {
     struct batch batch;

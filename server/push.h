@@ -1,6 +1,7 @@
-/* push: from the bytes of a push request to batches in the store. Steps: inflate (inflate.h) -> decode
- * (push_proto.h, push_json.h, otlp.h: views into the body) -> validate and enrich (this module: label limits, age, size,
- * service_name, detected_level, metadata names) -> store_append. */
+/* push: from the bytes of a push request to batches in the store. Steps: inflate (inflate.h) ->
+ * decode (push_proto.h, push_json.h, otlp.h: views into the body) -> validate and enrich (this
+ * module: label limits, age, size, service_name, detected_level, metadata names) ->
+ * store_append. */
 #pragma once
 
 #include <stdatomic.h>
@@ -52,14 +53,15 @@ struct push_request {
 
 enum { PUSH_BODY_DEFAULT = 64 << 20 };
 
-/* Called once: HTTP status and the text of the body (empty for 204; no newline at its end), from any thread. The text
- * is the callee's only during the call. */
+/* Called once: HTTP status and the text of the body (empty for 204; no newline at its end), from
+ * any thread. The text is the callee's only during the call. */
 typedef void push_done(void *ctx, int status, struct str text);
 
-/* Handles one push. Calls done exactly once, maybe before it returns. The body is not needed after it has
- * returned. Limits may be swapped between calls. */
+/* Handles one push. Calls done exactly once, maybe before it returns. The body is not needed
+ * after it has returned. Limits may be swapped between calls. */
 void push_handle(struct store *store, const struct limits *limits, struct push_metrics *metrics,
                  const struct push_request *request, push_done *done, void *ctx);
 
-/* True when the request is small enough to be handled on the loop (no decompression of much, few lines). */
+/* True when the request is small enough to be handled on the loop (no decompression of much, few
+ * lines). */
 bool push_is_small(const struct push_request *request);

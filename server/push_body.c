@@ -14,7 +14,8 @@ void push_body_done(struct push_body *b) {
     buf_done(&b->outer);
 }
 
-/* "Application/JSON; charset=utf-8" -> "application/json", in its own case; empty when there is no type. */
+/* "Application/JSON; charset=utf-8" -> "application/json", in its own case; empty when there is
+ * no type. */
 static struct str media_type(struct str header) {
     const char *semicolon = header.size > 0 ? memchr(header.data, ';', header.size) : NULL;
     if (semicolon)
@@ -66,8 +67,8 @@ static int fail_encoding(struct str header, struct err *reterr) {
     return r;
 }
 
-/* A stream that was cut is good enough when the document in it is whole, as what stands behind the document is never
- * looked at. */
+/* A stream that was cut is good enough when the document in it is whole, as what stands behind
+ * the document is never looked at. */
 static int decode_packed_json(enum encoding e, struct push_body *b, struct str body,
                               struct decoded_push *out, struct err *reterr) {
     int r = inflate_body(e, body, &b->plain, reterr);
@@ -88,7 +89,8 @@ static int decode_json(struct push_body *b, const struct push_content *c, struct
     case CODING_DEFLATE:
         return decode_packed_json(ENC_DEFLATE, b, c->body, out, reterr);
     case CODING_SNAPPY: {
-        /* Clients that say snappy send either form. Text that begins a JSON document is no snappy block. */
+        /* Clients that say snappy send either form. Text that begins a JSON document is no
+         * snappy block. */
         int r = inflate_body(ENC_SNAPPY, c->body, &b->plain, reterr);
         if (r == 0)
             return push_json_decode(buf_str(&b->plain), out, reterr);
@@ -104,8 +106,8 @@ static int decode_json(struct push_body *b, const struct push_content *c, struct
     return push_json_decode(c->body, out, reterr);
 }
 
-/* Everything that is not called JSON is a snappy block of protobuf, whatever else the headers say; a body that is no
- * snappy block but begins as JSON is taken as JSON. */
+/* Everything that is not called JSON is a snappy block of protobuf, whatever else the headers
+ * say; a body that is no snappy block but begins as JSON is taken as JSON. */
 static int decode_other(struct push_body *b, const struct push_content *c, struct decoded_push *out,
                         struct err *reterr) {
     struct str block = c->body;
@@ -126,7 +128,8 @@ static int decode_other(struct push_body *b, const struct push_content *c, struc
     return err_set(reterr, r, "%s", snappy_err.text);
 }
 
-/* ---- OTLP: the type says protobuf or JSON and nothing is guessed; other codings, none that wrap. */
+/* ---- OTLP: the type says protobuf or JSON and nothing is guessed; other codings, none that
+ * wrap. */
 
 static int inflate_otlp(struct push_body *b, const struct push_content *c, struct str *ret,
                         struct err *reterr) {

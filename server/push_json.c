@@ -11,11 +11,11 @@
  *   v1      {"streams":[{"stream":{"app":"x"},"values":[["1767607201000000000","line",{"meta":"data"}], ..]}, ..]}
  *   legacy  {"streams":[{"labels":"{app=\"x\"}","entries":[{"ts":"2026-01-05T10:00:01Z","line":".."}, ..]}, ..]}
  *
- * Keys may come in any order, unknown ones are skipped. What stands behind the document is not looked at, as
- * clients that pad their bodies rely on. */
+ * Keys may come in any order, unknown ones are skipped. What stands behind the document is not
+ * looked at, as clients that pad their bodies rely on. */
 
-/* Nanoseconds as decimal digits; everything else is a mistake that fails the request, as clients that send
- * floats or other units would otherwise lose their lines one by one. */
+/* Nanoseconds as decimal digits; everything else is a mistake that fails the request, as clients
+ * that send floats or other units would otherwise lose their lines one by one. */
 static int decode_nanoseconds(struct json_decoder *d, const struct json_value *v, int64_t *ret) {
     const char *wanted = "a string of nanoseconds before here";
     if (v->type != JSON_STRING || v->escaped || v->raw.size == 0)
@@ -46,7 +46,8 @@ static int scalar_text(struct json_decoder *d, const struct json_value *v, struc
     return 0;
 }
 
-/* The object of structured metadata, opened; null counts as {}. Scalars become text, null values are dropped. */
+/* The object of structured metadata, opened; null counts as {}. Scalars become text, null values
+ * are dropped. */
 static int decode_metadata(struct json_decoder *d, const struct json_value *opened,
                            struct entry *e) {
     if (opened->type == JSON_NULL)
@@ -158,8 +159,8 @@ static int decode_labels(struct json_decoder *d, struct decoded_stream *s) {
     return r;
 }
 
-/* The "stream" object, opened. Clients send the same object again and again (Fluent Bit: a stream object for each
- * line), so equal bytes share the pairs of the stream before. */
+/* The "stream" object, opened. Clients send the same object again and again (Fluent Bit: a
+ * stream object for each line), so equal bytes share the pairs of the stream before. */
 static int decode_stream_object(struct json_decoder *d, const struct json_value *opened,
                                 struct decoded_stream *s) {
     if (opened->type == JSON_NULL)

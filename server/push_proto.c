@@ -5,7 +5,8 @@
 
 #include "wire.h"
 
-/* The messages, by field number (all others are skipped, in any order; the last of a repeated scalar counts):
+/* The messages, by field number (all others are skipped, in any order; the last of a repeated
+ * scalar counts):
  *
  *   PushRequest   1 streams (repeated StreamAdapter)
  *   StreamAdapter 1 labels text   2 entries (repeated EntryAdapter)   3 hash, ignored
@@ -13,7 +14,8 @@
  *   LabelPair     1 name          2 value, missing = empty
  *   Timestamp     1 seconds       2 nanos
  *
- * Each message is read by one small function; the nesting is fixed, so nothing here recurses on input. */
+ * Each message is read by one small function; the nesting is fixed, so nothing here recurses on
+ * input. */
 
 enum { NANOS_MAX = 999999999 };
 

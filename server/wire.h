@@ -1,5 +1,5 @@
-/* wire: reading protobuf messages field by field. Strings and messages come as views; nothing is allocated. All is
- * inline, as it runs for each field of each pushed line. Any thread. */
+/* wire: reading protobuf messages field by field. Strings and messages come as views; nothing is
+ * allocated. All is inline, as it runs for each field of each pushed line. Any thread. */
 #pragma once
 
 #include <errno.h>
@@ -96,7 +96,8 @@ static inline bool wire_read_value(struct wire_reader *r, struct wire_field *f) 
     }
 }
 
-/* Skips an (obsolete) group whose start tag has been read; groups may nest, so their depth is counted. */
+/* Skips an (obsolete) group whose start tag has been read; groups may nest, so their depth is
+ * counted. */
 static inline bool wire_skip_group(struct wire_reader *r) {
     size_t depth = 1;
     while (depth > 0) {
@@ -113,8 +114,8 @@ static inline bool wire_skip_group(struct wire_reader *r) {
     return true;
 }
 
-/* The next field: 1, 0 at the end, -ESYNTAX when malformed. A skipped group comes back with its number and the
- * wire type WIRE_GROUP, which no caller wants. */
+/* The next field: 1, 0 at the end, -ESYNTAX when malformed. A skipped group comes back with its
+ * number and the wire type WIRE_GROUP, which no caller wants. */
 static inline int wire_next(struct wire_reader *r, struct wire_field *f) {
     if (r->at == r->end)
         return 0;
