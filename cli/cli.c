@@ -1,0 +1,81 @@
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "session.h"
+#include "usage.h"
+
+static int help(const struct options *o) {
+    static const struct {
+        const char *name;
+        enum command command;
+    } names[] = {
+        {"grep", COMMAND_GREP},     {"query", COMMAND_QUERY},   {"instant-query", COMMAND_INSTANT},
+        {"labels", COMMAND_LABELS}, {"series", COMMAND_SERIES}, {"stats", COMMAND_STATS},
+        {"push", COMMAND_PUSH},     {"help", COMMAND_HELP},
+    };
+    enum command wanted = o->command == COMMAND_HELP ? COMMAND_GREP : o->command;
+    const char *word =
+        o->command == COMMAND_HELP && o->arguments.count > 0 ? o->arguments.items[0] : NULL;
+    bool known = !word;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && word; i++) {
+        if (strcmp(names[i].name, word) == 0) {
+            wanted = names[i].command == COMMAND_HELP ? COMMAND_GREP : names[i].command;
+            known = true;
+        }
+    }
+    if (!known) {
+        (void)fprintf(stderr, "logq: there is no command \"%s\"; see logq help\n", word);
+        return CLI_TROUBLE;
+    }
+    (void)fputs(usage_text(wanted), stdout);
+    return CLI_FOUND;
+}
+
+static int run(const struct options *o) {
+    if (o->help)
+        return help(o);
+    switch (o->command) {
+    case COMMAND_GREP:
+        return cmd_grep(o);
+    case COMMAND_QUERY:
+        return cmd_query(o);
+    case COMMAND_INSTANT:
+        return cmd_instant(o);
+    case COMMAND_LABELS:
+        return cmd_labels(o);
+    case COMMAND_SERIES:
+        return cmd_series(o);
+    case COMMAND_STATS:
+        return cmd_stats(o);
+    case COMMAND_PUSH:
+        return cmd_push(o);
+    case COMMAND_HELP:
+        return help(o);
+    case COMMAND_VERSION:
+        (void)puts("logq " LOGQ_VERSION);
+        return CLI_FOUND;
+    }
+    return CLI_TROUBLE;
+}
+
+int cli_main(int argc, char **argv) {
+    static struct options options; /* lists of some size: not on the stack */
+    struct err err = {0};
+    if (options_parse(argc, argv, &options, &err) < 0)
+        return session_trouble(&err);
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        (void)err_set(&err, -EIO, "libcurl does not start");
+        return session_trouble(&err);
+    }
+    int status = run(&options);
+    curl_global_cleanup();
+    /* A full disk behind stdout is trouble, whatever was found. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status != CLI_TROUBLE) {
+        (void)err_set(&err, -EIO, "cannot write the output: %s", strerror(errno));
+        return session_trouble(&err);
+    }
+    return status;
+}
