@@ -150,6 +150,32 @@ static void test_format(void) {
     }
 }
 
+static void test_format_json(void) {
+    static const struct {
+        double value;
+        struct str want;
+    } cases[] = {
+        {0.0, STR_INIT("0")},
+        {0.1, STR_INIT("0.1")},
+        {-1234567, STR_INIT("-1234567")},
+        {1e-6, STR_INIT("0.000001")},
+        {9.5e-7, STR_INIT("9.5e-7")},
+        {-1e-10, STR_INIT("-1e-10")},
+        {5e-324, STR_INIT("5e-324")},
+        {999999999999999900000.0, STR_INIT("999999999999999900000")},
+        {1e21, STR_INIT("1e+21")},
+        {-1.25e300, STR_INIT("-1.25e+300")},
+        {(double)NAN, STR_INIT("NaN")},
+        {-(double)INFINITY, STR_INIT("-Inf")},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct buf b = buf_make(BUF_NO_MAX);
+        float_format_json(&b, cases[i].value);
+        CHECK_STR(buf_str(&b), cases[i].want);
+        buf_done(&b);
+    }
+}
+
 static void test_format_long(void) {
     struct buf b = buf_make(BUF_NO_MAX), want = buf_make(BUF_NO_MAX);
     float_format(&b, 5e-324);
@@ -199,6 +225,7 @@ int main(void) {
     RUN(test_parse_invalid);
     RUN(test_parse_long);
     RUN(test_format);
+    RUN(test_format_json);
     RUN(test_format_long);
     RUN(test_round_trip);
     return test_done();

@@ -252,6 +252,28 @@ static void test_write(void) {
     }
 }
 
+static void test_write_plain(void) {
+    static const struct {
+        struct str text, want;
+    } cases[] = {
+        {STR_INIT(""), STR_INIT("\"\"")},
+        {STR_INIT("<"), STR_INIT("\"<\"")},
+        {STR_INIT("<<a>&&\"b\\ & a line\n"), STR_INIT("\"<<a>&&\\\"b\\\\ & a line\\n\"")},
+        {STR_INIT("\\u003c \xC3\xA9>\xFF"), STR_INIT("\"\\\\u003c \xC3\xA9>\\ufffd\"")},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct buf b = buf_make(cases[i].want.size);
+        json_write_string_plain(&b, cases[i].text);
+        CHECK(!b.failed);
+        CHECK_STR(buf_str(&b), cases[i].want);
+        buf_done(&b);
+        b = buf_make(cases[i].want.size - 1);
+        json_write_string_plain(&b, cases[i].text);
+        CHECK(b.failed);
+        buf_done(&b);
+    }
+}
+
 /* Each byte value at each position of a vector, by the slow way and by the fast one. */
 static void test_write_positions(void) {
     char text[40];
@@ -317,6 +339,7 @@ int main(void) {
     RUN(test_string_end_positions);
     RUN(test_unescape);
     RUN(test_write);
+    RUN(test_write_plain);
     RUN(test_write_positions);
     RUN(test_round_trip);
     return test_done();

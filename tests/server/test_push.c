@@ -1,5 +1,5 @@
-/* Pushes through the whole path into a real store; what is stored is read back as text. Every case has a tenant of its
- * own. */
+/* Pushes through the whole path into a real store; what is stored is read back as text. Every
+ * case has a tenant of its own. */
 #include "push.h"
 
 #include <pthread.h>
@@ -143,14 +143,15 @@ static struct buf dump(struct str tenant) {
 static unsigned next_tenant;
 
 /* `body`: JSON with ' for ". Streams whose order does not matter to a case must be alone. */
-static void check_json(const struct limits *limits, const char *body, int status, const char *text,
-                       const char *want) {
+static void check_kind(enum push_kind kind, const struct limits *limits, const char *body,
+                       int status, const char *text, const char *want) {
     char tenant[32];
     (void)snprintf(tenant, sizeof(tenant), "tenant-%u", next_tenant++);
     struct buf json = buf_make(BUF_NO_MAX);
     for (const char *p = body; *p != '\0'; p++)
         buf_add_char(&json, *p == '\'' ? '"' : *p);
     struct push_request request = {
+        .kind = kind,
         .tenant = str_from(tenant),
         .content_type = STR("application/json"),
         .body = buf_str(&json),
@@ -166,6 +167,11 @@ static void check_json(const struct limits *limits, const char *body, int status
     buf_done(&got);
     buf_done(&a.text);
     buf_done(&json);
+}
+
+static void check_json(const struct limits *limits, const char *body, int status, const char *text,
+                       const char *want) {
+    check_kind(PUSH_LOKI, limits, body, status, text, want);
 }
 
 #define AT "'17676072" /* two digits of seconds and nine of nanoseconds follow */
@@ -233,7 +239,8 @@ static void test_metadata(void) {
                204, "",
                "{service_name=\"unknown_service\"}\n  1 "
                "l|_x=4|a=2|b_c=1|detected_level=unknown|key_1st=3\n");
-    /* Empty values and names without a letter or digit are dropped; the later of two equal names stays. */
+    /* Empty values and names without a letter or digit are dropped; the later of two equal names
+     * stays. */
     check_json(l, "{'streams':[{'values':[[" T1 ",'l',{'a.b':'1','a_b':'2','e':'','.':'x'}]]}]}",
                204, "", "{service_name=\"unknown_service\"}\n  1 l|a_b=2|detected_level=unknown\n");
     check_json(l, "{'streams':[{'values':[[" T1 ",'warn',{'':'x','\xc3\xbc':'y'}]]}]}", 204, "",
@@ -269,7 +276,8 @@ static void test_metadata(void) {
 
 static void test_partial(void) {
     const struct limits *l = &default_limits;
-    /* 2025-12-29T09:59:59Z is one second too old, 2026-01-05T10:10:00.000000001Z one nanosecond too new. */
+    /* 2025-12-29T09:59:59Z is one second too old, 2026-01-05T10:10:00.000000001Z one nanosecond
+     * too new. */
     check_json(
         l,
         "{'streams':[{'stream':{'a':'b'},'values':[['1767002399000000000','old'],[" T0 ",'now'],"
@@ -369,7 +377,8 @@ static void test_labels(void) {
                "");
 }
 
-/* Spellings of one stream, and one-entry parts of it, come together in the order in which they were sent. */
+/* Spellings of one stream, and one-entry parts of it, come together in the order in which they
+ * were sent. */
 static void test_grouping(void) {
     check_json(
         &default_limits,
@@ -572,6 +581,107 @@ static void test_rejects(void) {
     arena_done(&arena);
 }
 
+/* A resource that is a service, with `resource` (attributes that begin with a comma) and
+ * `scopes`. */
+#define OTLP(resource, scopes)                                                                     \
+    "{'resourceLogs':[{'resource':{'attributes':[{'key':'service.name','value':{'stringValue':'s'" \
+    "}}" resource "]},'scopeLogs':[" scopes "]}]}"
+#define OTLP_ATTRIBUTE(key, value) "{'key':'" key "','value':{'stringValue':'" value "'}}"
+#define OTLP_LINE(ns, line) "{'timeUnixNano':" ns ",'body':{'stringValue':'" line "'}}"
+
+static void check_otlp(const struct limits *limits, const char *body, int status, const char *text,
+                       const char *want) {
+    check_kind(PUSH_OTLP, limits, body, status, text, want);
+}
+
+static void test_otlp(void) {
+    const struct limits *l = &default_limits;
+    /* What is shared goes to each line, beside the level of the line; it wins over the line's
+     * own. */
+    check_otlp(
+        l,
+        OTLP("," OTLP_ATTRIBUTE("host", "h"),
+             "{'logRecords':[" OTLP_LINE(T0, "an error") "," OTLP_LINE(T1, "plain") "," OTLP_LINE(
+                 T2, "error again") ",{'timeUnixNano':" AT "03000000000','severityNumber"
+                                    "':9,'attributes':[" OTLP_ATTRIBUTE(
+                                        "host", "own") "," OTLP_ATTRIBUTE("a b", "c") "]}]}"),
+        204, "",
+        "{service_name=\"s\"}\n  0 an error|detected_level=error|host=h\n"
+        "  1 plain|detected_level=unknown|host=h\n"
+        "  2 error again|detected_level=error|host=h\n"
+        "  3 |a_b=c|detected_level=info|host=h|severity_number=9\n");
+    /* A level in what is shared decides for all. */
+    check_otlp(l,
+               OTLP("," OTLP_ATTRIBUTE("level", "WARN"),
+                    "{'logRecords':[" OTLP_LINE(T0, "an error") "," OTLP_LINE(T1, "x") "]}"),
+               204, "",
+               "{service_name=\"s\"}\n  0 an error|detected_level=warn|level=WARN\n"
+               "  1 x|detected_level=warn|level=WARN\n");
+    /* Shared metadata counts for the limits: four pairs, 100 bytes. */
+    check_otlp(
+        l,
+        OTLP("," OTLP_ATTRIBUTE("a", "1") "," OTLP_ATTRIBUTE("b", "2") "," OTLP_ATTRIBUTE("c", "3"),
+             "{'logRecords':[" OTLP_LINE(T0, "four") ",{'timeUnixNano':" T1
+                                                     ",'severityNumber':1,'flags':2}],"
+                                                     "'scope':{'name':'n'}}"),
+        400,
+        "stream '{service_name=\"s\"}' has too many structured metadata labels: '6', limit: "
+        "'4'. Please see `limits_config.max_structured_metadata_entries_count` or contact "
+        "your Loki administrator to increase it",
+        "{service_name=\"s\"}\n  0 four|a=1|b=2|c=3|detected_level=unknown|scope_name=n\n");
+    struct limits off = default_limits;
+    off.discover_log_levels = false;
+    check_otlp(&off,
+               OTLP("," OTLP_ATTRIBUTE("host", "h"), "{'logRecords':[" OTLP_LINE(T0, "x") "]}"),
+               204, "", "{service_name=\"s\"}\n  0 x|host=h\n");
+    /* A record without any time is of now; a service without a name has the container's. */
+    check_otlp(l,
+               "{'resourceLogs':[{'scopeLogs':[{'logRecords':[{'body':{'intValue':'5'}}]}],"
+               "'resource':{'attributes':[" OTLP_ATTRIBUTE("k8s.pod.name", "p") "," OTLP_ATTRIBUTE(
+                   "service.name", "") "]}}]}",
+               204, "",
+               "{k8s_pod_name=\"p\", service_name=\"unknown_service\"}\n"
+               "  0 5|detected_level=unknown\n");
+    check_otlp(l, "{}", 422, "error at least one valid stream is required for ingestion", "");
+    check_otlp(l, OTLP("", "{'logRecords':[]}"), 422,
+               "error at least one valid stream is required for ingestion", "");
+}
+
+static void check_otlp_content(const char *type, const char *encoding, struct str body, int status,
+                               const char *text) {
+    struct push_request request = {
+        .kind = PUSH_OTLP,
+        .tenant = STR("otlp-content"),
+        .content_type = str_from(type),
+        .content_encoding = str_from(encoding),
+        .body = body,
+        .now_ns = NOW,
+    };
+    struct answer a = push_wait(&default_limits, &request);
+    CHECK_INT(a.status, status);
+    CHECK_STR(buf_str(&a.text), str_from(text));
+    buf_done(&a.text);
+}
+
+static void test_otlp_content(void) {
+    const char *json = "application/json", *proto = "application/x-protobuf";
+    struct str document = STR("{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{}]}]}]}");
+    struct str message = STR("\x0a\x04\x12\x02\x12\x00");
+    check_otlp_content(json, NULL, document, 204, "");
+    check_otlp_content("Application/JSON; charset=utf-8", "identity", document, 204, "");
+    check_otlp_content(proto, NULL, message, 204, "");
+    check_otlp_content(proto, NULL, STR(""), 422,
+                       "error at least one valid stream is required for ingestion");
+    check_otlp_content(json, NULL, STR(" "), 400, "EOF");
+    check_otlp_content(NULL, NULL, document, 400, "content type:  is not supported");
+    check_otlp_content("text/plain", NULL, document, 400,
+                       "content type: text/plain is not supported");
+    check_otlp_content(
+        proto, "snappy", message, 400,
+        "unsupported content encoding snappy: only gzip, lz4 and zstd are supported");
+    check_otlp_content(json, "gzip", document, 400, "gzip: invalid header");
+}
+
 static void test_metrics(void) {
     CHECK(atomic_load(&metrics.requests) > 0);
     CHECK(atomic_load(&metrics.discarded_lines[DISCARD_TOO_OLD]) > 0);
@@ -601,6 +711,8 @@ int main(void) {
     RUN(test_grouping);
     RUN(test_fluent_bit);
     RUN(test_content);
+    RUN(test_otlp);
+    RUN(test_otlp_content);
     RUN(test_rate_limit);
     RUN(test_rejects);
     RUN(test_metrics);
