@@ -1,5 +1,6 @@
-/* batch: lines of one stream on their way to a server, as Loki's protobuf (PushRequest), compressed as a snappy block. Bytes
- * of lines travel as they are, valid UTF-8 or not. Owns its memory. */
+/* batch: lines of one stream on their way to a server, as Loki's protobuf (PushRequest),
+ * compressed as a snappy block. Bytes of lines travel as they are, valid UTF-8 or not. Owns its
+ * memory. */
 #pragma once
 
 #include <stddef.h>

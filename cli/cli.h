@@ -1,5 +1,5 @@
-/* cli: the commands of logq. Each takes the parsed options and gives the exit status of the program: as grep,
- * 0 = found, 1 = nothing found, 2 = trouble (said on stderr). One thread. */
+/* cli: the commands of logq. Each takes the parsed options and gives the exit status of the
+ * program: as grep, 0 = found, 1 = nothing found, 2 = trouble (said on stderr). One thread. */
 #pragma once
 
 #include "options.h"

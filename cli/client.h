@@ -1,5 +1,5 @@
-/* client: HTTP to one server through libcurl: one connection that is kept alive, gzip accepted, logcli's
- * credentials. Owns its curl handle. One thread. */
+/* client: HTTP to one server through libcurl: one connection that is kept alive, gzip accepted,
+ * logcli's credentials. Owns its curl handle. One thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -24,9 +24,10 @@ void client_close(struct client *c);
 void param_add(struct buf *form, const char *name, struct str value);
 void param_add_i64(struct buf *form, const char *name, int64_t value);
 
-/* Asks for `path` with the form's parameters (as POST when they are too long for a URL) and gives the body of a 2xx answer;
- * retried as --retries says. The body is NUL-terminated behind its size and lives until the next call.
- * -EREFUSED: the server answered something else, the text is its own words. -ECONNREFUSED and other errnos: no answer. */
+/* Asks for `path` with the form's parameters (as POST when they are too long for a URL) and
+ * gives the body of a 2xx answer; retried as --retries says. The body is NUL-terminated behind
+ * its size and lives until the next call. -EREFUSED: the server answered something else, the
+ * text is its own words. -ECONNREFUSED and other errnos: no answer. */
 int client_ask(struct client *c, const char *path, const struct buf *form, struct str *ret_body,
                struct err *reterr);
 
@@ -39,7 +40,8 @@ struct client_answer {
 int client_post(struct client *c, const char *path, const char *content_type, struct str body,
                 struct client_answer *ret, struct err *reterr);
 
-/* True when the message says that a longer range or more lines were asked for than the server allows. */
+/* True when the message says that a longer range or more lines were asked for than the server
+ * allows. */
 bool client_refused_range(const struct err *err);
 bool client_refused_limit(const struct err *err);
 

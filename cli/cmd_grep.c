@@ -1,4 +1,5 @@
-/* logq PATTERN: grep over streams. The server filters; here are counted, marked and printed what it finds. */
+/* logq PATTERN: grep over streams. The server filters; here are counted, marked and printed what
+ * it finds. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "output.h"
 #include "pages.h"
 #include "session.h"
+#include "units.h"
 
 enum { FORM_MAX = 1 << 20, QUERY_MAX = 128 << 10 };
 
@@ -61,14 +63,14 @@ struct tally {
     json_t *counts; /* value of --by -> count; "" alone without it */
 };
 
-static void add_count(struct tally *t, const char *name, const char *value) {
-    double count = value ? strtod(value, NULL) : 0;
+static void add_count(struct tally *t, const char *name, double count) {
     count += (double)json_integer_value(json_object_get(t->counts, name));
     json_object_set_new(t->counts, name, json_integer((json_int_t)count));
 }
 
-static int count_window(struct session *s, struct range window, void *ctx, struct err *reterr) {
-    struct tally *t = ctx;
+/* The lines of a range of whole milliseconds, which is as fine as LogQL's durations are. */
+static int count_by_query(struct session *s, struct tally *t, struct range range,
+                          struct err *reterr) {
     const char *by = s->options->by;
     struct buf form = buf_make(FORM_MAX), query = buf_make(QUERY_MAX);
     struct str body;
@@ -76,11 +78,11 @@ static int count_window(struct session *s, struct range window, void *ctx, struc
     buf_add_str(&query, STR("sum"));
     if (by)
         buf_addf(&query, " by (%s) ", by);
-    buf_addf(&query, "(count_over_time(%.*s [%lldns]))", STR_ARG(buf_str(&t->grep->query)),
-             (long long)(window.end_ns - window.start_ns));
+    buf_addf(&query, "(count_over_time(%.*s [%lldms]))", STR_ARG(buf_str(&t->grep->query)),
+             (long long)((range.end_ns - range.start_ns) / NS_PER_MS));
     param_add(&form, "query", buf_str(&query));
     /* Samples count in (time - range, time]; lines in [start, end). */
-    param_add_i64(&form, "time", window.end_ns - 1);
+    param_add_i64(&form, "time", range.end_ns - 1);
     int r = client_ask(s->client, "/loki/api/v1/query", &form, &body, reterr);
     if (r == 0)
         r = answer_parse(body, s->options->quiet, &root, &data, reterr);
@@ -90,12 +92,49 @@ static int count_window(struct session *s, struct range window, void *ctx, struc
             json_t *sample = json_array_get(result, i);
             json_t *label = by ? json_object_get(json_object_get(sample, "metric"), by) : NULL;
             json_t *value = json_array_get(json_object_get(sample, "value"), 1);
-            add_count(t, label ? json_string_value(label) : "", json_string_value(value));
+            const char *text = json_string_value(value);
+            add_count(t, label ? json_string_value(label) : "", text ? strtod(text, NULL) : 0);
         }
         json_decref(root);
     }
     buf_done(&query);
     buf_done(&form);
+    return r;
+}
+
+static int count_page(const struct page *page, void *ctx) {
+    struct tally *t = ctx;
+    const char *by = t->grep->options->by;
+    for (size_t i = 0; i < page->n_lines; i++) {
+        json_t *labels = page->streams[page->lines[i].stream].labels;
+        json_t *label = by ? json_object_get(labels, by) : NULL;
+        add_count(t, label ? json_string_value(label) : "", 1);
+    }
+    return 0;
+}
+
+/* What is left of a range below a millisecond is fetched and counted here. */
+static int count_by_fetching(struct session *s, struct tally *t, struct range range,
+                             struct err *reterr) {
+    uint64_t lines;
+    struct page_request request = {
+        .query = buf_str(&t->grep->query),
+        .range = range,
+        .forward = true,
+        .quiet = s->options->quiet,
+        .fn = count_page,
+        .ctx = t,
+    };
+    return pages_fetch(s->client, &request, &lines, reterr);
+}
+
+static int count_window(struct session *s, struct range window, void *ctx, struct err *reterr) {
+    int64_t split_ns = window.start_ns + (window.end_ns - window.start_ns) % NS_PER_MS;
+    int r = 0;
+    if (split_ns < window.end_ns)
+        r = count_by_query(s, ctx, (struct range){split_ns, window.end_ns}, reterr);
+    if (r == 0 && split_ns > window.start_ns)
+        r = count_by_fetching(s, ctx, (struct range){window.start_ns, split_ns}, reterr);
     return r;
 }
 

@@ -1,4 +1,5 @@
-/* logq labels, series and stats: what streams there are. Long ranges are asked window by window and joined. */
+/* logq labels, series and stats: what streams there are. Long ranges are asked window by window
+ * and joined. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

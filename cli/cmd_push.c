@@ -1,5 +1,5 @@
-/* logq push: lines of files or standard input to a server, in batches of about a MiB or a second, each acknowledged before the
- * next one is sent. */
+/* logq push: lines of files or standard input to a server, in batches of about a MiB or a
+ * second, each acknowledged before the next one is sent. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -104,7 +104,8 @@ static void report(struct push *p) {
 
 /* ---- sending */
 
-/* Refusals that concern the stream: no line of it is stored, and none of the next batch would be. */
+/* Refusals that concern the stream: no line of it is stored, and none of the next batch would
+ * be. */
 static bool concerns_stream(struct str message) {
     static const struct str signs[] = {
         STR_INIT("couldn't parse labels"), STR_INIT("label names; limit"),
@@ -237,7 +238,8 @@ static int time_left_ms(const struct feed *f) {
     return left_ms > 0 ? (int)left_ms : 0;
 }
 
-/* One step: read what is there or comes within `wait_ms`, send what is due. 1 at the end of the source. */
+/* One step: read what is there or comes within `wait_ms`, send what is due. 1 at the end of the
+ * source. */
 static int pump(struct push *p, struct feed *f, int wait_ms, struct err *reterr) {
     int left_ms = time_left_ms(f);
     int r = source_fill(f->source, wait_ms < left_ms ? wait_ms : left_ms, reterr);
@@ -318,7 +320,8 @@ static void add_label(struct buf *out, struct str name, struct str value) {
     logql_quote_go(out, value);
 }
 
-/* Without -l the job is "logq"; a file's name is a label when nothing else tells the files apart. */
+/* Without -l the job is "logq"; a file's name is a label when nothing else tells the files
+ * apart. */
 static int make_labels(const struct options *o, struct feed *f, struct err *reterr) {
     bool has_filename = false;
     f->labels = buf_make(LABELS_MAX);

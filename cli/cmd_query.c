@@ -150,7 +150,8 @@ static int ask_all_metrics(struct metric *m, struct range range, struct err *ret
     int n = snprintf(text, sizeof(text), "%lld.%09lld", (long long)(step / NS_PER_S),
                      (long long)(step % NS_PER_S));
     int64_t window_ns = WINDOW_MAX_NS;
-    /* The server rounds the range out to multiples of the step; so do the windows, which then do not overlap. */
+    /* The server rounds the range out to multiples of the step; so do the windows, which then do
+     * not overlap. */
     int64_t at = range.start_ns - range.start_ns % step;
     int64_t end_ns = range.end_ns + (step - range.end_ns % step) % step;
     while (at <= end_ns) {

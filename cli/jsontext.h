@@ -1,4 +1,5 @@
-/* jsontext: base's JSON writer for files that also include jansson, whose names clash with json.h's. */
+/* jsontext: base's JSON writer for files that also include jansson, whose names clash with
+ * json.h's. */
 #pragma once
 
 #include "buf.h"

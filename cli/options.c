@@ -144,7 +144,8 @@ static int add_item(struct option_list *list, const char *value, struct err *ret
     return 0;
 }
 
-/* `value` is not NULL unless the kind takes none. `origin` is what people wrote, for the message. */
+/* `value` is not NULL unless the kind takes none. `origin` is what people wrote, for the
+ * message. */
 static int set_value(struct options *o, const struct spec *s, const char *value, const char *origin,
                      struct err *reterr) {
     void *at = (char *)o + s->offset;
@@ -260,8 +261,8 @@ static bool is_option(const char *word) {
     return word[0] == '-' && word[1] != '\0';
 }
 
-/* The index of the subcommand in argv, 0 when there is none: the first word that is no option, if it is a
- * subcommand's name and does not stand behind "--" or after a pattern given with -e. */
+/* The index of the subcommand in argv, 0 when there is none: the first word that is no option,
+ * if it is a subcommand's name and does not stand behind "--" or after a pattern given with -e. */
 static int find_command(int argc, char **argv, enum command *ret) {
     struct walk w = {.argv = argv, .argc = argc, .command = COMMAND_GREP};
     for (w.at = 1; w.at < argc; w.at++) {
@@ -280,7 +281,8 @@ static int find_command(int argc, char **argv, enum command *ret) {
         }
         if (strncmp(word, "-e", 2) == 0 || strncmp(word, "--regexp", 8) == 0)
             return 0;
-        /* An option of another command (logq --step 5m query ...) is judged when the command is known. */
+        /* An option of another command (logq --step 5m query ...) is judged when the command is
+         * known. */
         (void)(word[1] == '-' ? long_option(&w, &ignored) : letters(&w, &ignored));
     }
     return 0;

@@ -1,6 +1,7 @@
-/* options: the command line and the environment of logq as one plain value. Texts point into argv and environ. The
- * spelling of every option stands in one table (options.c); the same letter may mean different things in different
- * commands (-o is grep's "only matching" in grep mode and logcli's output form in query mode). */
+/* options: the command line and the environment of logq as one plain value. Texts point into
+ * argv and environ. The spelling of every option stands in one table (options.c); the same
+ * letter may mean different things in different commands (-o is grep's "only matching" in grep
+ * mode and logcli's output form in query mode). */
 #pragma once
 
 #include <stdbool.h>
@@ -80,5 +81,6 @@ struct options {
 /* 0, or -ESYNTAX with a text that says what to do. */
 int options_parse(int argc, char **argv, struct options *ret, struct err *reterr);
 
-/* Every long option with the commands that know it, for tests that compare the help with the table; NULL behind the last. */
+/* Every long option with the commands that know it, for tests that compare the help with the
+ * table; NULL behind the last. */
 const char *options_name(size_t index, unsigned *ret_commands);

@@ -1,5 +1,5 @@
-/* output: lines and metric results on stdout, in the forms of logcli (default, raw, jsonl) and of grep. Colours only where
- * asked for. One thread. */
+/* output: lines and metric results on stdout, in the forms of logcli (default, raw, jsonl) and
+ * of grep. Colours only where asked for. One thread. */
 #pragma once
 
 #include <jansson.h>
@@ -17,13 +17,14 @@ int output_form_parse(const char *text, enum output_form *ret, struct err *reter
 /* --color, NO_COLOR, and whether stdout is a terminal. */
 bool output_use_color(const struct options *o);
 
-/* {a="b", c="d"} in the order of names; labels that `skip` holds with the same value are left out (NULL = none). */
+/* {a="b", c="d"} in the order of names; labels that `skip` holds with the same value are left
+ * out (NULL = none). */
 void output_labels(struct buf *out, json_t *labels, json_t *skip, const struct options *o);
 
 struct printer;
 
-/* `regex` (RE2; empty = none) marks matches; with o->only_matching they alone are printed. In grep mode the raw form gets
- * the time with -T and the labels with -H in front. */
+/* `regex` (RE2; empty = none) marks matches; with o->only_matching they alone are printed. In
+ * grep mode the raw form gets the time with -T and the labels with -H in front. */
 int printer_new(const struct options *o, enum output_form form, struct str regex,
                 struct printer **ret, struct err *reterr);
 void printer_free(struct printer *p);
@@ -31,7 +32,7 @@ void printer_free(struct printer *p);
 /* A page_fn; ctx is the printer. Stops with an error when stdout cannot be written. */
 int printer_page(const struct page *page, void *ctx);
 
-/* A metric result: an aligned table (default), tab-separated (raw), one series a line (jsonl), one indented
- * array (json). The number of its values. */
+/* A metric result: an aligned table (default), tab-separated (raw), one series a line (jsonl),
+ * one indented array (json). The number of its values. */
 size_t output_metric(const struct options *o, enum output_form form, const char *type,
                      json_t *result);

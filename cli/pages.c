@@ -9,7 +9,8 @@
 
 enum { FORM_MAX = 1 << 20, WINDOW_MIN_S = 60 };
 
-/* Which lines of the last timestamp have been given out: the next page begins with that timestamp again. */
+/* Which lines of the last timestamp have been given out: the next page begins with that
+ * timestamp again. */
 struct seam {
     bool set;
     int64_t ns;
@@ -190,7 +191,8 @@ static void drop_seen(struct fetch *f) {
     f->n_lines = kept;
 }
 
-/* Remembers the lines with the page's last timestamp. They add to those remembered when it is still the same. */
+/* Remembers the lines with the page's last timestamp. They add to those remembered when it is
+ * still the same. */
 static int remember(struct fetch *f) {
     struct seam *s = &f->seam;
     if (f->n_lines == 0)
@@ -280,8 +282,8 @@ static int fetch_window(struct fetch *f, struct range window, struct err *reterr
     }
 }
 
-/* Whether a refused request is worth asking again for less. Only the first request of a window can be refused for these
- * reasons, so no line has been given out twice. */
+/* Whether a refused request is worth asking again for less. Only the first request of a window
+ * can be refused for these reasons, so no line has been given out twice. */
 static bool ask_for_less(struct fetch *f, const struct err *err) {
     if (client_refused_limit(err) && f->lines_max / 2 >= PAGE_LINES_MIN) {
         f->lines_max /= 2;

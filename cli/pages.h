@@ -1,6 +1,6 @@
-/* pages: all lines that a log query selects in a range of any length, fetched page by page in order: the range is cut into
- * windows that the server accepts, a window into pages. Lines that share a timestamp with the end of a page come
- * once, however the page was cut. One thread. */
+/* pages: all lines that a log query selects in a range of any length, fetched page by page in
+ * order: the range is cut into windows that the server accepts, a window into pages. Lines that
+ * share a timestamp with the end of a page come once, however the page was cut. One thread. */
 #pragma once
 
 #include <jansson.h>
@@ -55,7 +55,8 @@ struct page_request {
 int pages_fetch(struct client *c, const struct page_request *q, uint64_t *ret_lines,
                 struct err *reterr);
 
-/* Parses an answer, checks that it is {"status":"success","data":...}, prints its warnings to stderr unless quiet. The caller
- * releases *ret_root with json_decref; *ret_data is borrowed from it. */
+/* Parses an answer, checks that it is {"status":"success","data":...}, prints its warnings to
+ * stderr unless quiet. The caller releases *ret_root with json_decref; *ret_data is borrowed
+ * from it. */
 int answer_parse(struct str body, bool quiet, json_t **ret_root, json_t **ret_data,
                  struct err *reterr);

@@ -1,4 +1,5 @@
-/* session: what every command does first and last: zone, range, connection; and how trouble is said. */
+/* session: what every command does first and last: zone, range, connection; and how trouble is
+ * said. */
 #pragma once
 
 #include "client.h"

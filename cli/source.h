@@ -1,5 +1,5 @@
-/* source: lines of a file or of standard input, with their times; a followed file is read on when it grows, is cut or is
- * replaced. One thread. */
+/* source: lines of a file or of standard input, with their times; a followed file is read on
+ * when it grows, is cut or is replaced. One thread. */
 #pragma once
 
 #include <assert.h>
@@ -32,8 +32,8 @@ void source_close(struct source *s);
 /* The next line that has been read: without line break; lives until the next source_fill. */
 enum source_state source_next(struct source *s, struct str *ret_line, int64_t *ret_ns);
 
-/* Reads on. Waits up to `timeout_ms` for standard input or a followed file. 1 = read something or reached the end, 0 = nothing
- * came (or a signal did), negative = trouble. */
+/* Reads on. Waits up to `timeout_ms` for standard input or a followed file. 1 = read something
+ * or reached the end, 0 = nothing came (or a signal did), negative = trouble. */
 int source_fill(struct source *s, int timeout_ms, struct err *reterr);
 
 /* Lines that were cut into pieces. */

@@ -161,7 +161,8 @@ static bool parse_month_first(struct cursor *c, struct civil *ret) {
         return false;
     if (!take_char(c, ' ') || !take_clock(c, true, ret) || ret->day < 1)
         return false;
-    /* Behind syslog's form stands the host's name, which may be "2026": only ctime is believed to have a year. */
+    /* Behind syslog's form stands the host's name, which may be "2026": only ctime is believed
+     * to have a year. */
     return !is_ctime ||
            (take_char(c, ' ') && take_number(c, 4, &ret->year) && ret->year >= YEAR_FIRST);
 }
@@ -177,7 +178,8 @@ static int days_in_month(int year, int month) {
     return month == 2 && is_leap(year) ? 29 : days[month - 1];
 }
 
-/* Days since 1970-01-01; by counting years in cycles of 400 from March, so that the leap day is the last. */
+/* Days since 1970-01-01; by counting years in cycles of 400 from March, so that the leap day is
+ * the last. */
 static int64_t days_of(int year, int month, int day) {
     int64_t y = month <= 2 ? year - 1 : year;
     int64_t era = y / 400;
@@ -187,7 +189,8 @@ static int64_t days_of(int year, int month, int day) {
     return era * 146097 + day_of_era - 719468;
 }
 
-/* Seconds of the local time's minute. mktime is slow, and lines of one minute follow one another. */
+/* Seconds of the local time's minute. mktime is slow, and lines of one minute follow one
+ * another. */
 static int64_t local_minute_s(const struct civil *c) {
     static struct {
         int year, month, day, hour, minute;

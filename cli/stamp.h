@@ -1,5 +1,5 @@
-/* stamp: times of the calendar in text, as log lines begin with them and as people type them. A time without zone is
- * local (TZ). One thread: the last minute's conversion is remembered. */
+/* stamp: times of the calendar in text, as log lines begin with them and as people type them. A
+ * time without zone is local (TZ). One thread: the last minute's conversion is remembered. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,11 +19,11 @@ struct civil {
 /* False when there is no such day or hour, or it does not fit int64 nanoseconds. */
 bool civil_to_ns(const struct civil *c, int64_t *ret_ns);
 
-/* "2026-11-21", "2026-11-21T03:04:05.678+01:00" and what lies between (blank or T, '.' or ',', seconds optional when
- * !in_line). Bytes used, 0 = none. In a log line the clock is required. */
+/* "2026-11-21", "2026-11-21T03:04:05.678+01:00" and what lies between (blank or T, '.' or ',',
+ * seconds optional when !in_line). Bytes used, 0 = none. In a log line the clock is required. */
 size_t civil_parse_iso(struct str text, bool in_line, struct civil *ret);
 
-/* The time at the start of a log line: ISO 8601 (dashes or slashes), syslog's "Nov 21 03:04:05", ctime's
- * "Sat Nov 21 03:04:05.678 2026", any of them behind "[" or syslog's "<13>". A time without a year gets the last
- * year that does not put it more than a day after `reference_ns`. */
+/* The time at the start of a log line: ISO 8601 (dashes or slashes), syslog's "Nov 21 03:04:05",
+ * ctime's "Sat Nov 21 03:04:05.678 2026", any of them behind "[" or syslog's "<13>". A time
+ * without a year gets the last year that does not put it more than a day after `reference_ns`. */
 bool stamp_parse(struct str line, int64_t reference_ns, int64_t *ret_ns);

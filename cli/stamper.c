@@ -47,7 +47,8 @@ static int64_t present(struct stamper *s, int64_t now_ns) {
 }
 
 int64_t stamper_next(struct stamper *s, struct str line, uint64_t end_offset, int64_t now_ns) {
-    /* What was there when the file was opened is judged by the file's age, what comes later by the clock. */
+    /* What was there when the file was opened is judged by the file's age, what comes later by
+     * the clock. */
     bool old = s->is_file && end_offset <= s->size_bytes;
     int64_t stamp_ns;
     if (s->forced_now)

@@ -1,7 +1,8 @@
-/* stamper: gives every pushed line its time. A line's own time counts when it begins with one; a line without takes the
- * time of the line before it. Lines that would have the same time are told apart by nanoseconds in the order of the
- * file, so that equal lines are kept and the order is, and the same file gets the same times whenever it is
- * pushed: then the server recognises what it has. */
+/* stamper: gives every pushed line its time. A line's own time counts when it begins with one; a
+ * line without takes the time of the line before it. Lines that would have the same time are
+ * told apart by nanoseconds in the order of the file, so that equal lines are kept and the order
+ * is, and the same file gets the same times whenever it is pushed: then the server recognises
+ * what it has. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,8 +29,8 @@ struct stamper {
 /* A stream: lines without any time get the present one. */
 void stamper_init_stream(struct stamper *s, bool forced_now);
 
-/* A file: lines before the first time in `beginning` (its first bytes) get times just before it. A file without any times in its
- * lines gets times counted back from its last change. */
+/* A file: lines before the first time in `beginning` (its first bytes) get times just before it.
+ * A file without any times in its lines gets times counted back from its last change. */
 void stamper_init_file(struct stamper *s, bool forced_now, int64_t modified_ns, uint64_t size_bytes,
                        struct str beginning);
 

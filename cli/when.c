@@ -101,7 +101,8 @@ static bool parse_word(struct str text, int64_t now_ns, int64_t *ret_ns) {
     return false;
 }
 
-/* Unix time: up to 11 digits are seconds (with fraction), 13 milliseconds, 16 microseconds, more nanoseconds. */
+/* Unix time: up to 11 digits are seconds (with fraction), 13 milliseconds, 16 microseconds, more
+ * nanoseconds. */
 static bool parse_unix(struct str text, int64_t *ret_ns) {
     if (text.size > 0 && text.data[0] == '@')
         text = str_from_offset(text, 1);
@@ -169,7 +170,8 @@ int when_range(const struct options *o, int64_t now_ns, struct range *ret, struc
         range.start_ns = range.end_ns - since_ns;
     if (r < 0)
         return r;
-    /* Servers read numbers of up to ten digits as seconds, so nanoseconds of 1970's first moments cannot be said. */
+    /* Servers read numbers of up to ten digits as seconds, so nanoseconds of 1970's first
+     * moments cannot be said. */
     if (range.start_ns < 10 * NS_PER_S)
         range.start_ns = 10 * NS_PER_S;
     if (range.end_ns <= range.start_ns)
@@ -198,8 +200,8 @@ bool when_next_window(struct range *rest, bool forward, int64_t size_ns, struct 
 
 /* ---- writing */
 
-/* A time as strftime parts around a fraction of `digits` digits: 9 = without trailing zeros and none for a whole
- * second, -9 = always nine. */
+/* A time as strftime parts around a fraction of `digits` digits: 9 = without trailing zeros and
+ * none for a whole second, -9 = always nine. */
 static const struct layout {
     const char *name;
     const char *before; /* strftime's, up to the fraction */
