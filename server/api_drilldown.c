@@ -2,6 +2,7 @@
  * collected here. */
 #include "api.h"
 #include "json.h"
+#include "otlp_map.h"
 #include "parser.h"
 #include "units.h"
 
@@ -14,7 +15,7 @@ static void write_list(struct buf *out, const char *name, const struct str *item
             buf_add_char(out, ',');
         json_write_string(out, items[i]);
     }
-    buf_add_str(out, STR("],"));
+    buf_add_char(out, ']');
 }
 
 static void write_duration(struct buf *out, const char *name, int64_t ns) {
@@ -46,8 +47,9 @@ void api_drilldown_limits(struct http_request *r, void *ctx) {
     buf_addf(&body, "{\"limits\":{\"discover_log_levels\":%s,", flag(l->discover_log_levels));
     write_list(&body, "discover_service_name", l->discover_service_name,
                l->n_discover_service_name);
+    buf_add_char(&body, ',');
     write_list(&body, "log_level_fields", l->log_level_fields, l->n_log_level_fields);
-    buf_addf(&body, "\"max_entries_limit_per_query\":%u,\"max_line_size_truncate\":%s,",
+    buf_addf(&body, ",\"max_entries_limit_per_query\":%u,\"max_line_size_truncate\":%s,",
              l->max_entries_limit_per_query, flag(l->max_line_size_truncate));
     write_size(&body, "max_query_bytes_read", l->max_query_bytes_read);
     write_duration(&body, "max_query_length", l->max_query_length_ns);
@@ -55,9 +57,11 @@ void api_drilldown_limits(struct http_request *r, void *ctx) {
     write_duration(&body, "max_query_range", 0);
     buf_addf(&body,
              "\"max_query_series\":%u,\"metric_aggregation_enabled\":false,"
-             "\"otlp_config\":{\"resource_attributes\":{\"attributes_config\":[]}},"
-             "\"pattern_persistence_enabled\":false,",
+             "\"otlp_config\":{\"resource_attributes\":{\"attributes_config\":["
+             "{\"action\":\"index_label\",",
              l->max_query_series);
+    write_list(&body, "attributes", otlp_index_attributes(), OTLP_INDEX_LABELS);
+    buf_add_str(&body, STR("}]}},\"pattern_persistence_enabled\":false,"));
     write_duration(&body, "query_timeout", l->query_timeout_ns);
     write_duration(&body, "retention_period",
                    config->retention_enabled ? l->retention_period_ns : 0);

@@ -4,6 +4,7 @@
 
 #include "api.h"
 #include "clock.h"
+#include "labels.h"
 #include "params.h"
 #include "parser.h"
 #include "render.h"
@@ -91,7 +92,8 @@ static int check_limits(const struct limits *limits, const struct query *q, stru
 static int run_query(struct http_request *r, struct api *api, struct query *q, int64_t now_ns,
                      struct query_result **ret, struct err *reterr) {
     const struct limits *limits = &api_config_now(api)->limits;
-    q->text = http_param(r, "query");
+    if (!q->text.data)
+        q->text = http_param(r, "query");
     if (!q->text.data)
         q->text = STR("");
     int e = check_limits(limits, q, reterr);
@@ -142,6 +144,33 @@ void api_query_instant(struct http_request *r, void *api) {
     answer_query(r, api, true);
 }
 
+/* The old parameter regexp is a line filter behind the query, which must be right by itself. The line break ends a
+ * comment in it. */
+static int add_regexp(struct http_request *r, struct query *q, struct err *reterr) {
+    struct str regexp = http_param(r, "regexp"), query = http_param(r, "query");
+    if (regexp.size == 0)
+        return 0;
+    struct parsed_query *parsed = NULL;
+    int e = query_parse_unchecked(query.data ? query : STR(""), &parsed, reterr);
+    if (e < 0)
+        return e;
+    parsed_query_free(parsed);
+    struct buf text = buf_make(QUERY_TEXT_MAX);
+    buf_add_str(&text, query);
+    buf_add_str(&text, STR("\n|~ "));
+    go_quote(&text, regexp);
+    if (text.failed) {
+        e = err_set(reterr, -ESYNTAX, "query with regexp is too long: max %d bytes",
+                    QUERY_TEXT_MAX);
+    } else {
+        q->text = arena_copy(http_request_arena(r), buf_str(&text));
+        if (!q->text.data)
+            e = err_set(reterr, -ENOMEM, "not enough memory for the request");
+    }
+    buf_done(&text);
+    return e;
+}
+
 void api_query_legacy(struct http_request *r, void *ctx) {
     struct api *api = ctx;
     struct query q = {0};
@@ -151,6 +180,8 @@ void api_query_legacy(struct http_request *r, void *ctx) {
         return;
     struct query_result *result = NULL;
     int e = read_range_params(r, now_ns, &q, &err);
+    if (e == 0)
+        e = add_regexp(r, &q, &err);
     if (e == 0)
         e = run_query(r, api, &q, now_ns, &result, &err);
     if (e == 0 && result->type != RESULT_STREAMS) {

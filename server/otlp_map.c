@@ -33,6 +33,10 @@ static const struct str index_attributes[] = {
 static_assert(sizeof(index_attributes) / sizeof(index_attributes[0]) == OTLP_INDEX_LABELS,
               "one list of pairs for each");
 
+const struct str *otlp_index_attributes(void) {
+    return index_attributes;
+}
+
 struct otlp_builder otlp_builder_make(struct decoded_push *out, const struct otlp_options *options,
                                       struct err *reterr) {
     return (struct otlp_builder){

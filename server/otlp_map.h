@@ -71,5 +71,8 @@ int otlp_end_record(struct otlp_builder *b, const struct otlp_record *r);
 int otlp_add_attribute(struct otlp_builder *b, enum otlp_owner owner, struct str key,
                        const struct otlp_value *value);
 
+/* The resource attributes that become labels; OTLP_INDEX_LABELS of them. */
+const struct str *otlp_index_attributes(void);
+
 /* What both formats say about a value that is nested beyond OTLP_DEPTH_MAX; -ESYNTAX. */
 int otlp_too_deep(struct err *reterr);

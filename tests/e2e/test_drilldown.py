@@ -130,6 +130,8 @@ def legacy(s):
     o = ask(s, "/api/prom/query", query='{app="api"}', limit=3)
     equal("legacy entries", [sorted(o), sum(len(x["entries"]) for x in o["streams"]), sorted(o["streams"][0]["entries"][0])],
           [["stats", "streams"], 3, ["line", "ts"]])
+    equal("legacy regexp", sorted(e["line"][:6] for x in ask(s, "/api/prom/query", query='{app="api"} # all', regexp='"n": [12]')["streams"] for e in x["entries"]),
+          ['{"n": ', '{"n": '])
     equal("legacy metric query", ask(s, "/api/prom/query", query='rate({app="api"}[1m])')[0], 400)
 
 
@@ -164,5 +166,6 @@ if __name__ == "__main__":
             for p in (volumes, detected, limits_and_format, rules, legacy):
                 guarded(p, server)
             server.flush()
+        equal("exit status", server.stop(), 0)
     guarded(settings)
     harness.done()
