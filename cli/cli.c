@@ -7,6 +7,8 @@
 #include "session.h"
 #include "usage.h"
 
+enum { USAGE_MAX = 64 << 10 };
+
 static int help(const struct options *o) {
     static const struct {
         const char *name;
@@ -30,7 +32,10 @@ static int help(const struct options *o) {
         (void)fprintf(stderr, "logq: there is no command \"%s\"; see logq help\n", word);
         return CLI_TROUBLE;
     }
-    (void)fputs(usage_text(wanted), stdout);
+    struct buf text = buf_make(USAGE_MAX);
+    usage_add(&text, wanted);
+    (void)fwrite(text.data, 1, text.size, stdout);
+    buf_done(&text);
     return CLI_FOUND;
 }
 

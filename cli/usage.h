@@ -1,7 +1,8 @@
 /* usage: the help texts. */
 #pragma once
 
+#include "buf.h"
 #include "options.h"
 
-/* The help of a command; COMMAND_GREP has the overview. */
-const char *usage_text(enum command command);
+/* Appends the help of one command; COMMAND_GREP has the overview of all. */
+void usage_add(struct buf *out, enum command command);
