@@ -1,5 +1,5 @@
-/* Fields are found by running the query engine's own parser stages over the sampled lines, so that a field's name here
- * is exactly the label that `| json` or `| logfmt` makes of it. */
+/* Fields are found by running the query engine's own parser stages over the sampled lines, so
+ * that a field's name here is exactly the label that `| json` or `| logfmt` makes of it. */
 #include "detect.h"
 
 #include <errno.h>
@@ -252,8 +252,9 @@ static struct str key_text(struct detector *d, const struct json_value *key) {
     return size < 0 ? (struct str){0} : str_make(out, (size_t)size);
 }
 
-/* Walks the document's objects with a stack of its own. A document that cannot be read to its end, or that nests too
- * deep, gives the paths found so far: a field without a path is a field all the same. */
+/* Walks the document's objects with a stack of its own. A document that cannot be read to its
+ * end, or that nests too deep, gives the paths found so far: a field without a path is a field
+ * all the same. */
 static int find_paths(struct detector *d, struct labels stream, struct str line) {
     struct json_reader reader = json_reader_make(line);
     struct level levels[PATH_DEPTH_MAX];

@@ -1,7 +1,7 @@
-/* detect: which fields have the lines of a log query's result, of which types, and with how many values? Looks at
- * every line as JSON, else as logfmt, whatever the query did with it; structured metadata and what the query's own
- * stages extracted are fields, too. For detected_fields and its values. Any thread; the work is done in the calling
- * one. */
+/* detect: which fields have the lines of a log query's result, of which types, and with how many
+ * values? Looks at every line as JSON, else as logfmt, whatever the query did with it;
+ * structured metadata and what the query's own stages extracted are fields, too. For
+ * detected_fields and its values. Any thread; the work is done in the calling one. */
 #pragma once
 
 #include <stdbool.h>
@@ -50,13 +50,13 @@ struct detected {
     struct arena arena; /* owns all of the above */
 };
 
-/* `sample` is the result of a log query, newest first. With more than `max_fields` fields, those that appear first
- * are kept. -ENOMEM. */
+/* `sample` is the result of a log query, newest first. With more than `max_fields` fields, those
+ * that appear first are kept. -ENOMEM. */
 int detect_fields(const struct query_result *sample, uint32_t max_fields, struct detected **ret,
                   struct err *reterr);
 
-/* The distinct values of one field, at most max_values, the newest. Sizes are written the way a query can compare
- * them with: "10 MB" as "10MB". -ENOMEM. */
+/* The distinct values of one field, at most max_values, the newest. Sizes are written the way a
+ * query can compare them with: "10 MB" as "10MB". -ENOMEM. */
 int detect_values(const struct query_result *sample, struct str field, uint32_t max_values,
                   struct detected **ret, struct err *reterr);
 

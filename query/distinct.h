@@ -1,5 +1,6 @@
-/* distinct: a set of 64-bit hashes, to count distinct values without keeping them. Two values with the same hash
- * count as one: among the DISTINCT_MAX that fit, that is less likely than one in a million. One thread at a time. */
+/* distinct: a set of 64-bit hashes, to count distinct values without keeping them. Two values
+ * with the same hash count as one: among the DISTINCT_MAX that fit, that is less likely than one
+ * in a million. One thread at a time. */
 #pragma once
 
 #include <stddef.h>

@@ -1,9 +1,11 @@
-/* Volume: a block that lies in one bucket gives what its header says. One at an edge, or with entries that stand in
- * another block too, has its times and lengths decoded; its metadata is shared out evenly over its entries.
+/* Volume: a block that lies in one bucket gives what its header says. One at an edge, or with
+ * entries that stand in another block too, has its times and lengths decoded; its metadata is
+ * shared out evenly over its entries.
  *
- * Loki counts the size of its own encoding: the lines, PAIR_BYTES for each metadata pair, and each distinct metadata
- * name and value once per stream. Headers know only the size of all names and values together, so the metadata
- * columns of one block per stream are read, and what they say about pairs is taken to hold for the stream. */
+ * Loki counts the size of its own encoding: the lines, PAIR_BYTES for each metadata pair, and
+ * each distinct metadata name and value once per stream. Headers know only the size of all names
+ * and values together, so the metadata columns of one block per stream are read, and what they
+ * say about pairs is taken to hold for the stream. */
 #include "volume.h"
 
 #include <errno.h>
@@ -202,7 +204,8 @@ static bool is_wanted(const struct volume *v, struct str name) {
     return v->all_labels || is_matched(v->log, name);
 }
 
-/* A stream counts only when it has all targets, unless the selector itself says something about the missing one. */
+/* A stream counts only when it has all targets, unless the selector itself says something about
+ * the missing one. */
 static bool has_targets(const struct volume *v, struct labels labels) {
     for (size_t i = 0; i < v->query->n_targets; i++) {
         struct str name = v->query->targets[i];

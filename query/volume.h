@@ -1,5 +1,5 @@
-/* volume: how many bytes were logged, by labels and over time. Asks block headers, times and line lengths; never
- * touches line bytes. Any thread; the work is done in the calling one. */
+/* volume: how many bytes were logged, by labels and over time. Asks block headers, times and
+ * line lengths; never touches line bytes. Any thread; the work is done in the calling one. */
 #pragma once
 
 #include <stdatomic.h>
@@ -37,8 +37,9 @@ struct volume_query {
     const atomic_bool *cancel; /* may be NULL */
 };
 
-/* The answer is a vector when no row has more than one point, else a matrix, as Loki has it: points stand one
- * millisecond before the end of their bucket, the last at end_ns. Bytes are those of lines, and a little for metadata
- * as Loki counts it. -ESYNTAX, -EREFUSED, -EEXPIRED, -ECANCELED, -ENOMEM, -EIO, -ECORRUPT. */
+/* The answer is a vector when no row has more than one point, else a matrix, as Loki has it:
+ * points stand one millisecond before the end of their bucket, the last at end_ns. Bytes are
+ * those of lines, and a little for metadata as Loki counts it. -ESYNTAX, -EREFUSED, -EEXPIRED,
+ * -ECANCELED, -ENOMEM, -EIO, -ECORRUPT. */
 int volume_query(struct store *store, const struct volume_query *q, struct query_result **ret,
                  struct err *reterr);

@@ -1,4 +1,5 @@
-/* api_detected: detected_labels, detected_fields and the values of one field. An answer without content is {}. */
+/* api_detected: detected_labels, detected_fields and the values of one field. An answer without
+ * content is {}. */
 #include <errno.h>
 
 #include "api.h"
@@ -101,7 +102,8 @@ static int read_limit(struct str text, uint32_t fallback, uint32_t *ret, struct 
     return text.size > 0 ? params_parse_limit(text, ret, reterr) : 0;
 }
 
-/* The step is judged although nothing depends on it: a request that Loki refuses shall not pass here. */
+/* The step is judged although nothing depends on it: a request that Loki refuses shall not pass
+ * here. */
 static int check_step(struct http_request *r, const struct query *q, struct err *reterr) {
     int64_t step_ns, range_ns;
     int e = params_step(r, "step", params_default_step(q->start_ns, q->end_ns), &step_ns, reterr);

@@ -1,5 +1,5 @@
-/* api_drilldown: what Grafana Logs Drilldown asks besides queries: drilldown-limits, and patterns, which are not
- * collected here. */
+/* api_drilldown: what Grafana Logs Drilldown asks besides queries: drilldown-limits, and
+ * patterns, which are not collected here. */
 #include "api.h"
 #include "json.h"
 #include "otlp_map.h"
@@ -39,7 +39,8 @@ static const char *flag(bool on) {
     return on ? "true" : "false";
 }
 
-/* Always 200 and without a tenant: Drilldown takes anything else for an old server. Keys in Loki's order. */
+/* Always 200 and without a tenant: Drilldown takes anything else for an old server. Keys in
+ * Loki's order. */
 void api_drilldown_limits(struct http_request *r, void *ctx) {
     const struct config *config = api_config_now(ctx);
     const struct limits *l = &config->limits;

@@ -1,5 +1,5 @@
-/* api_volume: index/volume and index/volume_range. Parameters are judged in Loki's order, as its texts are part of the
- * interface. */
+/* api_volume: index/volume and index/volume_range. Parameters are judged in Loki's order, as its
+ * texts are part of the interface. */
 #include <errno.h>
 
 #include "api.h"

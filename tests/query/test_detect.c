@@ -1,4 +1,5 @@
-/* Field detection over samples made by hand; types, identifiers and the counting of labels by table. */
+/* Field detection over samples made by hand; types, identifiers and the counting of labels by
+ * table. */
 #include "detect.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Volume against a slow, obvious model over a real store: late and repeated entries, in heads and in chunk files. */
+/* Volume against a slow, obvious model over a real store: late and repeated entries, in heads
+ * and in chunk files. */
 #include "volume.h"
 
 #include <errno.h>
