@@ -13,7 +13,6 @@
 enum {
     LINE_LIMIT_DEFAULT = 100,
     FIELD_LIMIT_DEFAULT = 1000,
-    POINTS_MAX = 11000,
 };
 
 static const char json_type[] = "application/json; charset=UTF-8";
@@ -102,26 +101,6 @@ static int read_limit(struct str text, uint32_t fallback, uint32_t *ret, struct 
     return text.size > 0 ? params_parse_limit(text, ret, reterr) : 0;
 }
 
-/* The step is judged although nothing depends on it: a request that Loki refuses shall not pass
- * here. */
-static int check_step(struct http_request *r, const struct query *q, struct err *reterr) {
-    int64_t step_ns, range_ns;
-    int e = params_step(r, "step", params_default_step(q->start_ns, q->end_ns), &step_ns, reterr);
-    if (e < 0)
-        return e;
-    if (step_ns <= 0)
-        return err_set(reterr, -ESYNTAX,
-                       "zero or negative query resolution step widths are not accepted. Try a "
-                       "positive integer");
-    if (__builtin_sub_overflow(q->end_ns, q->start_ns, &range_ns))
-        range_ns = INT64_MAX;
-    if (range_ns / step_ns > POINTS_MAX)
-        return err_set(reterr, -ESYNTAX,
-                       "exceeded maximum resolution of 11,000 points per time series. Try "
-                       "increasing the value of the step parameter");
-    return 0;
-}
-
 static int read_params(struct http_request *r, int64_t now_ns, struct query *q,
                        uint32_t *ret_field_limit, struct err *reterr) {
     int e = params_range(r, now_ns, &q->start_ns, &q->end_ns, reterr);
@@ -135,7 +114,8 @@ static int read_params(struct http_request *r, int64_t now_ns, struct query *q,
     if (limit.size == 0)
         limit = http_param(r, "field_limit");
     e = read_limit(limit, FIELD_LIMIT_DEFAULT, ret_field_limit, reterr);
-    return e < 0 ? e : check_step(r, q, reterr);
+    /* Nothing depends on the step, but a request that Loki refuses shall not pass here. */
+    return e < 0 ? e : params_resolution(r, q->start_ns, q->end_ns, &q->step_ns, reterr);
 }
 
 static int check_query(const struct limits *limits, const struct query *q, struct err *reterr) {

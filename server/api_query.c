@@ -10,14 +10,9 @@
 #include "render.h"
 #include "units.h"
 
-enum { DEFAULT_LIMIT = 100, POINTS_MAX = 11000 };
+enum { DEFAULT_LIMIT = 100 };
 
 static const char json_type[] = "application/json; charset=UTF-8";
-
-static int64_t range_of(const struct query *q) {
-    int64_t range_ns;
-    return __builtin_sub_overflow(q->end_ns, q->start_ns, &range_ns) ? INT64_MAX : range_ns;
-}
 
 static int read_range_params(struct http_request *r, int64_t now_ns, struct query *q,
                              struct err *reterr) {
@@ -32,17 +27,9 @@ static int read_range_params(struct http_request *r, int64_t now_ns, struct quer
     e = params_direction(r, &q->direction, reterr);
     if (e < 0)
         return e;
-    e = params_step(r, "step", params_default_step(q->start_ns, q->end_ns), &q->step_ns, reterr);
+    e = params_resolution(r, q->start_ns, q->end_ns, &q->step_ns, reterr);
     if (e < 0)
         return e;
-    if (q->step_ns <= 0)
-        return err_set(reterr, -ESYNTAX,
-                       "zero or negative query resolution step widths are not accepted. Try a "
-                       "positive integer");
-    if (range_of(q) / q->step_ns > POINTS_MAX)
-        return err_set(reterr, -ESYNTAX,
-                       "exceeded maximum resolution of 11,000 points per time series. Try "
-                       "increasing the value of the step parameter");
     e = params_step(r, "interval", 0, &q->interval_ns, reterr);
     if (e < 0)
         return e;

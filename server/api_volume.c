@@ -9,7 +9,7 @@
 #include "units.h"
 #include "volume.h"
 
-enum { DEFAULT_LIMIT = 100, POINTS_MAX = 11000 };
+enum { DEFAULT_LIMIT = 100 };
 
 static const char json_type[] = "application/json; charset=UTF-8";
 
@@ -31,24 +31,6 @@ static int read_order(struct http_request *r, enum volume_by *ret, struct err *r
         *ret = VOLUME_BY_LABELS;
     else
         return err_set(reterr, -ESYNTAX, "invalid aggregation option");
-    return 0;
-}
-
-static int read_step(struct http_request *r, struct volume_query *q, struct err *reterr) {
-    int64_t default_ns = params_default_step(q->start_ns, q->end_ns), range_ns;
-    int e = params_step(r, "step", default_ns, &q->step_ns, reterr);
-    if (e < 0)
-        return e;
-    if (q->step_ns <= 0)
-        return err_set(reterr, -ESYNTAX,
-                       "zero or negative query resolution step widths are not accepted. Try a "
-                       "positive integer");
-    if (__builtin_sub_overflow(q->end_ns, q->start_ns, &range_ns))
-        range_ns = INT64_MAX;
-    if (range_ns / q->step_ns > POINTS_MAX)
-        return err_set(reterr, -ESYNTAX,
-                       "exceeded maximum resolution of 11,000 points per time series. Try "
-                       "increasing the value of the step parameter");
     return 0;
 }
 
@@ -87,7 +69,7 @@ static int read_params(struct http_request *r, const struct limits *limits, bool
     if (e == 0)
         e = params_direction(r, &unused_direction, reterr);
     if (e == 0 && range)
-        e = read_step(r, q, reterr);
+        e = params_resolution(r, q->start_ns, q->end_ns, &q->step_ns, reterr);
     if (e == 0)
         e = read_order(r, &q->by, reterr);
     if (e == 0)

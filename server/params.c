@@ -147,6 +147,26 @@ int64_t params_default_step(int64_t start_ns, int64_t end_ns) {
     return (seconds > 1 ? seconds : 1) * NS_PER_S;
 }
 
+int params_resolution(struct http_request *r, int64_t start_ns, int64_t end_ns,
+                      int64_t *ret_step_ns, struct err *reterr) {
+    int64_t range_ns, step_ns;
+    int e = params_step(r, "step", params_default_step(start_ns, end_ns), &step_ns, reterr);
+    if (e < 0)
+        return e;
+    if (step_ns <= 0)
+        return err_set(reterr, -ESYNTAX,
+                       "zero or negative query resolution step widths are not accepted. Try a "
+                       "positive integer");
+    if (__builtin_sub_overflow(end_ns, start_ns, &range_ns))
+        range_ns = INT64_MAX;
+    if (range_ns / step_ns > PARAMS_POINTS_MAX)
+        return err_set(reterr, -ESYNTAX,
+                       "exceeded maximum resolution of 11,000 points per time series. Try "
+                       "increasing the value of the step parameter");
+    *ret_step_ns = step_ns;
+    return 0;
+}
+
 int params_limit(struct http_request *r, uint32_t fallback, uint32_t *ret, struct err *reterr) {
     struct str text = http_param(r, "limit");
     if (text.size > 0)

@@ -19,6 +19,11 @@ int params_step(struct http_request *r, const char *name, int64_t fallback, int6
                 struct err *reterr);
 /* Loki's step when none is given: a 250th of the range in whole seconds, at least one. */
 int64_t params_default_step(int64_t start_ns, int64_t end_ns);
+/* The step of a range, with its default; refused when it is not positive or makes more than
+ * PARAMS_POINTS_MAX points. */
+enum { PARAMS_POINTS_MAX = 11000 };
+int params_resolution(struct http_request *r, int64_t start_ns, int64_t end_ns,
+                      int64_t *ret_step_ns, struct err *reterr);
 int params_limit(struct http_request *r, uint32_t fallback, uint32_t *ret, struct err *reterr);
 int params_direction(struct http_request *r, enum query_direction *ret, struct err *reterr);
 
