@@ -70,8 +70,30 @@ static inline uint8_t *put_varint(uint8_t *p, uint64_t v) {
 }
 
 /* Reads one varint from [p, end); returns the byte behind it, or NULL when it is cut off or longer
- * than 64 bits. */
+ * than 64 bits. With eight bytes at hand the length comes from the first byte without its high bit and the seven-bit
+ * groups are joined in three steps: no branch depends on the length. */
 static inline const uint8_t *get_varint(const uint8_t *p, const uint8_t *end, uint64_t *ret) {
+    if (end - p >= 8) {
+        if (p[0] < 0x80) { /* short ones come in runs: these two branches are well predicted */
+            *ret = p[0];
+            return p + 1;
+        }
+        if (p[1] < 0x80) {
+            *ret = (uint64_t)(p[0] & 0x7f) | (uint64_t)p[1] << 7;
+            return p + 2;
+        }
+        uint64_t x = get_le64(p);
+        uint64_t stops = ~x & UINT64_C(0x8080808080808080);
+        if (stops) {
+            unsigned bits = (unsigned)__builtin_ctzll(stops) + 1; /* 8 per byte of the varint */
+            x &= UINT64_C(0x7f7f7f7f7f7f7f7f) & (UINT64_MAX >> (64 - bits));
+            x = (x & UINT64_C(0x7f007f007f007f00)) >> 1 | (x & UINT64_C(0x007f007f007f007f));
+            x = (x & UINT64_C(0x3fff00003fff0000)) >> 2 | (x & UINT64_C(0x00003fff00003fff));
+            x = (x & UINT64_C(0x0fffffff00000000)) >> 4 | (x & UINT64_C(0x000000000fffffff));
+            *ret = x;
+            return p + bits / 8;
+        }
+    }
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
         if (p >= end)

@@ -293,7 +293,8 @@ int main(int argc, char **argv) {
     static const char *const names[][2] = {
         {"encode lz4 (with filter)", "decode lines lz4"},
         {"encode lz4hc (with filter)", "decode lines lz4hc"},
-        {"encode zstd (with filter)", "decode lines zstd"},
+        {"encode zstd 1 (with filter)", "decode lines zstd 1"},
+        {"encode zstd 3 (with filter)", "decode lines zstd 3"},
     };
     for (int effort = EFFORT_FAST; effort <= EFFORT_ZSTD; effort++) {
         struct encoded *e = calloc(1, sizeof(*e));

@@ -204,6 +204,15 @@ static void test_varint(void) {
         CHECK(get_varint(bytes, end - 1, &got) == NULL);
         CHECK(zigzag(unzigzag(values[i])) == values[i]);
     }
+    /* Behind a long run of bytes the eight-byte way is taken: the same answer for each length. */
+    for (unsigned shift = 0; shift < 64; shift++) {
+        uint8_t padded[VARINT_MAX_BYTES + 8];
+        memset(padded, 0xff, sizeof(padded));
+        uint64_t value = (UINT64_C(0x123456789abcdef1) >> (63 - shift)), got = 0;
+        uint8_t *end = put_varint(padded, value);
+        CHECK(get_varint(padded, padded + sizeof(padded), &got) == end);
+        CHECK(got == value);
+    }
     static const uint8_t too_long[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02};
     uint64_t got = 0;
     CHECK(get_varint(too_long, too_long + sizeof(too_long), &got) == NULL);
