@@ -373,7 +373,8 @@ static int run_push(struct push *p, struct session *s, struct feed *feeds, size_
         return r;
     p->client = s->client;
     r = o->follow ? follow_all(p, feeds, n_feeds, reterr) : push_all(p, feeds, n_feeds, reterr);
-    report(p);
+    if (r == 0 || p->lines > 0 || p->refused > 0)
+        report(p);
     return r;
 }
 
