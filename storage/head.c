@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "stream.h"
+#include "tap_private.h"
 #include "units.h"
 
 enum { META_CUT_BYTES = 4 << 20 };
@@ -99,7 +100,7 @@ static bool must_cut(const struct rows_builder *open) {
 }
 
 int head_append(struct registry *r, struct stream *s, const struct entry *entries, size_t count,
-                uint64_t lsn, bool *ret_sealable) {
+                uint64_t lsn, const struct tap_route *route, bool *ret_sealable) {
     int status = 0;
     uint64_t appended = 0, duplicates = 0, bytes = 0;
     *ret_sealable = false;
@@ -121,6 +122,8 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
             continue;
         }
         note_entry(r, s, &entries[i], pos);
+        if (route)
+            tap_route_offer(route, s, &entries[i], pos);
         appended++;
         bytes += entries[i].line.size;
         if (must_cut(&s->open)) {

@@ -89,6 +89,9 @@ void index_reader_end(struct index_reader *r);
 int index_reader_chunks(struct index_reader *r, struct str tenant, uint64_t stream_id,
                         int64_t start_ns, int64_t end_ns, struct arena *arena,
                         struct index_chunk **ret, size_t *ret_count, struct err *reterr);
+/* Up to where a stream's entries are in chunk files, as this reader sees it. -ENOENT. */
+int index_reader_flushed(struct index_reader *r, uint64_t stream_id, uint64_t *ret_lsn,
+                         uint32_t *ret_index);
 
 /* Walks all chunk rows of a tenant (retention, listing); fn non-zero stops and is returned. No transaction is
  * open while fn runs: it may write, and a change behind the present row may or may not be seen. */

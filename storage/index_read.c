@@ -612,6 +612,25 @@ int index_reader_chunks(struct index_reader *r, struct str tenant, uint64_t stre
     return 0;
 }
 
+int index_reader_flushed(struct index_reader *r, uint64_t stream_id, uint64_t *ret_lsn,
+                         uint32_t *ret_index) {
+    uint8_t id_key[8];
+    put_be64(id_key, stream_id);
+    MDB_val key = index_val(id_key, sizeof(id_key)), value;
+    int rc = mdb_get(r->txn, r->ix->streams, &key, &value);
+    if (rc != 0)
+        return index_code(rc);
+    struct index_stream row;
+    uint32_t tenant;
+    struct str encoded;
+    int code = index_stream_decode(value, stream_id, &row, &tenant, &encoded);
+    if (code < 0)
+        return code;
+    *ret_lsn = row.flushed_lsn;
+    *ret_index = row.flushed_index;
+    return 0;
+}
+
 /* ---- walks */
 
 /* Up to WALK_BATCH chunk rows of a tenant behind `after` (its key; at first the tenant alone). */

@@ -24,6 +24,7 @@ struct memory_part {
     bool open_sorted;
     uint64_t open_order;
     int64_t first_ns, last_ns;
+    struct wal_pos end; /* behind the last entry of the head */
 };
 
 struct builder {
@@ -50,6 +51,7 @@ static int look_at_head(struct builder *b, struct stream *s, struct memory_part 
     p->stream = s;
     p->first_ns = s->first_ns;
     p->last_ns = s->last_ns;
+    p->end = wal_pos_before(s->open_end, s->flushed) ? s->flushed : s->open_end;
     if (s->n_sealed > 0) {
         p->blocks = arena_array(&b->snap->arena, s->n_sealed, sizeof(struct mem_block *));
         if (!p->blocks)
@@ -286,6 +288,20 @@ static void release_refs(struct builder *b) {
     b->n_refs = 0;
 }
 
+/* Tells the tap up to where the snapshot has the stream. A block that was cut and flushed after the head was looked at
+ * is read from its chunk, with entries that came later, too: so the index counts as well, in the transaction that the
+ * chunks are read in. */
+static int note_seam(struct builder *b, uint64_t id, const struct memory_part *part) {
+    struct wal_pos end = part ? part->end : (struct wal_pos){0};
+    struct wal_pos flushed;
+    int r = index_reader_flushed(b->reader, id, &flushed.lsn, &flushed.index);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == 0 && wal_pos_before(end, flushed))
+        end = flushed;
+    return tap_seam_add(b->sel->tap, id, end);
+}
+
 /* `row` or `part` may be NULL, not both. */
 static int build_stream(struct builder *b, const struct index_stream *row,
                         struct memory_part *part) {
@@ -295,6 +311,10 @@ static int build_stream(struct builder *b, const struct index_stream *row,
     struct snapshot *snap = b->snap;
     b->n_refs = 0;
     size_t streams_before = snap->n_streams;
+    if (b->sel->tap)
+        r = note_seam(b, row ? row->id : part->stream->id, part);
+    if (r < 0)
+        return r;
     if (row) {
         r = index_reader_chunks(b->reader, b->sel->tenant, row->id, b->sel->start_ns,
                                 b->sel->end_ns, &snap->arena, &chunks, &n_chunks, NULL);
@@ -381,6 +401,8 @@ int store_select(struct store *s, const struct select *sel, struct snapshot **re
     struct builder b = {.store = s, .sel = sel, .snap = snap};
     struct index_stream *rows = NULL;
     size_t n_rows = 0;
+    if (sel->tap)
+        tap_seam_begin(sel->tap, sel->start_ns);
     int r = collect_heads(&b);
     if (r == 0)
         r = index_select(s->index, sel->tenant, sel->matchers, sel->n_matchers, sel->start_ns,

@@ -186,7 +186,7 @@ static int replay_entries(uint64_t id, const struct entry *entries, size_t count
     if (!stream)
         return -ECORRUPT;
     bool sealable;
-    int r = head_append(&p->store->registry, stream, entries, count, p->lsn, &sealable);
+    int r = head_append(&p->store->registry, stream, entries, count, p->lsn, NULL, &sealable);
     if (r < 0)
         return r;
     p->entries += count;
@@ -410,6 +410,21 @@ int store_stream(struct store *s, struct str tenant, struct labels labels, struc
     return r;
 }
 
+uint64_t store_active_streams(struct store *s, struct str tenant) {
+    (void)pthread_rwlock_rdlock(&s->registry.lock);
+    const struct tenant *t = map_get(&s->registry.tenants, tenant);
+    uint64_t count = t ? t->by_labels.count : 0;
+    (void)pthread_rwlock_unlock(&s->registry.lock);
+    return count;
+}
+
+bool store_has_active_stream(struct store *s, struct str tenant, struct labels labels) {
+    struct stream *stream = registry_find(&s->registry, tenant, labels);
+    if (stream)
+        stream_unpin(stream);
+    return stream != NULL;
+}
+
 void store_unpin(struct store *s, struct stream *stream) {
     (void)s;
     stream_unpin(stream);
@@ -559,10 +574,13 @@ static int append_locked(struct store *s, const struct batch *batch, struct walr
     uint64_t lsn = 0;
     (void)pthread_mutex_lock(&s->append_lock);
     int r = append_record(s, batch, w, flags, pending, &lsn);
+    bool followed = atomic_load_explicit(&s->taps.count, memory_order_relaxed) > 0;
     if (r == 0)
         for (size_t i = 0; i < batch->n_streams; i++) {
             const struct batch_stream *b = &batch->streams[i];
-            int status = head_append(&s->registry, b->stream, b->entries, b->count, lsn, &flags[i]);
+            const struct tap_route *route = followed ? tap_route_find(&s->taps, b->stream) : NULL;
+            int status =
+                head_append(&s->registry, b->stream, b->entries, b->count, lsn, route, &flags[i]);
             if (status <
                 0) /* durable in the WAL, but not visible before a restart: the client retries */
                 atomic_store(&pending->status, status);

@@ -16,6 +16,7 @@
 #include "index.h"
 #include "labels.h"
 #include "matcher.h"
+#include "tap.h"
 #include "wal.h"
 
 struct store;
@@ -64,6 +65,11 @@ struct labels stream_labels(const struct stream *stream);
 struct str stream_labels_text(const struct stream *stream); /* canonical */
 uint64_t stream_id(const struct stream *stream);
 
+/* Streams of the tenant that are in memory (had entries lately), and whether this one is among them: for limits on
+ * active streams. */
+uint64_t store_active_streams(struct store *s, struct str tenant);
+bool store_has_active_stream(struct store *s, struct str tenant, struct labels labels);
+
 /* Forgets all remembered spellings (limits changed). */
 void store_forget_texts(struct store *s);
 
@@ -103,6 +109,7 @@ struct select {
     size_t n_matchers;
     int64_t start_ns; /* inclusive */
     int64_t end_ns;   /* inclusive */
+    struct tap *tap;  /* is told what the snapshot contains (tap.h); NULL = none */
 };
 
 struct snap_stream {

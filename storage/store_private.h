@@ -10,6 +10,7 @@
 #include "pool.h"
 #include "store.h"
 #include "stream.h"
+#include "tap_private.h"
 
 /* A chunk file whose index row has gone and that waits until no snapshot can need it. */
 struct doomed {
@@ -31,7 +32,8 @@ struct store {
     struct block_encoder *encoder; /* of the flusher's thread; flush_lock */
 
     pthread_mutex_t
-        append_lock; /* the one order of WAL records and heads; guards stream.wal_segment */
+        append_lock; /* the one order of WAL records and heads; guards stream.wal_segment, taps */
+    struct tap_list taps;
     pthread_mutex_t
         index_lock; /* one index write transaction at a time; held across its I/O on purpose */
 

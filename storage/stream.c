@@ -34,6 +34,7 @@ static void stream_free(struct stream *s) {
     for (size_t i = 0; i < s->n_sealed; i++)
         mem_block_unref(s->sealed[i]);
     free(s->sealed);
+    free(s->taps);
     free_spellings(s);
     free(s->labels_memory);
     free((char *)s->text.data);

@@ -2,9 +2,10 @@
  * all of them.
  *
  * Locks, in the order in which they may be taken:
- *   store.append_lock   one order of WAL records and heads; guards stream.wal_segment
+ *   store.append_lock   one order of WAL records and heads; guards stream.wal_segment and the taps
  *   registry.lock       (rwlock) maps and the list of streams
  *   stream.lock         the head of one stream
+ *   tap.lock            the queue of one tap
  * A pinned stream is never evicted. No lock is held across file I/O. */
 #pragma once
 
@@ -86,6 +87,8 @@ struct stream {
     uint64_t wal_segment; /* last segment that holds a definition of this stream; append_lock */
     struct spelling *spellings; /* registry.lock */
     size_t slot;                /* in registry.all */
+    struct tap_route *taps;     /* who follows the stream, as of tap_generation; append_lock */
+    uint64_t tap_generation;
 
     pthread_mutex_t lock; /* guards all below */
     struct rows_builder open;
@@ -156,9 +159,11 @@ void registry_evict(struct registry *r, int64_t idle_before_mono_ns);
 /* ---- head.c */
 
 /* Appends entries [from, count) in order; cuts blocks. Adds to the counters. Returns true in *ret_sealable when raw
- * sealed blocks wait. Entries before `flushed` are skipped (replay). */
+ * sealed blocks wait. Entries before `flushed` are skipped (replay). New entries are offered to the taps of `route`
+ * (NULL = none). */
+struct tap_route;
 int head_append(struct registry *r, struct stream *s, const struct entry *entries, size_t count,
-                uint64_t lsn, bool *ret_sealable);
+                uint64_t lsn, const struct tap_route *route, bool *ret_sealable);
 
 /* Closes the open block, if it has entries. Called with s->lock held. */
 int head_cut(struct registry *r, struct stream *s);
