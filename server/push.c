@@ -81,6 +81,7 @@ struct push {
     uint32_t *group_of; /* per decoded stream */
     size_t n_groups;
     uint64_t n_kept, kept_bytes;
+    bool over_stream_limit;
     int64_t oldest_ns, newest_ns; /* what age limits allow */
 };
 
@@ -538,6 +539,52 @@ static int check_entries(struct push *p) {
 
 /* ---- storing */
 
+/* The entries of group i are not stored. */
+static void drop_group(struct push *p, size_t i) {
+    for (size_t k = 0; k < p->decoded.n_streams; k++) {
+        struct decoded_stream *s = &p->decoded.streams[k];
+        if (p->group_of[k] != i || s->n_entries == 0)
+            continue;
+        uint64_t bytes = lines_size(p->decoded.entries + s->first_entry, s->n_entries);
+        discard(p, DISCARD_STREAMS, s->n_entries, bytes);
+        p->n_kept -= s->n_entries;
+        p->kept_bytes -= bytes;
+        s->n_entries = 0;
+    }
+    p->groups[i].n_entries = 0;
+    p->groups[i].n_parts = 0;
+}
+
+/* Refuses streams that are new beyond the tenant's limit; what is active goes on. */
+static void limit_streams(struct push *p) {
+    uint32_t limit = p->limits->max_global_streams_per_user;
+    if (limit == 0)
+        return;
+    struct str tenant = p->request->tenant;
+    uint64_t active = store_active_streams(p->store, tenant);
+    for (size_t i = 0; i < p->n_groups; i++) {
+        struct group *g = &p->groups[i];
+        if (g->stream || g->refusal.data || g->n_entries == 0 ||
+            store_has_active_stream(p->store, tenant, g->labels))
+            continue;
+        if (active < limit) {
+            active++;
+            continue;
+        }
+        buf_clear(&p->message);
+        buf_addf(&p->message, "maximum active stream limit exceeded when trying to create stream ");
+        labels_format(&p->message, g->labels);
+        buf_addf(&p->message,
+                 ", reduce the number of active streams (reduce labels or reduce label values), or "
+                 "contact your Loki administrator to see if the limit can be increased, user: "
+                 "'%.*s'",
+                 STR_ARG(tenant));
+        rejects_add(&p->rejects, buf_str(&p->message));
+        drop_group(p, i);
+        p->over_stream_limit = true;
+    }
+}
+
 /* Makes the streams that are new, and lets groups that turn out to be one stream share one
  * target. */
 static int open_streams(struct push *p, struct err *reterr) {
@@ -636,6 +683,13 @@ static void complete(void *ctx, int status) {
     free(t);
 }
 
+/* 429 when streams were refused that a later push may bring in, 400 when what was refused stays so. */
+static int refused_status(const struct push *p) {
+    if (p->over_stream_limit)
+        return 429;
+    return p->rejects.total > 0 ? 400 : 204;
+}
+
 static struct ticket *ticket_new(const struct push *p, push_done *done, void *ctx,
                                  struct str text) {
     struct ticket *t = malloc(sizeof(*t) + text.size);
@@ -647,7 +701,7 @@ static struct ticket *ticket_new(const struct push *p, push_done *done, void *ct
         .metrics = p->metrics,
         .n_lines = p->n_kept,
         .n_bytes = p->kept_bytes,
-        .status = p->rejects.total > 0 ? 400 : 204,
+        .status = refused_status(p),
         .text_size = text.size,
     };
     if (text.size > 0)
@@ -735,10 +789,11 @@ static int run(struct push *p, push_done *done, void *ctx, struct buf *text, str
     if (status == 0 && p->n_kept > 0 && !rate_allows(p, err))
         status = 429;
     if (status == 0) {
+        limit_streams(p);
         if (p->rejects.total > 0)
             rejects_format(&p->rejects, text);
         if (p->n_kept == 0)
-            return p->rejects.total > 0 ? 400 : 204;
+            return refused_status(p);
         status = store_entries(p, done, ctx, buf_str(text), err);
     }
     buf_clear(text);

@@ -155,6 +155,17 @@ def limits(s):
         check(part, status == 400 and part in text, text[:200])
 
 
+def stream_limit():
+    with Server("limits_config.max_global_streams_per_user=3") as s:
+        streams = [({"app": "n%d" % i}, [(NOW, "x")]) for i in range(5)]
+        status, _, text = s.push(streams)
+        check("streams beyond the limit", status == 429 and text.decode().count("maximum active stream limit exceeded when trying to create stream") == 2
+              and "user: 'fake'" in text.decode(), "%d %s" % (status, text[:300]))
+        equal("streams within the limit are stored", len(s.query_range('{app=~"n.*"}', NOW, NOW + 1)), 3)
+        equal("known streams go on", s.push(streams[:3])[0], 204)
+        s.stop()
+
+
 def duplicates(s):
     one = json.dumps({"streams": [{"stream": {"app": "dup"}, "values": [[str(NOW + i), "l%d" % i] for i in range(50)]}]}).encode()
     for _ in range(3):
@@ -263,4 +274,5 @@ if __name__ == "__main__":
             except Exception as e:  # one broken part must not hide the others
                 check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
         equal("exit status", server.stop(), 0)
+    stream_limit()
     harness.done()
