@@ -425,21 +425,6 @@ bool store_has_active_stream(struct store *s, struct str tenant, struct labels l
     return stream != NULL;
 }
 
-uint64_t store_active_streams(struct store *s, struct str tenant) {
-    (void)pthread_rwlock_rdlock(&s->registry.lock);
-    const struct tenant *t = map_get(&s->registry.tenants, tenant);
-    uint64_t count = t ? t->by_labels.count : 0;
-    (void)pthread_rwlock_unlock(&s->registry.lock);
-    return count;
-}
-
-bool store_has_active_stream(struct store *s, struct str tenant, struct labels labels) {
-    struct stream *stream = registry_find(&s->registry, tenant, labels);
-    if (stream)
-        stream_unpin(stream);
-    return stream != NULL;
-}
-
 void store_unpin(struct store *s, struct stream *stream) {
     (void)s;
     stream_unpin(stream);

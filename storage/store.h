@@ -70,11 +70,6 @@ uint64_t stream_id(const struct stream *stream);
 uint64_t store_active_streams(struct store *s, struct str tenant);
 bool store_has_active_stream(struct store *s, struct str tenant, struct labels labels);
 
-/* Streams of the tenant that are in memory (had entries lately), and whether this one is among them: for limits on
- * active streams. */
-uint64_t store_active_streams(struct store *s, struct str tenant);
-bool store_has_active_stream(struct store *s, struct str tenant, struct labels labels);
-
 /* Forgets all remembered spellings (limits changed). */
 void store_forget_texts(struct store *s);
 
