@@ -37,6 +37,8 @@ struct query {
     uint64_t max_bytes_read;   /* 0 = none */
     int64_t deadline_mono_ns;  /* 0 = none */
     const atomic_bool *cancel; /* the client went away; may be NULL */
+    struct tap
+        *tap; /* log queries: goes on where this query's snapshot ends (tap.h); may be NULL */
 };
 
 struct query_stats {

@@ -231,6 +231,7 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
         .n_matchers = o->log->n_matchers,
         .start_ns = o->start_ns,
         .end_ns = o->end_ns,
+        .tap = x->query->tap,
     };
     r = store_select(x->store, &select, &ret->snapshot, reterr);
     if (r < 0)
