@@ -336,14 +336,16 @@ static bool metadata_ok(struct push *p, struct group *g, size_t count, uint64_t 
                  STR_ARG(group_text(p, g)));
         return false;
     }
-    if (l->max_structured_metadata_size > 0 && size > l->max_structured_metadata_size) {
+    uint64_t size_max = l->max_structured_metadata_size;
+    if (size_max == 0 || size_max > ENTRY_META_BYTES_MAX)
+        size_max = ENTRY_META_BYTES_MAX;
+    if (size > size_max) {
         buf_addf(m,
                  "stream '%.*s' has structured metadata too large: '%llu' bytes, limit: '%llu' "
                  "bytes. Please see "
                  "`limits_config.max_structured_metadata_size` or contact your Loki administrator "
                  "to increase it",
-                 STR_ARG(group_text(p, g)), (unsigned long long)size,
-                 (unsigned long long)l->max_structured_metadata_size);
+                 STR_ARG(group_text(p, g)), (unsigned long long)size, (unsigned long long)size_max);
         return false;
     }
     /* Storage has a limit of its own; one place is kept for detected_level. */

@@ -15,3 +15,5 @@ struct entry {
 
 /* A line is at most this long in storage, whatever the settings say. */
 enum { ENTRY_LINE_MAX = 16 << 20, ENTRY_META_MAX = 1024 };
+/* Names and values of one entry's metadata; a block's column holds no more than 64 MiB. */
+enum { ENTRY_META_BYTES_MAX = 16 << 20 };

@@ -2,7 +2,9 @@
  * together, commit ONE index transaction, let go of the memory, remove WAL segments that nobody needs.
  *
  * Order per group: write NAME.tmp, fsync each, rename each, fsync each folder, set chunk_seq in the blocks, commit the
- * index, drop the blocks. Crash states are listed in store.c. */
+ * index, drop the blocks. Crash states are listed in store.c. Blocks of several days become several files, of which the
+ * last alone carries the stream's position in the WAL and is renamed when the others are durable under their
+ * names: an index rebuilt from what a crash left never takes entries for flushed whose file is not there. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +18,13 @@
 #include "units.h"
 
 enum {
-    GROUP_FILES_MAX = 256,          /* files made durable by one index commit: bounds open files */
+    GROUP_STREAMS_MAX = 256,        /* flushed by one index commit */
+    OPEN_FILES_MAX = 256,           /* written before they are synced */
     CHUNK_TARGET_DEFAULT = 3 << 19, /* 1.5 MiB */
     PRESSURE_GOAL_PERCENT = 50, /* under memory pressure, flush down to this share of the budget */
     EVICT_IDLE_S = 600,
+    FOLDER_ATTEMPTS = 5,
+    TAKE_BLOCKS_MAX = 4096, /* a quarter of CHUNK_BLOCKS_MAX: one cut may become many blocks */
     TICK_MS = 1000,
 };
 
@@ -39,6 +44,7 @@ struct file {
     int32_t day;
     int fd;
     bool renamed;
+    bool last; /* of its take: tells the position up to which the stream is on disk */
     char path[CHUNK_PATH_MAX];
 };
 
@@ -59,12 +65,16 @@ static void take_done(struct take *t) {
     *t = (struct take){0};
 }
 
-/* The longest run of oldest encoded blocks that ends with a whole cut. s->lock held. */
+/* The longest run of oldest encoded blocks, far from what a chunk file holds, that ends with a whole cut. s->lock
+ * held. */
 static size_t flushable(const struct stream *s) {
     size_t n = 0;
-    for (size_t i = 0; i < s->n_sealed && !s->sealed[i]->rows; i++)
+    for (size_t i = 0; i < s->n_sealed && !s->sealed[i]->rows; i++) {
+        if (i >= TAKE_BLOCKS_MAX && n > 0)
+            break;
         if (s->sealed[i]->final)
             n = i + 1;
+    }
     return n;
 }
 
@@ -133,7 +143,7 @@ static int plan_files(struct group *g, struct take *t) {
             if (t->blocks[i]->day > days_done && t->blocks[i]->day < day)
                 day = t->blocks[i]->day;
         if (day == INT32_MAX)
-            return 0;
+            break;
         struct file *f = add_file(g);
         if (!f)
             return -ENOMEM;
@@ -145,6 +155,8 @@ static int plan_files(struct group *g, struct take *t) {
             return r;
         days_done = day;
     }
+    g->files[g->n_files - 1].last = true;
+    return 0;
 }
 
 static int make_folder(struct store *s, const char *path) {
@@ -174,13 +186,14 @@ static int write_file(struct store *s, struct file *f, struct err *reterr) {
                               .labels = t->stream->labels,
                               .stream_id = t->stream->id,
                               .chunk_seq = f->chunk_seq,
-                              .wal_lsn = last->end.lsn,
-                              .wal_index = last->end.index,
+                              .wal_lsn = f->last ? last->end.lsn : 0,
+                              .wal_index = f->last ? last->end.index : 0,
                               .day = f->day};
     char temporary[CHUNK_PATH_MAX + 8];
     (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
     int r = chunk_write(s->dir_fd, temporary, &head, blocks, n, &f->fd, &f->sums, reterr);
-    if (r == -ENOENT) { /* first chunk of this tenant and day */
+    /* First chunk of this tenant and day. More than one attempt, because the reaper removes an empty folder. */
+    for (int attempt = 0; r == -ENOENT && attempt < FOLDER_ATTEMPTS; attempt++) {
         r = make_folder(s, f->path);
         if (r == 0)
             r = chunk_write(s->dir_fd, temporary, &head, blocks, n, &f->fd, &f->sums, reterr);
@@ -191,32 +204,57 @@ static int write_file(struct store *s, struct file *f, struct err *reterr) {
     return r;
 }
 
-static int make_durable(struct group *g, struct err *reterr) {
-    struct store *s = g->store;
+/* Syncs and closes what has been written so far. */
+static int sync_files(struct group *g, struct err *reterr) {
     for (size_t i = 0; i < g->n_files; i++) {
         struct file *f = &g->files[i];
+        if (f->fd < 0)
+            continue;
         int r = io_fsync(f->fd);
         io_close(f->fd);
         f->fd = -1;
         if (r < 0)
             return err_set(reterr, r, "cannot sync %s: %s", f->path, err_name(r));
     }
-    char synced[CHUNK_PATH_MAX] = "";
+    return 0;
+}
+
+static int write_files(struct group *g, struct err *reterr) {
     for (size_t i = 0; i < g->n_files; i++) {
-        struct file *f = &g->files[i];
-        char temporary[CHUNK_PATH_MAX + 8];
-        (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
-        int r = io_rename(s->dir_fd, temporary, s->dir_fd, f->path);
+        int r = write_file(g->store, &g->files[i], reterr);
+        if (r == 0 && (i + 1) % OPEN_FILES_MAX == 0)
+            r = sync_files(g, reterr);
         if (r < 0)
-            return err_set(reterr, r, "cannot rename %s: %s", temporary, err_name(r));
-        f->renamed = true;
+            return r;
     }
+    return sync_files(g, reterr);
+}
+
+static int rename_file(struct store *s, struct file *f, struct err *reterr) {
+    char temporary[CHUNK_PATH_MAX + 8];
+    (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
+    int r = io_rename(s->dir_fd, temporary, s->dir_fd, f->path);
+    if (r < 0)
+        return err_set(reterr, r, "cannot rename %s: %s", temporary, err_name(r));
+    f->renamed = true;
+    return 0;
+}
+
+/* Gives the files their names and makes the names durable: those that are, or are not, the last of their takes. */
+static int publish(struct group *g, bool last, struct err *reterr) {
+    struct store *s = g->store;
+    for (size_t i = 0; i < g->n_files; i++) {
+        int r = g->files[i].last == last ? rename_file(s, &g->files[i], reterr) : 0;
+        if (r < 0)
+            return r;
+    }
+    char synced[CHUNK_PATH_MAX] = "";
     for (size_t i = 0; i < g->n_files; i++) {
         char folder[CHUNK_PATH_MAX];
         size_t n = (size_t)(strrchr(g->files[i].path, '/') - g->files[i].path);
         memcpy(folder, g->files[i].path, n);
         folder[n] = '\0';
-        if (strcmp(folder, synced) == 0)
+        if (g->files[i].last != last || strcmp(folder, synced) == 0)
             continue;
         int r = io_fsync_dir(s->dir_fd, folder);
         if (r < 0)
@@ -296,13 +334,14 @@ static void group_done(struct group *g) {
     g->n_files = g->n_takes = 0;
 }
 
-/* Leaves memory as it was; the files are removed. */
-static void undo_group(struct group *g) {
+/* Leaves memory as it was; the files are removed, unless the index may know them. */
+static void undo_group(struct group *g, bool keep_files) {
     for (size_t i = 0; i < g->n_files; i++) {
         struct file *f = &g->files[i];
         char temporary[CHUNK_PATH_MAX + 8];
         (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
-        (void)io_unlink(g->store->dir_fd, f->renamed ? f->path : temporary);
+        if (!keep_files)
+            (void)io_unlink(g->store->dir_fd, f->renamed ? f->path : temporary);
         for (size_t k = 0; k < f->take->n; k++)
             atomic_store(&f->take->blocks[k]->chunk_seq, 0);
     }
@@ -316,6 +355,7 @@ static void undo_group(struct group *g) {
 static int commit_group(struct group *g, struct err *reterr) {
     struct store *s = g->store;
     int r = 0;
+    bool in_doubt = false;
     int64_t begun = clock_mono_ns();
     for (size_t i = 0; i < g->n_takes && r == 0; i++)
         r = plan_files(g, &g->takes[i]);
@@ -323,10 +363,11 @@ static int commit_group(struct group *g, struct err *reterr) {
         (void)err_set(reterr, r, "no memory to flush");
         goto fail;
     }
-    for (size_t i = 0; i < g->n_files && r == 0; i++)
-        r = write_file(s, &g->files[i], reterr);
+    r = write_files(g, reterr);
     if (r == 0)
-        r = make_durable(g, reterr);
+        r = publish(g, false, reterr);
+    if (r == 0)
+        r = publish(g, true, reterr);
     if (r < 0)
         goto fail;
     for (size_t i = 0; i < g->n_files; i++)
@@ -334,8 +375,13 @@ static int commit_group(struct group *g, struct err *reterr) {
             if (g->files[i].take->blocks[k]->day == g->files[i].day)
                 atomic_store(&g->files[i].take->blocks[k]->chunk_seq, g->files[i].chunk_seq);
     r = store_index_update(s, put_group, g, reterr);
-    if (r < 0)
+    if (r < 0) {
+        /* After an error of the device nobody can say whether the new root page has reached it: a file that the index
+         * names must be there after the next start. If it does not, the orphan sweep removes it. A full disk is
+         * noticed before the root page is written. */
+        in_doubt = r != -ENOSPC && r != -ENOMEM;
         goto fail;
+    }
     uint64_t bytes = 0;
     for (size_t i = 0; i < g->n_takes; i++)
         drop_taken(s, &g->takes[i]);
@@ -348,7 +394,7 @@ static int commit_group(struct group *g, struct err *reterr) {
     group_done(g);
     return 0;
 fail:
-    undo_group(g);
+    undo_group(g, in_doubt);
     group_done(g);
     return r;
 }
@@ -431,7 +477,8 @@ static void choose_by_wal(struct store *s, struct candidate *list, size_t n) {
             list[i].due = list[i].cut = true;
 }
 
-static int flush_candidate(struct group *g, const struct candidate *c, struct err *reterr) {
+/* Encodes what is due of a stream and takes it into the group. */
+static int take_candidate(struct group *g, const struct candidate *c, struct err *reterr) {
     struct store *s = g->store;
     int r = 0;
     if (c->cut) {
@@ -442,16 +489,42 @@ static int flush_candidate(struct group *g, const struct candidate *c, struct er
     if (r == 0)
         r = head_seal(&s->registry, c->stream, s->encoder, c->cut);
     if (r < 0)
-        return err_set(reterr, r, "cannot encode blocks: %s", err_name(r));
+        return err_set(reterr, r, "cannot encode blocks of %.*s: %s", STR_ARG(c->stream->text),
+                       err_name(r));
     struct take t;
     r = take_stream(c->stream, &t);
     if (r < 0)
         return err_set(reterr, r, "no memory to flush");
-    if (t.n == 0)
-        return 0;
     assert(g->n_takes < g->takes_capacity);
-    g->takes[g->n_takes++] = t;
-    return g->n_takes == g->takes_capacity ? commit_group(g, reterr) : 0;
+    if (t.n > 0)
+        g->takes[g->n_takes++] = t;
+    return 0;
+}
+
+/* Writes what was chosen. A stream that cannot be encoded must not keep the others in memory: they go on, and
+ * its error is told at the end. */
+static int flush_candidates(struct group *g, const struct candidate *list, size_t n,
+                            struct err *reterr) {
+    int first_error = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct candidate *c = &list[i];
+        if (!c->due || (c->sealed_bytes == 0 && c->open_bytes == 0))
+            continue;
+        struct err err = {0};
+        int r = take_candidate(g, c, &err);
+        if (r < 0 && first_error == 0) {
+            first_error = r;
+            if (reterr)
+                *reterr = err;
+        }
+        if (g->n_takes == g->takes_capacity) {
+            r = commit_group(g, reterr);
+            if (r < 0)
+                return r;
+        }
+    }
+    int r = g->n_takes > 0 ? commit_group(g, reterr) : 0;
+    return r < 0 ? r : first_error;
 }
 
 /* ---- WAL */
@@ -482,9 +555,9 @@ static void truncate_wal(struct store *s) {
 
 int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
     size_t n = 0;
-    struct take takes[GROUP_FILES_MAX];
-    struct group g = {.store = s, .takes = takes, .takes_capacity = GROUP_FILES_MAX};
-    int r = 0, first_error = 0;
+    struct take takes[GROUP_STREAMS_MAX];
+    struct group g = {.store = s, .takes = takes, .takes_capacity = GROUP_STREAMS_MAX};
+    int r = 0;
     (void)pthread_mutex_lock(&s->flush_lock);
     struct stream **list = registry_list(&s->registry, &n);
     struct candidate *candidates = list ? calloc(n + 1, sizeof(*candidates)) : NULL;
@@ -499,28 +572,13 @@ int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
     }
     choose_by_memory(s, candidates, n);
     choose_by_wal(s, candidates, n);
-    for (size_t i = 0; i < n; i++) {
-        if (!candidates[i].due ||
-            (candidates[i].sealed_bytes == 0 && candidates[i].open_bytes == 0))
-            continue;
-        r = flush_candidate(&g, &candidates[i], reterr);
-        if (r < 0)
-            break;
-    }
-    first_error = r;
-    if (r == 0 && g.n_takes > 0)
-        first_error = commit_group(&g, reterr);
-    else if (g.n_takes > 0) {
-        undo_group(&g);
-        group_done(&g);
-    }
-    r = first_error;
+    r = flush_candidates(&g, candidates, n, reterr);
 out:
     free(candidates);
     registry_list_done(list, n);
     free(g.files);
-    if (r == 0)
-        truncate_wal(s);
+    /* After a failure, too: on a full disk what the first groups have released is what the next attempt needs. */
+    truncate_wal(s);
     (void)pthread_mutex_unlock(&s->flush_lock);
     return r;
 }

@@ -83,6 +83,17 @@ out:
     return r;
 }
 
+/* A chunk file that cannot be opened gets another name, for the orphan sweep would remove what the index does not
+ * know. A want of memory or descriptors says nothing about the file: the rebuild ends. */
+static int set_file_aside(struct rebuild *b, int cause) {
+    if (cause == -ENOMEM || cause == -EMFILE || cause == -ENFILE)
+        return cause;
+    char aside[sizeof(b->path) + 16];
+    (void)snprintf(aside, sizeof(aside), "%s.damaged", b->path);
+    b->result->damaged++;
+    return io_rename(b->dir_fd, b->path, b->dir_fd, aside);
+}
+
 static int rebuild_file(const char *name, bool is_dir, void *ctx) {
     struct rebuild *b = ctx;
     if (is_dir || !str_ends(str_from(name), STR(".chunk")))
@@ -94,13 +105,11 @@ static int rebuild_file(const char *name, bool is_dir, void *ctx) {
     (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", name);
     struct chunk *chunk = NULL;
     r = chunk_open(b->dir_fd, b->path, &chunk, b->reterr);
+    if (r < 0)
+        r = set_file_aside(b, r);
     b->path[size] = '\0';
-    if (r == -ENOMEM)
+    if (!chunk)
         return r;
-    if (r < 0) {
-        b->result->damaged++;
-        return 0;
-    }
     if (chunk_is_damaged(chunk))
         b->result->damaged++;
     if (chunk_block_count(chunk) > 0)
@@ -160,36 +169,42 @@ static int fill_index(struct rebuild *b) {
     return r;
 }
 
+int rebuild_fill(int dir_fd, struct index *index, struct store_rebuild *ret, struct err *reterr) {
+    struct rebuild b = {.dir_fd = dir_fd, .index = index, .result = ret, .reterr = reterr};
+    int r = fill_index(&b);
+    return r < 0 ? err_prefix(reterr, r, "cannot rebuild the index") : 0;
+}
+
 int store_rebuild_index(const char *data_dir, struct store_rebuild *ret, struct err *reterr) {
     *ret = (struct store_rebuild){0};
-    struct rebuild b = {.dir_fd = -1, .result = ret, .reterr = reterr};
+    struct index *index = NULL;
     int lock_fd = -1;
     char path[4096];
-    b.dir_fd = io_open(AT_FDCWD, data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    int r = b.dir_fd;
+    int dir_fd = io_open(AT_FDCWD, data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    int r = dir_fd;
     if (r < 0)
         return err_set(reterr, r, "cannot open %s: %s", data_dir, err_name(r));
-    lock_fd = io_open(b.dir_fd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    lock_fd = io_open(dir_fd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) < 0) {
         r = err_set(reterr, -EBUSY, "%s is in use by a running logqd: stop it first", data_dir);
         goto out;
     }
-    r = set_index_aside(b.dir_fd);
+    r = set_index_aside(dir_fd);
     if (r == 0)
-        r = io_mkdirs(b.dir_fd, "index", 0755);
+        r = io_mkdirs(dir_fd, "index", 0755);
     if (r < 0) {
         (void)err_set(reterr, r, "cannot set %s/index aside: %s", data_dir, err_name(r));
         goto out;
     }
     (void)snprintf(path, sizeof(path), "%s/index", data_dir);
     struct index_options o = {0};
-    r = index_open(path, &o, &b.index, reterr);
+    r = index_open(path, &o, &index, reterr);
     if (r == 0)
-        r = fill_index(&b);
-    index_close(b.index);
+        r = rebuild_fill(dir_fd, index, ret, reterr);
+    index_close(index);
 out:
     if (lock_fd >= 0)
         io_close(lock_fd);
-    io_close(b.dir_fd);
+    io_close(dir_fd);
     return r < 0 ? r : 0;
 }

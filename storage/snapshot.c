@@ -34,6 +34,7 @@ struct builder {
     struct memory_part *parts;
     size_t n_parts;
     struct index_reader *reader;
+    struct err *reterr;
     struct block_ref **refs; /* of the stream being built */
     size_t n_refs, refs_capacity;
 };
@@ -150,6 +151,8 @@ static int add_chunk(struct builder *b, const struct index_chunk *row) {
     r = chunk_cache_get(b->store->cache, path, &cached, &err);
     if (r == -ENOMEM)
         return r;
+    if (r == -EMFILE || r == -ENFILE) /* says nothing about the file: the answer would lack data */
+        return err_set(b->reterr, r, "%s", err.text);
     if (r < 0) { /* a damaged or lost file costs itself only */
         store_log(b->store, LOG_LEVEL_ERROR, "chunk left out of a query", "file=%s error=\"%s\"",
                   path, err.text);
@@ -398,7 +401,7 @@ int store_select(struct store *s, const struct select *sel, struct snapshot **re
     snap->store = s;
     snap->arena = arena_make(SNAPSHOT_ARENA_MAX);
     enter(s, snap);
-    struct builder b = {.store = s, .sel = sel, .snap = snap};
+    struct builder b = {.store = s, .sel = sel, .snap = snap, .reterr = reterr};
     struct index_stream *rows = NULL;
     size_t n_rows = 0;
     if (sel->tap)

@@ -122,6 +122,26 @@ static int reserve_numbers(struct index_txn *t, void *ctx, struct err *reterr) {
     return r;
 }
 
+/* An index without counters is new, or was lost, or its rebuilding was cut off: the counters come last. Chunk files
+ * that it does not know must not become orphans, nor be overwritten by numbers given again. */
+static int fill_new_index(struct store *s, struct err *reterr) {
+    struct store_rebuild found = {0};
+    int r = rebuild_fill(s->dir_fd, s->index, &found, reterr);
+    if (r == 0 && (found.chunks > 0 || found.damaged > 0))
+        store_log(s, LOG_LEVEL_WARN, "the index was lost and has been rebuilt from chunk files",
+                  "chunks=%llu streams=%llu damaged=%llu", (unsigned long long)found.chunks,
+                  (unsigned long long)found.streams, (unsigned long long)found.damaged);
+    return r;
+}
+
+/* A number that cannot be read must not be taken for one that was never given. */
+static int read_counters(struct store *s, uint64_t *ret_id, uint64_t *ret_seq, struct err *reterr) {
+    int r = index_counter(s->index, STORE_COUNTER_STREAM, ret_id);
+    if (r == 0)
+        r = index_counter(s->index, STORE_COUNTER_CHUNK, ret_seq);
+    return r < 0 ? err_set(reterr, r, "cannot read the index's counters: %s", err_name(r)) : 0;
+}
+
 static int open_index(struct store *s, struct err *reterr) {
     char path[4096];
     (void)snprintf(path, sizeof(path), "%s/index", s->options.data_dir);
@@ -129,9 +149,15 @@ static int open_index(struct store *s, struct err *reterr) {
     int r = index_open(path, &o, &s->index, reterr);
     if (r < 0)
         return r;
-    uint64_t next_id = 1, next_seq = 1;
-    (void)index_counter(s->index, STORE_COUNTER_STREAM, &next_id);
-    (void)index_counter(s->index, STORE_COUNTER_CHUNK, &next_seq);
+    uint64_t next_id = 0, next_seq = 0;
+    r = read_counters(s, &next_id, &next_seq, reterr);
+    if (r == 0 && next_seq == 0 && !s->options.read_only) {
+        r = fill_new_index(s, reterr);
+        if (r == 0)
+            r = read_counters(s, &next_id, &next_seq, reterr);
+    }
+    if (r < 0)
+        return r;
     atomic_store(&s->registry.next_id, next_id ? next_id : 1);
     s->first_chunk_seq = next_seq ? next_seq : 1;
     atomic_store(&s->next_chunk_seq, s->first_chunk_seq);
@@ -190,9 +216,9 @@ static int replay_entries(uint64_t id, const struct entry *entries, size_t count
     if (r < 0)
         return r;
     p->entries += count;
-    if (sealable)
-        return head_seal(&p->store->registry, stream, p->store->encoder, true);
-    return 0;
+    r = sealable ? head_seal(&p->store->registry, stream, p->store->encoder, true) : 0;
+    return r == -E2BIG ? 0
+                       : r; /* stays as it is: better in memory than a server that does not start */
 }
 
 static int replay_record(const struct wal_record *record, void *ctx) {
@@ -253,7 +279,9 @@ static int open_wal(struct store *s, struct err *reterr) {
                        err_name(s->wal_dir_fd));
     struct wal_options o = s->options.wal;
     uint64_t next_segment = 0;
-    (void)index_counter(s->index, STORE_COUNTER_SEGMENT, &next_segment);
+    int r = index_counter(s->index, STORE_COUNTER_SEGMENT, &next_segment);
+    if (r < 0)
+        return err_set(reterr, r, "cannot read the index's counters: %s", err_name(r));
     if (o.first_segment < next_segment)
         o.first_segment = next_segment;
     return wal_open(s->wal_dir_fd, &o, &s->wal, reterr);

@@ -86,7 +86,8 @@ struct batch {
 
 /* Appends the batch: WAL first, then heads, in one order for all. Everything is copied before it returns. On 0
  * `done(ctx, status)` is called exactly once, from the WAL thread, when the batch is durable (or is not); on
- * an error it is not called and nothing is stored. -EBUSYNOW (queue full), -ENOSPC, -EIO, -ENOMEM. */
+ * an error it is not called and nothing is stored. -EBUSYNOW (queue full), -ENOSPC, -EIO, -ENOMEM,
+ * -E2BIG (an entry beyond the limits of entry.h). */
 int store_append(struct store *s, const struct batch *batch, wal_done *done, void *ctx,
                  struct err *reterr);
 

@@ -52,7 +52,17 @@ static void add_entry(struct buf *b, const struct entry *e, int64_t previous_ns,
     }
 }
 
-static void add_stream(struct buf *b, const struct batch_stream *s) {
+/* What no block could hold must not get in: it could never be flushed. */
+static bool entry_fits(const struct entry *e) {
+    if (e->line.size > ENTRY_LINE_MAX || e->meta_count > ENTRY_META_MAX)
+        return false;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < e->meta_count; i++)
+        bytes += e->meta[i].name.size + e->meta[i].value.size;
+    return bytes <= ENTRY_META_BYTES_MAX;
+}
+
+static int add_stream(struct buf *b, const struct batch_stream *s) {
     add_varint(b, stream_id(s->stream));
     add_varint(b, s->count);
     int64_t previous_ns = 0;
@@ -61,21 +71,25 @@ static void add_stream(struct buf *b, const struct batch_stream *s) {
     for (size_t i = 0; i < s->count; i++) {
         const struct entry *e = &s->entries[i];
         bool same = e->meta_count == meta_count && (meta_count == 0 || e->meta == meta);
+        if ((!same || e->line.size > ENTRY_LINE_MAX) && !entry_fits(e))
+            return -E2BIG;
         add_entry(b, e, previous_ns, same);
         previous_ns = e->ts_ns;
         meta = e->meta;
         meta_count = e->meta_count;
     }
+    return b->failed ? -ENOMEM : 0;
 }
 
 int walrec_write_data(struct walrec_writer *w, const struct batch *batch) {
     w->raw.max = w->payload.max = WAL_RECORD_MAX;
     buf_clear(&w->raw);
     add_varint(&w->raw, batch->n_streams);
-    for (size_t i = 0; i < batch->n_streams; i++)
-        add_stream(&w->raw, &batch->streams[i]);
-    if (w->raw.failed)
-        return -ENOMEM;
+    int r = w->raw.failed ? -ENOMEM : 0;
+    for (size_t i = 0; i < batch->n_streams && r == 0; i++)
+        r = add_stream(&w->raw, &batch->streams[i]);
+    if (r < 0)
+        return r;
     w->raw_size = (uint32_t)w->raw.size;
     w->codec = CODEC_NONE;
     if (w->raw.size < COMPRESS_FROM)

@@ -1,0 +1,474 @@
+/* The store with failing disks: one scenario (open, push, flush, expire, close) runs again and again; in run n the n-th
+ * call into the file system fails, until a run passes untouched. In one kind of run that call alone fails, in the
+ * other all after it do, too, as when a machine dies. After each failure the store must open again and show every
+ * acknowledged entry once and nothing that was never pushed; so must an index rebuilt from the chunk files. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "store.h"
+#include "store_private.h"
+#include "test.h"
+#include "units.h"
+
+enum {
+    ENTRIES_MAX = 2000,
+    LINE_SIZE = 1800, /* a push of 200 is cut within its record */
+    PUSH_MAX = 200,
+    POSITIONS_MAX = 4000,
+    REBUILD_EACH = 5,
+};
+
+#define BASE_NS (INT64_C(1790035200) * NS_PER_S) /* a midnight */
+
+/* ---- faults */
+
+static struct {
+    atomic_int calls;
+    int fail_at; /* counted from 1; 0 = never */
+    int error;
+    bool sticky;
+    atomic_bool hit;
+} fault;
+
+static int on_io(enum io_op op, const char *path, void *ctx) {
+    (void)path, (void)ctx;
+    if (op == IO_CLOSE)
+        return 0;
+    int call = atomic_fetch_add(&fault.calls, 1) + 1;
+    if (fault.fail_at == 0 || call < fault.fail_at || (call > fault.fail_at && !fault.sticky))
+        return 0;
+    atomic_store(&fault.hit, true);
+    return fault.error;
+}
+
+static void set_fault(int fail_at, int error, bool sticky) {
+    fault.fail_at = fail_at;
+    fault.error = error;
+    fault.sticky = sticky;
+    atomic_store(&fault.calls, 0);
+    atomic_store(&fault.hit, false);
+    io_set_hook(on_io, NULL);
+}
+
+/* ---- what was pushed */
+
+enum state { NEVER, PUSHED, ACKNOWLEDGED, EXPIRED };
+
+static _Atomic(enum state) states[ENTRIES_MAX];
+static unsigned counts[ENTRIES_MAX];
+static char directory[256];
+
+static void fresh_directory(void) {
+    /* Hundreds of stores with an fsync per push: in memory unless TMPDIR says otherwise. */
+    const char *base = getenv("TMPDIR");
+    if (!base)
+        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    (void)snprintf(directory, sizeof(directory), "%s/logq-faults-XXXXXX", base);
+    if (!mkdtemp(directory))
+        abort();
+    for (size_t i = 0; i < ENTRIES_MAX; i++)
+        atomic_store(&states[i], NEVER);
+}
+
+static void remove_directory(void) {
+    char command[300];
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+    if (system(command) != 0)
+        abort();
+}
+
+static int open_store(struct store **ret) {
+    struct store_options o = {.data_dir = directory, .wal = {.segment_bytes = 256 << 10}};
+    struct err err = {0};
+    return store_open(&o, ret, &err);
+}
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done;
+    int status;
+};
+
+static void on_done(void *ctx, int status) {
+    struct waiter *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    w->status = status;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static struct stream *get_stream(struct store *s, const char *name) {
+    struct label items[] = {{STR("app"), STR("test")}, {STR("n"), str_from(name)}};
+    struct stream *stream = NULL;
+    struct err err = {0};
+    (void)store_stream(s, STR("t"), (struct labels){.items = items, .count = 2}, str_from(name),
+                       &stream, &err);
+    return stream;
+}
+
+static char text[PUSH_MAX][LINE_SIZE + 1];
+
+/* Entries [first, first + n): random bytes, so that WAL and chunk files are not compressed away. */
+static void push(struct store *s, const char *name, unsigned first, unsigned n, int64_t step_ns) {
+    struct entry entries[PUSH_MAX];
+    struct batch_stream part = {.stream = get_stream(s, name), .entries = entries, .count = n};
+    if (!part.stream)
+        return;
+    uint64_t random = 88172645463325252u + first;
+    for (unsigned i = 0; i < n; i++) {
+        int at = snprintf(text[i], sizeof(text[i]), "%05u ", first + i);
+        for (; at < LINE_SIZE; at++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            text[i][at] = (char)('a' + (random >> 33) % 26);
+        }
+        entries[i] = (struct entry){.ts_ns = BASE_NS + (int64_t)(first + i) * step_ns,
+                                    .line = str_make(text[i], LINE_SIZE)};
+        atomic_store(&states[first + i], PUSHED);
+    }
+    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct err err = {0};
+    if (store_append(s, &batch, on_done, &w, &err) == 0) {
+        pthread_mutex_lock(&w.lock);
+        while (!w.done)
+            pthread_cond_wait(&w.cond, &w.lock);
+        pthread_mutex_unlock(&w.lock);
+        for (unsigned i = 0; i < n && w.status == 0; i++)
+            atomic_store(&states[first + i], ACKNOWLEDGED);
+    }
+    store_unpin(s, part.stream);
+}
+
+/* ---- reading back */
+
+static void count_block(struct block_reader *r, const struct block_ref *b) {
+    struct err err = {0};
+    const uint32_t *offsets;
+    struct str lines;
+    struct block_ref_info info;
+    block_ref_get(b, &info);
+    if (block_reader_open(r, b, &err) < 0 || block_reader_offsets(r, &offsets, &err) < 0 ||
+        block_reader_lines(r, &lines, &err) < 0) {
+        printf("  block: %s\n", err.text);
+        CHECK(false);
+        return;
+    }
+    for (uint32_t i = 0; i < info.count; i++) {
+        unsigned number = ENTRIES_MAX;
+        (void)sscanf(lines.data + offsets[i], "%5u ", &number);
+        CHECK(number < ENTRIES_MAX);
+        if (number < ENTRIES_MAX && !dead_test(block_reader_dead(r), i))
+            counts[number]++;
+    }
+}
+
+static void check_entries(struct store *s, const char *when) {
+    struct select sel = {.tenant = STR("t"), .start_ns = 0, .end_ns = INT64_MAX};
+    struct snapshot *snap = NULL;
+    struct err err = {0};
+    memset(counts, 0, sizeof(counts));
+    int r = store_select(s, &sel, &snap, &err);
+    CHECK_INT(r, 0);
+    if (r < 0)
+        return;
+    struct block_reader *reader = block_reader_new();
+    const struct snap_stream *streams;
+    size_t n_streams = snapshot_streams(snap, &streams);
+    for (size_t i = 0; i < n_streams; i++)
+        for (size_t k = 0; k < streams[i].n_blocks; k++)
+            count_block(reader, streams[i].blocks[k]);
+    block_reader_free(reader);
+    store_snapshot_free(snap);
+    unsigned lost = 0, doubled = 0, invented = 0;
+    for (size_t i = 0; i < ENTRIES_MAX; i++) {
+        enum state state = atomic_load(&states[i]);
+        lost += state == ACKNOWLEDGED && counts[i] == 0;
+        doubled += counts[i] > 1;
+        invented += state == NEVER && counts[i] > 0;
+    }
+    if (lost || doubled || invented) {
+        printf("  failing call %d (%d%s), %s: %u lost, %u doubled, %u invented\n", fault.fail_at,
+               fault.error, fault.sticky ? ", sticky" : "", when, lost, doubled, invented);
+        CHECK(false);
+    }
+}
+
+/* ---- the scenario */
+
+struct expiry {
+    struct index_chunk *chunks;
+    size_t n_chunks;
+    uint64_t id;
+};
+
+static int expire_rows(struct index_txn *txn, void *ctx, struct err *reterr) {
+    const struct expiry *e = ctx;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < e->n_chunks; i++)
+        r = index_del_chunk(txn, STR("t"), &e->chunks[i], reterr);
+    return r < 0 ? r : index_del_stream(txn, e->id, reterr);
+}
+
+/* As retention does it. */
+static void expire(struct store *s, const char *name, unsigned first, unsigned n) {
+    struct arena arena = arena_make(1 << 20);
+    struct stream *stream = get_stream(s, name);
+    struct expiry e = {.id = stream ? stream_id(stream) : 0};
+    struct index_reader *reader = NULL;
+    for (unsigned i = first; i < first + n; i++)
+        atomic_store(&states[i], EXPIRED);
+    if (stream && index_reader_begin(store_index(s), &reader, NULL) == 0) {
+        int r = index_reader_chunks(reader, STR("t"), e.id, INT64_MIN, INT64_MAX, &arena, &e.chunks,
+                                    &e.n_chunks, NULL);
+        index_reader_end(reader);
+        if (r == 0 && store_index_update(s, expire_rows, &e, NULL) == 0)
+            for (size_t i = 0; i < e.n_chunks; i++)
+                store_delete_chunk_file(s, STR("t"), e.chunks[i].day, e.id, e.chunks[i].chunk_seq);
+    }
+    (void)store_reap(s);
+    if (stream)
+        store_unpin(s, stream);
+    arena_done(&arena);
+}
+
+static void scenario(void) {
+    struct store *s = NULL;
+    struct err err = {0};
+    if (open_store(&s) < 0)
+        return;
+    push(s, "a", 0, 3, 1);
+    push(s, "old", 10, 5, 1);
+    push(s, "b", 100, 200, NS_PER_S);     /* cut within the record */
+    (void)flush_pass(s, FLUSH_DUE, &err); /* nothing is due */
+    (void)store_flush(s, &err);
+    expire(s, "old", 10, 5);
+    push(s, "b", 300, 200, NS_PER_S); /* sealed blocks and an open one ... */
+    struct store_options *o = &s->options;
+    o->chunk_target_bytes = 1;
+    (void)flush_pass(s, FLUSH_DUE, &err); /* ... of which the former are flushed */
+    o->chunk_target_bytes = 0;
+    push(s, "days", 500, 9, 20 * NS_PER_HOUR); /* a file per day */
+    push(s, "a", 3, 3, 1);
+    (void)store_flush(s, &err);
+    push(s, "a", 6, 3, 1);
+    push(s, "a", 0, 3, 1); /* again */
+    push(s, "b", 700, 2, NS_PER_S);
+    int64_t swept = store_sweep_orphans(s, &err);
+    (void)swept;
+    store_close(s);
+}
+
+static void lose_index(void) {
+    char command[300];
+    (void)snprintf(command, sizeof(command), "rm -rf '%s/index'", directory);
+    if (system(command) != 0)
+        abort();
+}
+
+static void check_after(bool rebuild) {
+    io_set_hook(NULL, NULL);
+    struct store *s = NULL;
+    int r = open_store(&s);
+    CHECK_INT(r, 0);
+    if (r < 0)
+        return;
+    check_entries(s, "after reopening");
+    push(s, "b", 900, 5, NS_PER_S);
+    CHECK_INT(atomic_load(&states[900]), ACKNOWLEDGED);
+    CHECK_INT(store_flush(s, NULL), 0);
+    CHECK(store_sweep_orphans(s, NULL) >= 0);
+    check_entries(s, "after a flush and a sweep");
+    store_close(s);
+    if (rebuild) {
+        struct store_rebuild done;
+        struct err err = {0};
+        CHECK_INT(store_rebuild_index(directory, &done, &err), 0);
+        CHECK_INT(open_store(&s), 0);
+        check_entries(s, "after rebuilding the index");
+        store_close(s);
+    }
+}
+
+static int fail_everywhere(int error, bool sticky, bool without_index) {
+    int position = 0;
+    for (bool hit = true; hit && position < POSITIONS_MAX && test_case_failures == 0;) {
+        position++;
+        fresh_directory();
+        set_fault(position, error, sticky);
+        scenario();
+        hit = atomic_load(&fault.hit);
+        if (without_index)
+            lose_index();
+        check_after(position % REBUILD_EACH == 0);
+        remove_directory();
+    }
+    printf("  %d calls failed in turn (%d%s)\n", position - 1, error, sticky ? ", sticky" : "");
+    CHECK(position > 50);
+    return position;
+}
+
+static void test_one_call_fails(void) {
+    (void)fail_everywhere(-EIO, false, false);
+}
+
+static void test_disk_full_once(void) {
+    (void)fail_everywhere(-ENOSPC, false, false);
+}
+
+static void test_all_calls_fail_from_one_on(void) {
+    (void)fail_everywhere(-EIO, true, false);
+}
+
+static void test_disk_full_from_one_on(void) {
+    (void)fail_everywhere(-ENOSPC, true, false);
+}
+
+static void test_a_crash_anywhere_that_costs_the_index(void) {
+    (void)fail_everywhere(-EIO, true, true);
+}
+
+/* ---- single cases */
+
+static void reopen_and_check(const char *when) {
+    struct store *s = NULL;
+    CHECK_INT(open_store(&s), 0);
+    CHECK(store_sweep_orphans(s, NULL) >= 0);
+    check_entries(s, when);
+    store_close(s);
+}
+
+/* The index folder is gone: its chunk files must neither be swept away nor be overwritten. */
+static void test_lost_index(void) {
+    fresh_directory();
+    set_fault(0, 0, false);
+    struct store *s = NULL;
+    CHECK_INT(open_store(&s), 0);
+    push(s, "a", 0, 200, NS_PER_S);
+    CHECK_INT(store_flush(s, NULL), 0);
+    push(s, "b", 200, 200, NS_PER_S);
+    CHECK_INT(store_flush(s, NULL), 0);
+    push(s, "b", 400, 200, NS_PER_S);
+    store_close(s);
+    lose_index();
+    CHECK_INT(open_store(&s), 0);
+    push(s, "c", 600, 50, NS_PER_S);
+    push(s, "a", 700, 50, NS_PER_S);
+    store_close(s);
+    for (unsigned i = 0; i < 3; i++)
+        reopen_and_check("without the index");
+    remove_directory();
+}
+
+/* Rebuilding the index is cut off at each of its calls: the next start finishes the work. */
+static void test_cut_off_rebuild(void) {
+    int position = 0;
+    for (bool hit = true; hit && test_case_failures == 0;) {
+        fresh_directory();
+        set_fault(0, 0, false);
+        struct store *s = NULL;
+        CHECK_INT(open_store(&s), 0);
+        push(s, "a", 0, 200, NS_PER_S);
+        push(s, "b", 200, 200, NS_PER_S);
+        CHECK_INT(store_flush(s, NULL), 0);
+        push(s, "days", 400, 5, 20 * NS_PER_HOUR);
+        store_close(s);
+        set_fault(++position, -EIO, true);
+        struct store_rebuild done;
+        struct err err = {0};
+        (void)store_rebuild_index(directory, &done, &err);
+        hit = atomic_load(&fault.hit);
+        io_set_hook(NULL, NULL);
+        for (unsigned i = 0; i < 2; i++)
+            reopen_and_check("after a cut off rebuild");
+        remove_directory();
+    }
+    printf("  %d calls of a rebuild failed in turn\n", position - 1);
+}
+
+/* A push over more days than there are descriptors: one file per day. */
+static void test_more_days_than_descriptors(void) {
+    struct rlimit before, few = {0};
+    CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 400;
+    fresh_directory();
+    set_fault(0, 0, false);
+    struct store *s = NULL;
+    CHECK_INT(open_store(&s), 0);
+    for (unsigned i = 0; i < 5; i++)
+        push(s, "days", i * PUSH_MAX, PUSH_MAX, 24 * NS_PER_HOUR);
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct err err = {0};
+    CHECK_INT(store_flush(s, &err), 0);
+    check_entries(s, "after flushing many days");
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
+    store_close(s);
+    reopen_and_check("with many days");
+    remove_directory();
+}
+
+/* Without descriptors a query must fail, not leave chunks out quietly. */
+static void test_query_without_descriptors_fails(void) {
+    fresh_directory();
+    set_fault(0, 0, false);
+    struct store *s = NULL;
+    CHECK_INT(open_store(&s), 0);
+    push(s, "a", 0, 5, NS_PER_S);
+    CHECK_INT(store_flush(s, NULL), 0);
+    set_fault(1, -EMFILE, true);
+    struct select sel = {.tenant = STR("t"), .start_ns = 0, .end_ns = INT64_MAX};
+    struct snapshot *snap = NULL;
+    struct err err = {0};
+    CHECK_INT(store_select(s, &sel, &snap, &err), -EMFILE);
+    io_set_hook(NULL, NULL);
+    check_entries(s, "with descriptors again");
+    store_close(s);
+    remove_directory();
+}
+
+/* A stream that no block can hold (metadata beyond a column's bound) must not keep others in memory. */
+static void test_one_stream_cannot_be_encoded(void) {
+    fresh_directory();
+    set_fault(0, 0, false);
+    struct store *s = NULL;
+    CHECK_INT(open_store(&s), 0);
+    size_t size = (size_t)BLOCK_RAW_MAX + 1;
+    char *value = malloc(size);
+    memset(value, 'x', size);
+    struct label meta = {STR("k"), str_make(value, size)};
+    struct entry entry = {.ts_ns = BASE_NS, .line = STR("line"), .meta = &meta, .meta_count = 1};
+    struct batch_stream part = {.stream = get_stream(s, "bad"), .entries = &entry, .count = 1};
+    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct err err = {0};
+    CHECK_INT(store_append(s, &batch, on_done, &w, &err), -E2BIG);
+    store_unpin(s, part.stream);
+    free(value);
+    push(s, "good", 0, 5, NS_PER_S);
+    CHECK_INT(store_flush(s, NULL), 0);
+    store_close(s);
+    reopen_and_check("beside a stream that cannot be encoded");
+    remove_directory();
+}
+
+int main(void) {
+    RUN(test_lost_index);
+    RUN(test_cut_off_rebuild);
+    RUN(test_more_days_than_descriptors);
+    RUN(test_query_without_descriptors_fails);
+    RUN(test_one_stream_cannot_be_encoded);
+    RUN(test_one_call_fails);
+    RUN(test_disk_full_once);
+    RUN(test_all_calls_fail_from_one_on);
+    RUN(test_disk_full_from_one_on);
+    RUN(test_a_crash_anywhere_that_costs_the_index);
+    return test_done();
+}
