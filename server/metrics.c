@@ -216,6 +216,8 @@ static void write_store(const struct store_stats *s, struct buf *out) {
         {"logq_flushed_bytes_total", "counter", "Their bytes.", (double)s->flushed_bytes},
         {"logq_flush_seconds_total", "counter", "Time in flushes.",
          (double)s->flush_ns_total / 1e9},
+        {"logq_flush_failures_total", "counter", "Flushes that failed and are tried again.",
+         (double)s->flush_failures},
         {"logq_chunk_cache_bytes", "gauge", "Mapped chunk bytes.", (double)s->chunk_cache_bytes},
         {"logq_chunk_cache_chunks", "gauge", "Open chunks.", (double)s->chunk_cache_count},
         {"logq_index_streams", "gauge", "Streams in the index.", (double)s->index.streams},

@@ -627,6 +627,7 @@ void *flush_thread(void *store) {
             store_log(s, LOG_LEVEL_INFO, "flush works again", "%s", "");
         failing = r < 0;
         if (failing) { /* a full disk: do not spin on wake-ups */
+            (void)atomic_fetch_add(&s->flush_failures, 1);
             struct timespec pause = {.tv_sec = 1};
             (void)nanosleep(&pause, NULL);
         }

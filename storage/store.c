@@ -748,6 +748,7 @@ void store_get_stats(struct store *s, struct store_stats *ret) {
     ret->flushed_chunks = atomic_load(&s->flushed_chunks);
     ret->flushed_bytes = atomic_load(&s->flushed_bytes);
     ret->flush_ns_total = atomic_load(&s->flush_ns_total);
+    ret->flush_failures = atomic_load(&s->flush_failures);
     ret->replayed_entries = s->replayed_entries;
     ret->replay_ns = s->replay_ns;
     ret->lost_wal_bytes = s->lost_wal_bytes;

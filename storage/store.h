@@ -168,6 +168,7 @@ struct store_stats {
     uint64_t open_entries, sealed_blocks, sealed_bytes;
     uint64_t appended_entries, appended_bytes, duplicate_entries;
     uint64_t flushes, flushed_chunks, flushed_bytes, flush_ns_total;
+    uint64_t flush_failures; /* passes that failed; each is tried again */
     uint64_t chunk_cache_bytes, chunk_cache_count;
     uint64_t replayed_entries, replay_ns, lost_wal_bytes;
     struct wal_stats wal;
