@@ -29,12 +29,16 @@ static void read_section(const uint8_t *p, struct section *ret) {
 
 /* Sizes that any section of its kind can have, given the entries. */
 static bool section_sane(const struct block_info *info, const struct section *s) {
+    uint64_t groups;
     uint64_t count = info->count;
     if (s->raw_size > BLOCK_RAW_MAX || (s->codec == CODEC_NONE && s->raw_size != s->stored_size))
         return false;
     switch (s->kind) {
     case SECTION_TIMES:
-        return s->raw_size >= count && s->raw_size <= 1 + (count - 1) * VARINT_MAX_BYTES;
+        /* At least a width and a smallest distance per group, at most full words behind them. */
+        groups = (count - 1 + TIME_GROUP - 1) / TIME_GROUP;
+        return s->raw_size >= 1 + groups * 2 &&
+               s->raw_size <= 1 + groups * (1 + VARINT_MAX_BYTES + TIME_GROUP_MAX_BYTES);
     case SECTION_LENGTHS:
         return s->raw_size >= count && s->raw_size <= count * 5;
     case SECTION_LINES:
@@ -197,26 +201,68 @@ static int load_raw(const struct section *s, struct str stored, struct buf *scra
 
 /* ---- columns */
 
-/* Fills times[1..]; they ascend and end at the header's last time, or it is corrupt. Distances are
- * counted from the first time, in the column's unit, as unsigned numbers: the whole int64 range fits. */
+/* Number i of those that stand in `width` bits each at p; nine bytes from its first one on are readable. */
+static uint64_t unpack_bits(const uint8_t *p, uint32_t i, unsigned width) {
+    size_t bit = (size_t)i * width;
+    unsigned shift = (unsigned)(bit & 7);
+    const uint8_t *at = p + (bit >> 3);
+    uint64_t number = get_le64(at) >> shift;
+    if (width > 56 && shift > 0)
+        number |= (uint64_t)at[8] << (64 - shift);
+    return width < 64 ? number & ((UINT64_C(1) << width) - 1) : number;
+}
+
+struct time_reader {
+    uint64_t first_ns, unit;
+    uint64_t at, limit; /* distance from the first time, in units; what it may not exceed */
+};
+
+/* The times of one group of n distances; returns the end of its bytes, or NULL when they are cut off or lead too
+ * far. */
+static const uint8_t *read_time_group(struct time_reader *t, const uint8_t *p, const uint8_t *end,
+                                      uint32_t n, int64_t *times) {
+    uint64_t smallest;
+    if (p >= end || *p > 64)
+        return NULL;
+    unsigned width = *p++;
+    p = get_varint(p, end, &smallest);
+    size_t size = ((size_t)n * width + 7) / 8;
+    if (!p || size > (size_t)(end - p))
+        return NULL;
+    const uint8_t *packed = p;
+    uint8_t padded[TIME_GROUP_MAX_BYTES + 16];
+    if ((size_t)(end - p) < size + 16) { /* reads reach over the last group's end */
+        memcpy(padded, p, size);
+        memset(padded + size, 0, 16);
+        packed = padded;
+    }
+    uint64_t at = t->at, limit = t->limit;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t above = width > 0 ? unpack_bits(packed, i, width) : 0;
+        uint64_t delta = smallest + above;
+        if (delta < above || delta > limit - at)
+            return NULL;
+        at += delta;
+        times[i] = (int64_t)(t->first_ns + at * t->unit);
+    }
+    t->at = at;
+    return p + size;
+}
+
+/* Fills `times`; they ascend and end at the header's last time, or it is corrupt. Distances are counted from
+ * the first time, in the column's unit, as unsigned numbers: the whole int64 range fits. */
 static bool read_times(const struct block_info *info, const uint8_t *p, const uint8_t *end,
                        uint64_t unit, int64_t *times) {
     uint64_t span = (uint64_t)info->last_ns - (uint64_t)info->first_ns;
-    uint64_t limit = span / unit, at = 0, delta = 0;
+    struct time_reader t = {
+        .first_ns = (uint64_t)info->first_ns, .unit = unit, .limit = span / unit};
     times[0] = info->first_ns;
-    for (uint32_t i = 1; i < info->count; i++) {
-        uint64_t code;
-        if (p < end && *p < 0x80)
-            code = *p++;
-        else if (!(p = get_varint(p, end, &code)))
-            return false;
-        delta += (uint64_t)unzigzag(code);
-        if (delta > limit - at)
-            return false;
-        at += delta;
-        times[i] = (int64_t)((uint64_t)info->first_ns + at * unit);
+    for (uint32_t i = 1; i < info->count && p;) {
+        uint32_t n = info->count - i < TIME_GROUP ? info->count - i : TIME_GROUP;
+        p = read_time_group(&t, p, end, n, times + i);
+        i += n;
     }
-    return p == end && at * unit == span;
+    return p == end && t.at * unit == span;
 }
 
 int block_decode_times(const struct block_info *info, const struct section *s, struct str stored,

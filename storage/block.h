@@ -3,7 +3,7 @@
  * file) is blockref.h's business. Format in docs/format.md.
  *
  * Encoded block = header (fixed part, then section table) + sections, each compressed on its own:
- *   times    delta-of-delta zigzag varints of the sorted timestamps
+ *   times    bit-packed distances between the sorted timestamps
  *   lengths  varints of line lengths
  *   meta     one section per metadata name: name, dictionary of distinct values, bit-packed indexes
  *            (0 = absent)

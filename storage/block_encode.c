@@ -223,27 +223,68 @@ static unsigned find_scale(const int64_t *times, uint32_t count) {
     return scale;
 }
 
-/* Scale code, then the zigzag varint of each change of the distance between neighbours. Differences are formed
- * in 64-bit arithmetic that wraps: the decoder does the same. */
+/* Packs n numbers of `width` bits, lowest bit first, into whole bytes; returns the end. */
+static uint8_t *pack_bits(uint8_t *p, const uint64_t *numbers, uint32_t n, unsigned width) {
+    uint64_t gathered = 0;
+    unsigned bits = 0;
+    for (uint32_t i = 0; i < n && width > 0; i++) {
+        gathered |= numbers[i] << bits;
+        if (bits + width < 64) {
+            bits += width;
+            continue;
+        }
+        put_le64(p, gathered);
+        p += 8;
+        gathered = bits > 0 ? numbers[i] >> (64 - bits) : 0;
+        bits = bits + width - 64;
+    }
+    for (; bits > 0; bits = bits > 8 ? bits - 8 : 0) {
+        *p++ = (uint8_t)gathered;
+        gathered >>= 8;
+    }
+    return p;
+}
+
+/* One group of distances: width, smallest, the others above it. */
+static uint8_t *put_time_group(uint8_t *p, uint64_t *deltas, uint32_t n) {
+    uint64_t smallest = UINT64_MAX, largest = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        smallest = deltas[i] < smallest ? deltas[i] : smallest;
+        largest = deltas[i] > largest ? deltas[i] : largest;
+    }
+    uint64_t range = largest - smallest;
+    unsigned width = range > 0 ? 64 - (unsigned)__builtin_clzll(range) : 0;
+    for (uint32_t i = 0; i < n; i++)
+        deltas[i] -= smallest;
+    *p++ = (uint8_t)width;
+    p = put_varint(p, smallest);
+    return pack_bits(p, deltas, n, width);
+}
+
+/* Unit, then the distances between neighbours in groups. Differences are formed in 64-bit arithmetic that wraps: the
+ * decoder does the same. */
 static int add_times(struct block_encoder *e, enum block_effort effort,
                      const struct block_input *in, const uint32_t *order) {
     unsigned scale = find_scale(in->times, in->count);
     int64_t unit = time_scales[scale];
+    size_t groups = in->count / TIME_GROUP + 1;
     buf_clear(&e->column);
-    int r = buf_reserve(&e->column, 1 + (size_t)in->count * VARINT_MAX_BYTES);
+    int r = buf_reserve(&e->column, 1 + groups * (1 + VARINT_MAX_BYTES + TIME_GROUP_MAX_BYTES + 8));
     if (r < 0)
         return r;
     uint8_t *p = (uint8_t *)e->column.data;
     *p++ = (uint8_t)scale;
-    uint64_t before = 0, last_delta = 0;
-    for (uint32_t k = 0; k < in->count; k++) {
+    uint64_t deltas[TIME_GROUP];
+    uint32_t n = 0;
+    uint64_t before = (uint64_t)(in->times[order ? order[0] : 0] / unit);
+    for (uint32_t k = 1; k < in->count; k++) {
         uint64_t time = (uint64_t)(in->times[order ? order[k] : k] / unit);
-        if (k > 0) {
-            uint64_t delta = time - before;
-            p = put_varint(p, zigzag((int64_t)(delta - last_delta)));
-            last_delta = delta;
-        }
+        deltas[n++] = time - before;
         before = time;
+        if (n == TIME_GROUP || k + 1 == in->count) {
+            p = put_time_group(p, deltas, n);
+            n = 0;
+        }
     }
     e->column.size = (size_t)((char *)p - e->column.data);
     return add_section(e, effort, SECTION_TIMES, 0, buf_str(&e->column));
