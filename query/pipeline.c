@@ -586,6 +586,7 @@ void pipeline_run_free(struct pipeline_run *r) {
     buf_done(&r->lines[0]);
     buf_done(&r->lines[1]);
     arena_done(&r->run.scratch);
+    template_work_free(r->run.templates);
     free(r);
 }
 

@@ -16,6 +16,7 @@
 
 struct regex;
 struct template;
+struct template_work;
 struct ip_match;
 struct json_path;
 struct capture_pattern;
@@ -145,6 +146,7 @@ struct run {
     struct str line;
     const struct early_filters *early; /* of the step that runs */
     uint32_t n_probed, n_refused;      /* lines; halved now and then */
+    struct template_work *templates;   /* once a template has run */
     bool failed;                       /* no memory: the line's labels cannot be given */
 };
 

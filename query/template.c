@@ -1,134 +1,200 @@
 #include "template.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
-enum instruction_kind { PUT_TEXT, PUT_LABEL };
-
-struct instruction {
-    enum instruction_kind kind;
-    struct str text; /* PUT_TEXT */
-    uint32_t name;   /* PUT_LABEL */
-    bool is_error, is_details;
-};
-
-struct template {
-    struct instruction *list;
-    size_t count;
-};
-
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct str trim_left(struct str s) {
-    while (s.size > 0 && is_blank(s.data[0]))
-        s = str_from_offset(s, 1);
-    return s;
-}
-
-static struct str trim_right(struct str s) {
-    while (s.size > 0 && is_blank(s.data[s.size - 1]))
-        s.size--;
-    return s;
-}
-
-/* "{{- " and " -}}" trim the text beside them; the blank between is part of the marker. */
-static bool take_left_marker(struct str *action) {
-    if (action->size < 2 || action->data[0] != '-' || !is_blank(action->data[1]))
-        return false;
-    *action = str_from_offset(*action, 1);
-    return true;
-}
-
-static bool take_right_marker(struct str *action) {
-    size_t n = action->size;
-    if (n < 2 || action->data[n - 1] != '-' || !is_blank(action->data[n - 2]))
-        return false;
-    action->size--;
-    return true;
-}
-
-static int compile_action(struct stage_compiler *c, struct str action, struct instruction *ret) {
-    struct str name = str_trim(action);
-    if (name.size < 2 || name.data[0] != '.' || !label_name_valid(str_from_offset(name, 1)))
-        return err_set(c->reterr, -ESYNTAX,
-                       "template: {{%.*s}} is not understood: only {{.label}} is", STR_ARG(action));
-    name = str_from_offset(name, 1);
-    *ret = (struct instruction){
-        .kind = PUT_LABEL,
-        .name = compiler_name(c, name),
-        .is_error = str_eq(name, STR("__error__")),
-        .is_details = str_eq(name, STR("__error_details__")),
-    };
-    return ret->name == NAME_NONE ? -ENOMEM : 0;
-}
+#include "regex.h"
+#include "template_private.h"
+#include "template_work.h"
 
 int template_compile(struct stage_compiler *c, struct str text, const char *name,
                      const struct template **ret) {
     struct template *t = arena_array(c->arena, 1, sizeof(*t));
-    size_t actions = 0;
-    for (size_t i = 0; i + 1 < text.size; i++)
-        actions += text.data[i] == '{' && text.data[i + 1] == '{';
-    if (!t || !(t->list = arena_array(c->arena, 2 * actions + 1, sizeof(*t->list))))
+    if (!t)
         return -ENOMEM;
-    bool trim = false;
-    for (;;) {
-        const char *open = str_find(text, STR("{{"));
-        struct str before = str_make(text.data, open ? (size_t)(open - text.data) : text.size);
-        struct str action = STR("");
-        bool trim_before = false, trim_after = false;
-        if (open) {
-            struct str rest = str_from_offset(text, before.size + 2);
-            const char *close = str_find(rest, STR("}}"));
-            if (!close)
-                return err_set(c->reterr, -ESYNTAX, "template: %s:1: unclosed action", name);
-            action = str_make(rest.data, (size_t)(close - rest.data));
-            text = str_from_offset(rest, action.size + 2);
-            trim_before = take_left_marker(&action);
-            trim_after = take_right_marker(&action);
-        }
-        if (trim)
-            before = trim_left(before);
-        if (trim_before)
-            before = trim_right(before);
-        trim = trim_after;
-        if (before.size > 0)
-            t->list[t->count++] = (struct instruction){.kind = PUT_TEXT, .text = before};
-        if (!open)
+    t->name = name;
+    t->text = text;
+    int r = template_parse(c, t);
+    if (r == 0)
+        *ret = t;
+    return r;
+}
+
+/* ---- names: the fields of labels; what is behind variables and parentheses is not looked for, as Loki has it */
+
+struct visitor {
+    void (*fn)(uint32_t id, void *ctx);
+    void *ctx;
+};
+
+/* Recursion is bounded by TEMPLATE_DEPTH_MAX. */
+static void visit(const struct visitor *v, const struct node *list) {
+    for (const struct node *n = list; n; n = n->next) {
+        switch ((int)n->kind) {
+        case NODE_ACTION:
+        case NODE_IF:
+        case NODE_WITH:
+        case NODE_RANGE:
+            for (const struct node *c = n->branch.pipe->pipe.commands; c; c = c->next)
+                visit(v, c->command.args);
+            visit(v, n->branch.list);
+            visit(v, n->branch.else_list);
             break;
-        int r = compile_action(c, action, &t->list[t->count]);
-        if (r < 0)
-            return r;
-        t->count++;
+        case NODE_PIPE:
+            for (const struct node *c = n->pipe.commands; c; c = c->next)
+                visit(v, c->command.args);
+            break;
+        case NODE_FIELD:
+            for (const struct path_name *name = n->path.names; name; name = name->next)
+                v->fn(name->label, v->ctx);
+            break;
+        default:
+            break;
+        }
     }
-    if (t->count == 1 && strcmp(name, "line") == 0)
-        t->list[0].is_error = t->list[0].is_details = false;
-    *ret = t;
-    return 0;
 }
 
 void template_names(const struct template *t, void (*fn)(uint32_t id, void *ctx), void *ctx) {
-    for (size_t i = 0; i < t->count; i++)
-        if (t->list[i].kind == PUT_LABEL)
-            fn(t->list[i].name, ctx);
+    struct visitor v = {fn, ctx};
+    visit(&v, t->root);
 }
 
-static struct str label_value(const struct instruction *i, const struct labelset *set) {
-    struct str value = STR("");
-    if (i->is_error && labelset_get_error(set).size > 0)
-        return labelset_get_error(set);
-    if (i->is_details && labelset_get_details(set).size > 0)
-        return labelset_get_details(set);
-    (void)labelset_get(set, i->name, &value);
-    return value;
+/* ---- work */
+
+static struct template_work *work_of(struct run *r) {
+    if (r->templates)
+        return r->templates;
+    struct template_work *w = calloc(1, sizeof(*w));
+    if (!w)
+        return NULL;
+    w->arena = arena_make(TEMPLATE_BYTES_MAX);
+    w->text = buf_make(TEMPLATE_OUTPUT_MAX);
+    w->cause = buf_make(TEMPLATE_OUTPUT_MAX);
+    w->message = buf_make(TEMPLATE_OUTPUT_MAX);
+    r->templates = w;
+    return w;
+}
+
+static void cached_regex_done(struct cached_regex *c) {
+    regex_free(c->regex);
+    free(c->error);
+    free((void *)(uintptr_t)c->pattern.data);
+    *c = (struct cached_regex){0};
+}
+
+void template_work_free(struct template_work *w) {
+    if (!w)
+        return;
+    arena_done(&w->arena);
+    buf_done(&w->text);
+    buf_done(&w->cause);
+    buf_done(&w->message);
+    for (size_t i = 0; i < w->n_regexes; i++)
+        cached_regex_done(&w->regexes[i]);
+    for (size_t i = 0; i < w->n_zones; i++)
+        go_zone_free(w->zones[i].zone);
+    free(w);
+}
+
+static struct cached_regex *regex_slot(struct template_work *w) {
+    if (w->n_regexes < WORK_REGEXES_MAX)
+        return &w->regexes[w->n_regexes++];
+    struct cached_regex *oldest = &w->regexes[0];
+    for (size_t i = 1; i < WORK_REGEXES_MAX; i++)
+        if (w->regexes[i].used < oldest->used)
+            oldest = &w->regexes[i];
+    cached_regex_done(oldest);
+    return oldest;
+}
+
+static const struct regex *regex_result(struct exec *x, struct cached_regex *c) {
+    c->used = ++x->work->clock;
+    if (!c->regex)
+        exec_call_error(x, "%s", c->error ? c->error : "out of memory");
+    return c->regex;
+}
+
+const struct regex *exec_regex(struct exec *x, struct str pattern) {
+    struct template_work *w = x->work;
+    for (size_t i = 0; i < w->n_regexes; i++)
+        if (str_eq(w->regexes[i].pattern, pattern))
+            return regex_result(x, &w->regexes[i]);
+    struct cached_regex *c = regex_slot(w);
+    struct err err = {0};
+    char *copy = malloc(pattern.size + 1);
+    if (!copy)
+        return regex_result(x, c);
+    if (pattern.size > 0)
+        memcpy(copy, pattern.data, pattern.size);
+    c->pattern = str_make(copy, pattern.size);
+    if (regex_compile(pattern, false, &c->regex, &err) < 0) {
+        c->regex = NULL;
+        c->error = strdup(err.text);
+    }
+    return regex_result(x, c);
+}
+
+bool exec_zone(struct exec *x, struct str name, const struct go_zone **ret) {
+    struct template_work *w = x->work;
+    *ret = NULL;
+    if (name.size == 0 || str_eq(name, STR("UTC")) || str_eq(name, STR("Local")))
+        return true;
+    if (name.size >= GO_ZONE_NAME_MAX || memchr(name.data, '\0', name.size))
+        return false;
+    for (size_t i = 0; i < w->n_zones; i++) {
+        if (str_eq(str_from(w->zones[i].name), name)) {
+            *ret = w->zones[i].zone;
+            return *ret != NULL;
+        }
+    }
+    /* Values of this line may point to any of the zones, so none is thrown out. */
+    if (w->n_zones == WORK_ZONES_MAX)
+        return false;
+    struct cached_zone *z = &w->zones[w->n_zones++];
+    memcpy(z->name, name.data, name.size);
+    z->name[name.size] = '\0';
+    z->zone = go_zone_load(name);
+    *ret = z->zone;
+    return z->zone != NULL;
+}
+
+/* ---- running */
+
+static void set_error(struct run *r, const struct buf *message) {
+    char *own = run_scratch(r, message->size);
+    if (!own || message->failed) {
+        r->failed = true;
+        return;
+    }
+    memcpy(own, message->data, message->size);
+    labelset_error(r->set, STR("TemplateFormatErr"), str_make(own, message->size));
 }
 
 bool template_run(const struct template *t, struct run *r, struct buf *out) {
-    for (size_t i = 0; i < t->count; i++) {
-        const struct instruction *in = &t->list[i];
-        buf_add_str(out, in->kind == PUT_TEXT ? in->text : label_value(in, r->set));
+    if (t->simple) {
+        struct str value = STR("");
+        (void)labelset_get(r->set, t->simple->label, &value);
+        buf_add_str(out, value);
+        if (out->failed)
+            r->failed = true;
+        return true;
     }
-    if (out->failed)
+    struct template_work *w = work_of(r);
+    if (!w) {
         r->failed = true;
-    return true;
+        return false;
+    }
+    arena_reset(&w->arena);
+    struct exec x = {
+        .template = t,
+        .run = r,
+        .work = w,
+        .arena = &w->arena,
+        .out = out,
+        .message = &w->message,
+    };
+    if (template_walk(&x))
+        return true;
+    set_error(r, &w->message);
+    return false;
 }
