@@ -19,6 +19,7 @@
 
 enum {
     GROUP_STREAMS_MAX = 256,        /* flushed by one index commit */
+    SMALL_GROUP_STREAMS = 4,        /* on a full disk: may fit where a large group does not */
     OPEN_FILES_MAX = 256,           /* written before they are synced */
     CHUNK_TARGET_DEFAULT = 3 << 19, /* 1.5 MiB */
     PRESSURE_GOAL_PERCENT = 50, /* under memory pressure, flush down to this share of the budget */
@@ -463,17 +464,19 @@ static void choose_by_memory(struct store *s, struct candidate *list, size_t n) 
     }
 }
 
-/* WAL pressure: whoever holds the oldest half of the WAL. */
+/* WAL pressure: whoever holds the oldest half of the WAL; all when the disk is full, for only flushed heads let go of
+ * segments. */
 static void choose_by_wal(struct store *s, struct candidate *list, size_t n) {
     struct wal_stats w;
     if (!s->wal)
         return;
     wal_get_stats(s->wal, &w);
-    if (w.bytes <= store_wal_max(s))
+    bool full = w.failed == -ENOSPC;
+    if (w.bytes <= store_wal_max(s) && !full)
         return;
     uint64_t middle = w.oldest_lsn + (w.next_lsn - w.oldest_lsn) / 2;
     for (size_t i = 0; i < n; i++)
-        if (list[i].oldest_lsn < middle)
+        if (full || list[i].oldest_lsn < middle)
             list[i].due = list[i].cut = true;
 }
 
@@ -557,6 +560,8 @@ int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
     size_t n = 0;
     struct take takes[GROUP_STREAMS_MAX];
     struct group g = {.store = s, .takes = takes, .takes_capacity = GROUP_STREAMS_MAX};
+    if (s->flush_found_no_space)
+        g.takes_capacity = SMALL_GROUP_STREAMS;
     int r = 0;
     (void)pthread_mutex_lock(&s->flush_lock);
     struct stream **list = registry_list(&s->registry, &n);
@@ -573,6 +578,7 @@ int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
     choose_by_memory(s, candidates, n);
     choose_by_wal(s, candidates, n);
     r = flush_candidates(&g, candidates, n, reterr);
+    s->flush_found_no_space = r == -ENOSPC;
 out:
     free(candidates);
     registry_list_done(list, n);

@@ -38,6 +38,7 @@ struct store {
         index_lock; /* one index write transaction at a time; held across its I/O on purpose */
 
     pthread_mutex_t flush_lock; /* one flush pass at a time; held across its I/O on purpose */
+    bool flush_found_no_space;  /* the last pass did; flush_lock */
     pthread_t flusher;
     bool flusher_runs;
     pthread_mutex_t wake_lock; /* guards: wake, stop */

@@ -13,8 +13,12 @@
  *
  * Failures. Disk full (or no descriptor, no memory in the kernel): the batch and all that waits behind it complete
  * with -ENOSPC, for their positions are in a segment that now has a hole; the segment is cut back to its last
- * good record and later records go to a new one. Appends are refused for RETRY_NS, then one is let through as a
- * probe, and so on until a batch succeeds. Anything else, and every failed fsync, is final. */
+ * good record and later records go to a new one. Appends are refused for RETRY_NS; then the thread tries to make the
+ * next segment, and so on until that or a record that comes first succeeds. Anything else, and every failed fsync,
+ * is final.
+ *
+ * The last of the disk is not the WAL's: a segment is made only when it leaves reserve_bytes free, so that heads can
+ * still be flushed and expired chunks still leave the index, which is what brings space back. */
 #include "wal.h"
 
 #include <assert.h>
@@ -36,7 +40,9 @@
 
 enum {
     SEGMENT_MIN = 4096,
-    SEGMENT_MAX = 1 << 30,      /* offsets are 32 bits and one record may stand behind the limit */
+    SEGMENT_MAX = 1 << 30, /* offsets are 32 bits and one record may stand behind the limit */
+    RESERVE_MAX = 64 << 20,
+    DISK_SHARE = 16, /* a segment, and the reserve, are at most this part of the file system */
     KEEP_BATCH_BYTES = 4 << 20, /* a larger buffer is given back after its batch */
 };
 
@@ -75,6 +81,7 @@ struct wal {
     int dir_fd;      /* borrowed */
     int dir_sync_fd; /* own descriptor of the same folder: an fsync of it never waits for a free one */
     struct wal_options o;
+    uint64_t reserve_bytes;
     pthread_t thread;
     pthread_cond_t work;    /* wakes the thread */
     pthread_cond_t settled; /* wakes wal_flush */
@@ -303,6 +310,14 @@ static void leave_segment(struct wal *w, uint64_t used_bytes) {
     pthread_mutex_unlock(&w->lock);
 }
 
+/* Is there room for `size` bytes beside the reserve? A file system that cannot say so is asked by allocating. */
+static int check_space(struct wal *w, uint64_t size) {
+    uint64_t free_bytes, total_bytes;
+    if (io_disk_space(w->dir_fd, &free_bytes, &total_bytes) < 0)
+        return 0;
+    return free_bytes >= size && free_bytes - size >= w->reserve_bytes ? 0 : -ENOSPC;
+}
+
 static int create_segment(struct wal *w, uint64_t number, uint64_t first_run_end) {
     char name[WAL_NAME_SIZE];
     wal_segment_name(name, number);
@@ -311,10 +326,13 @@ static int create_segment(struct wal *w, uint64_t number, uint64_t first_run_end
     pthread_mutex_unlock(&w->lock);
     if (r < 0)
         return fail_text(w, r, "create", number);
+    uint64_t size = w->o.segment_bytes > first_run_end ? w->o.segment_bytes : first_run_end;
+    r = check_space(w, size);
+    if (r < 0)
+        return fail_text(w, r, "allocate", number);
     int fd = io_open(w->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0)
         return fail_text(w, fd, "create", number);
-    uint64_t size = w->o.segment_bytes > first_run_end ? w->o.segment_bytes : first_run_end;
     uint8_t header[WAL_HEADER_SIZE];
     wal_header_encode(header, number);
     r = io_allocate(fd, size);
@@ -462,12 +480,32 @@ static bool sync_is_due(const struct wal *w) {
            clock_mono_ns() >= w->unsynced_since_ns + (int64_t)w->o.sync_interval_ns;
 }
 
+static bool probe_is_due(const struct wal *w) {
+    return w->failed == -ENOSPC && w->filling->records == 0 && !w->filling->doomed &&
+           clock_mono_ns() >= w->retry_ns;
+}
+
+/* Is space back? Without pushes nobody else would find out, and a balancer that asks before it sends some would wait
+ * for ever. Called and left with the lock held. */
+static void probe(struct wal *w) {
+    uint64_t number = w->next_segment;
+    assert(w->fd < 0 && w->next_offset == WAL_HEADER_SIZE);
+    pthread_mutex_unlock(&w->lock);
+    int r = create_segment(w, number, WAL_HEADER_SIZE);
+    pthread_mutex_lock(&w->lock);
+    if (r == 0)
+        w->failed = 0;
+    else
+        enter_failure(w, is_passing(r) ? -ENOSPC : -EIO);
+}
+
 static void wait_for_work(struct wal *w) {
-    if (!w->unsynced || w->o.sync != WAL_SYNC_INTERVAL) {
+    bool syncs = w->unsynced && w->o.sync == WAL_SYNC_INTERVAL;
+    if (!syncs && w->failed != -ENOSPC) {
         pthread_cond_wait(&w->work, &w->lock);
         return;
     }
-    int64_t until_ns = w->unsynced_since_ns + (int64_t)w->o.sync_interval_ns;
+    int64_t until_ns = syncs ? w->unsynced_since_ns + (int64_t)w->o.sync_interval_ns : w->retry_ns;
     struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
     (void)pthread_cond_timedwait(&w->work, &w->lock, &until);
 }
@@ -476,8 +514,12 @@ static void *wal_main(void *arg) {
     struct wal *w = arg;
     pthread_mutex_lock(&w->lock);
     for (;;) {
-        while (!w->wake && !w->stop && !w->flush_wanted && !sync_is_due(w))
+        while (!w->wake && !w->stop && !w->flush_wanted && !sync_is_due(w) && !probe_is_due(w))
             wait_for_work(w);
+        if (probe_is_due(w) && !w->stop) {
+            probe(w);
+            continue;
+        }
         bool stopping = w->stop && w->filling->records == 0 && !w->filling->doomed;
         bool sync =
             w->o.sync == WAL_SYNC_ALWAYS ||
@@ -546,6 +588,17 @@ static int start_thread(struct wal *w) {
     return r;
 }
 
+/* On a small disk a few segments of the usual size would be all of it. */
+static void fit_to_disk(struct wal *w) {
+    uint64_t free_bytes, total_bytes;
+    if (io_disk_space(w->dir_fd, &free_bytes, &total_bytes) < 0)
+        return;
+    uint64_t share = total_bytes / DISK_SHARE;
+    w->reserve_bytes = share < RESERVE_MAX ? share : RESERVE_MAX;
+    if (w->o.segment_bytes > share)
+        w->o.segment_bytes = share > SEGMENT_MIN ? share : SEGMENT_MIN;
+}
+
 int wal_open(int dir_fd, const struct wal_options *o, struct wal **ret, struct err *reterr) {
     struct wal *w = calloc(1, sizeof(*w));
     if (!w)
@@ -559,6 +612,7 @@ int wal_open(int dir_fd, const struct wal_options *o, struct wal **ret, struct e
         w->o.segment_bytes = SEGMENT_MIN;
     if (w->o.segment_bytes > SEGMENT_MAX)
         w->o.segment_bytes = SEGMENT_MAX;
+    fit_to_disk(w);
     if (w->o.buffer_max_bytes == 0)
         w->o.buffer_max_bytes = WAL_BUFFER_DEFAULT;
     for (int i = 0; i < 2; i++)

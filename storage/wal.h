@@ -7,7 +7,8 @@
  * The longest valid prefix counts; a torn tail is where a crash cut it. Segments are preallocated, zeros end
  * them.
  *
- * After a failed write of a full disk the wal takes no record until space is back (-ENOSPC); after a failed
+ * After a failed write of a full disk, and when a new segment would leave less than a sixteenth of the disk (at most
+ * 64 MiB) free, the wal takes no record until space is back (-ENOSPC), which it finds out by itself; after a failed
  * fsync the segment's state is unknown and the wal is failed for good (-EIO): wal_state tells. */
 #pragma once
 

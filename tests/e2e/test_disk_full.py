@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""A full disk: pushes are refused with 503, queries go on, and when space is back pushes resume by themselves; what was
+acknowledged is there throughout, and after a kill on the full disk, too. Needs root to mount a small tmpfs; says so
+and passes when it may not.
+
+usage: test_disk_full.py"""
+import os
+import random
+import subprocess
+import tempfile
+import time
+
+import harness
+from harness import Server, check, equal
+
+SIZE_MB, FILLER_MB = 64, 16
+BATCH = 200
+random.seed(20261122)
+
+
+class Pusher:
+    def __init__(self, server, base_ns):
+        self.server, self.base_ns = server, base_ns
+        self.next, self.statuses = 0, {}
+        self.acknowledged = set()
+        self.reason = b""
+
+    def push(self):
+        """One batch of random lines (they do not compress away); a refused batch is given up."""
+        first, self.next = self.next, self.next + BATCH
+        lines = [(self.base_ns + i * 1000, "%08d %s" % (i, random.randbytes(300).hex()))
+                 for i in range(first, first + BATCH)]
+        status, _, self.reason = self.server.push([({"job": "full", "n": str(first // BATCH % 7)}, lines)])
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        if status == 204:
+            self.acknowledged.update(range(first, first + BATCH))
+        return status
+
+    def until(self, wanted, seconds):
+        end = time.time() + seconds
+        while time.time() < end:
+            if self.push() == wanted:
+                return True
+            time.sleep(0.05 if wanted == 204 else 0)
+        return False
+
+
+def verify(name, server, pusher):
+    """Every acknowledged line, once; refused ones may be there, too."""
+    seen, at, end = {}, pusher.base_ns, pusher.base_ns + 10**13
+    while True:
+        page = sorted((int(ns), line[:8]) for s in server.query_range('{job="full"}', at, end) for ns, line in s["values"])
+        for key in page:
+            seen[key] = seen.get(key, 0) + 1
+        if len(page) < 5000:
+            break
+        at = page[-1][0]
+        for key in [k for k in seen if k[0] == at]:
+            del seen[key]
+    numbers = {int(k[1]) for k in seen}
+    missing = pusher.acknowledged - numbers
+    check(name + ": nothing is missing", not missing, "%d of %d" % (len(missing), len(pusher.acknowledged)))
+    check(name + ": nothing is doubled", all(v == 1 for v in seen.values()))
+
+
+def wait_ready(server, wanted, seconds):
+    end = time.time() + seconds
+    while time.time() < end:
+        status, _, text = server.get("/ready")
+        if status == wanted:
+            return text
+        time.sleep(0.1)
+    return None
+
+
+def fill_up(server, pusher, name):
+    check(name + ": pushes are refused at last", pusher.until(503, 120), str(pusher.statuses))
+    check(name + ": with a reason", b"space" in pusher.reason or b"memory" in pusher.reason, repr(pusher.reason))
+    for _ in range(20):
+        pusher.push()
+    verify(name + ": on the full disk", server, pusher)
+
+
+def run(mount):
+    filler = os.path.join(mount, "filler")
+    with open(filler, "wb") as f:
+        f.write(bytes(FILLER_MB << 20))
+    server = Server(data=mount).start()
+    pusher = Pusher(server, (int(time.time()) - 3600) * 10**9)
+
+    fill_up(server, pusher, "first")
+    text = wait_ready(server, 503, 20)
+    check("/ready tells", text is not None and b"space" in text, repr(text))
+    os.unlink(filler)
+    check("/ready finds out without a push", wait_ready(server, 200, 20) is not None)
+    before = len(pusher.acknowledged)
+    check("pushes resume by themselves", pusher.until(204, 20), str(pusher.statuses))
+    check("more is acknowledged", len(pusher.acknowledged) > before)
+
+    fill_up(server, pusher, "again")
+    server.kill()
+    server.start(wait=False)
+    end = time.time() + 30
+    while time.time() < end:
+        try:
+            server.get("/ready")
+            break
+        except OSError:
+            time.sleep(0.05)
+    verify("after a kill on the full disk", server, pusher)
+    equal("exit status", server.stop(), 0)
+    check("never 4xx", not [s for s in pusher.statuses if 400 <= s < 500], str(pusher.statuses))
+    print("%d entries acknowledged, answers %s" % (len(pusher.acknowledged), pusher.statuses))
+    server.close()
+
+
+def main():
+    mount = tempfile.mkdtemp(prefix="logq-full-")
+    mounted = os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=%dm" % SIZE_MB, "tmpfs", mount], stderr=subprocess.DEVNULL).returncode == 0
+    try:
+        if mounted:
+            run(mount)
+        else:
+            print("skipped: mounting a tmpfs needs root")
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", mount])
+        os.rmdir(mount)
+    harness.done()
+
+
+if __name__ == "__main__":
+    main()
