@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,6 +26,7 @@ enum {
     FORMAT_VERSION = 1,
     FORMAT_VALUE = 4 + 4 + 4, /* version, compatible flags, incompatible flags */
     READERS_MAX = 2048, /* slots for read transactions of all processes; a slot costs 64 bytes */
+    LOCK_FILE_BYTES = 8192 + READERS_MAX * 64,
     DATABASES_MAX = 16,
     RESIZE_WAIT_SECONDS = 10,
     PATH_LENGTH_MAX = 4096,
@@ -272,9 +274,25 @@ static int env_try(struct index *ix, unsigned flags, uint64_t map_bytes) {
     return rc;
 }
 
+/* LMDB maps its lock file, and a write to a hole of it on a full disk would end the process (SIGBUS): its blocks are
+ * reserved beforehand. Before, and not while the environment is open: closing any descriptor of the file drops the
+ * process's locks on it. Failure is harmless until the disk is full. */
+static void reserve_lock_file(const struct index *ix) {
+    char path[PATH_LENGTH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/lock.mdb", ix->path);
+    int fd = n > 0 && (size_t)n < sizeof(path)
+                 ? io_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC, 0660)
+                 : -1;
+    if (fd >= 0)
+        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_FILE_BYTES);
+    io_close(fd);
+}
+
 static int env_open(struct index *ix, uint64_t map_bytes, struct err *reterr) {
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (ix->read_only ? MDB_RDONLY : 0);
     int rc;
+    if (!ix->read_only)
+        reserve_lock_file(ix);
     for (;;) {
         rc = env_try(ix, flags, map_bytes);
         bool lock_refused = rc == EACCES || rc == EROFS || rc == EPERM;

@@ -161,7 +161,10 @@ static int open_index(struct store *s, struct err *reterr) {
     atomic_store(&s->registry.next_id, next_id ? next_id : 1);
     s->first_chunk_seq = next_seq ? next_seq : 1;
     atomic_store(&s->next_chunk_seq, s->first_chunk_seq);
-    return s->options.read_only ? 0 : store_index_update(s, reserve_numbers, s, reterr);
+    r = s->options.read_only ? 0 : store_index_update(s, reserve_numbers, s, reterr);
+    /* On a full disk queries still want a server. Each flush commits the counters again, so nothing but an orphan of a
+     * failed flush can meet its number a second time, and that one may be overwritten. */
+    return r == -ENOSPC ? 0 : r;
 }
 
 /* ---- replay */
@@ -177,6 +180,7 @@ struct replay {
     uint64_t lsn;
     uint64_t entries;
     uint64_t bad_records;
+    uint64_t flush_at_bytes; /* of heads */
 };
 
 static void replay_unpin(struct replay *p) {
@@ -221,6 +225,22 @@ static int replay_entries(uint64_t id, const struct entry *entries, size_t count
                        : r; /* stays as it is: better in memory than a server that does not start */
 }
 
+/* A flush that fails (the disk may be full) is tried again when some more memory is used: to serve what is there is
+ * worth twice the memory, as when pushes come faster than flushes. */
+static int relieve_memory(struct replay *p) {
+    struct store *s = p->store;
+    uint64_t bytes = atomic_load(&s->registry.head_bytes), budget = store_head_budget(s);
+    if (s->options.read_only || bytes <= p->flush_at_bytes)
+        return 0;
+    struct err err = {0};
+    int r = flush_pass(s, FLUSH_DUE, &err);
+    if (r < 0)
+        store_log(s, LOG_LEVEL_WARN, "flush failed during replay", "error=\"%s\"", err.text);
+    bytes = atomic_load(&s->registry.head_bytes);
+    p->flush_at_bytes = r < 0 ? bytes + budget / 4 : budget;
+    return bytes > 3 * budget ? r : 0;
+}
+
 static int replay_record(const struct wal_record *record, void *ctx) {
     struct replay *p = ctx;
     uint64_t segment = record->lsn >> 32;
@@ -238,10 +258,7 @@ static int replay_record(const struct wal_record *record, void *ctx) {
                   (unsigned long long)record->lsn, err.text);
         r = 0;
     }
-    if (r == 0 && !p->store->options.read_only &&
-        atomic_load(&p->store->registry.head_bytes) > store_head_budget(p->store))
-        r = flush_pass(p->store, FLUSH_DUE, &err);
-    return r;
+    return r == 0 ? relieve_memory(p) : r;
 }
 
 static int replay(struct store *s, struct err *reterr) {
@@ -255,7 +272,8 @@ static int replay(struct store *s, struct err *reterr) {
     struct replay p = {.store = s,
                        .arena = arena_make(ARENA_MAX),
                        .ids_arena = arena_make(ARENA_MAX),
-                       .scratch = buf_make(BUF_NO_MAX)};
+                       .scratch = buf_make(BUF_NO_MAX),
+                       .flush_at_bytes = store_head_budget(s)};
     p.segment = UINT64_MAX;
     int r = wal_replay(wal_fd, replay_record, &p, &s->lost_wal_bytes, reterr);
     replay_unpin(&p);

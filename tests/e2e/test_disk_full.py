@@ -13,7 +13,7 @@ import time
 import harness
 from harness import Server, check, equal
 
-SIZE_MB, FILLER_MB = 64, 16
+SIZE_MB, FILLER_MB = 64, 12
 BATCH = 200
 random.seed(20261122)
 
@@ -66,9 +66,12 @@ def verify(name, server, pusher):
 def wait_ready(server, wanted, seconds):
     end = time.time() + seconds
     while time.time() < end:
-        status, _, text = server.get("/ready")
-        if status == wanted:
-            return text
+        try:
+            status, _, text = server.get("/ready")
+            if status == wanted:
+                return text
+        except OSError:  # not listening yet
+            pass
         time.sleep(0.1)
     return None
 
@@ -83,8 +86,10 @@ def fill_up(server, pusher, name):
 
 def run(mount):
     filler = os.path.join(mount, "filler")
-    with open(filler, "wb") as f:
-        f.write(bytes(FILLER_MB << 20))
+    second_filler = os.path.join(mount, "filler-2")
+    for path in (filler, second_filler):
+        with open(path, "wb") as f:
+            f.write(bytes(FILLER_MB << 20))
     server = Server(data=mount).start()
     pusher = Pusher(server, (int(time.time()) - 3600) * 10**9)
 
@@ -99,15 +104,22 @@ def run(mount):
 
     fill_up(server, pusher, "again")
     server.kill()
+    fd = os.open(filler, os.O_WRONLY | os.O_CREAT)  # not even the reserve is left
+    try:
+        while os.write(fd, bytes(4096)) > 0:
+            pass
+    except OSError:
+        os.close(fd)
     server.start(wait=False)
-    end = time.time() + 30
-    while time.time() < end:
-        try:
-            server.get("/ready")
-            break
-        except OSError:
-            time.sleep(0.05)
+    check("it starts on the full disk", wait_ready(server, 503, 30) is not None or server.get("/ready")[0] == 200)
     verify("after a kill on the full disk", server, pusher)
+    equal("exit status on the full disk", server.stop(), 0)
+    os.unlink(filler)
+    os.unlink(second_filler)
+    server.start(wait=False)
+    check("ready again", wait_ready(server, 200, 30) is not None)
+    check("pushes go on", pusher.until(204, 20), str(pusher.statuses))
+    verify("at the end", server, pusher)
     equal("exit status", server.stop(), 0)
     check("never 4xx", not [s for s in pusher.statuses if 400 <= s < 500], str(pusher.statuses))
     print("%d entries acknowledged, answers %s" % (len(pusher.acknowledged), pusher.statuses))
