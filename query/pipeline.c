@@ -158,8 +158,17 @@ static int stage_error(struct err *reterr, const struct stage *s, int r) {
     return r;
 }
 
-static int compile_steps(struct stage_compiler *c, const struct stage *stages, struct step **ret,
-                         size_t *ret_count) {
+/* Does a stage behind this one look at the line? Templates with __line__ do not count, as Loki has it. */
+static bool line_is_read(const struct stage *s) {
+    for (s = s->next; s; s = s->next)
+        if (s->kind == STAGE_LINE_FILTER || s->kind == STAGE_JSON || s->kind == STAGE_LOGFMT ||
+            s->kind == STAGE_REGEXP || s->kind == STAGE_PATTERN || s->kind == STAGE_UNPACK)
+            return true;
+    return false;
+}
+
+static int compile_steps(struct stage_compiler *c, const struct stage *stages, bool line_unseen,
+                         struct step **ret, size_t *ret_count) {
     size_t count = 0;
     for (const struct stage *s = stages; s; s = s->next)
         count++;
@@ -167,13 +176,15 @@ static int compile_steps(struct stage_compiler *c, const struct stage *stages, s
     if (!steps)
         return -ENOMEM;
     size_t i = 0;
-    for (const struct stage *s = stages; s; s = s->next, i++) {
+    for (const struct stage *s = stages; s; s = s->next) {
         int r = compile_step(c, s, &steps[i]);
         if (r < 0)
             return stage_error(c->reterr, s, r);
+        if (!line_unseen || s->kind != STAGE_LINE_FORMAT || line_is_read(s))
+            i++;
     }
     *ret = steps;
-    *ret_count = count;
+    *ret_count = i;
     return 0;
 }
 
@@ -474,7 +485,7 @@ static int compile_unwrap(struct stage_compiler *c, struct pipeline *p, const st
     p->unwrap_name = compiler_name(c, u->label);
     if (p->unwrap_name == NAME_NONE)
         return -ENOMEM;
-    return compile_steps(c, u->post_filters, &p->post, &p->n_post);
+    return compile_steps(c, u->post_filters, false, &p->post, &p->n_post);
 }
 
 int pipeline_compile(const struct stage *stages, const struct pipeline_options *o,
@@ -484,7 +495,7 @@ int pipeline_compile(const struct stage *stages, const struct pipeline_options *
         return err_set(reterr, -ENOMEM, "out of memory");
     p->arena = arena_make(PIPELINE_BYTES_MAX);
     struct stage_compiler c = {.arena = &p->arena, .reterr = reterr};
-    int r = compile_steps(&c, stages, &p->steps, &p->n_steps);
+    int r = compile_steps(&c, stages, o->line_unseen, &p->steps, &p->n_steps);
     if (r == 0 && o->unwrap)
         r = compile_unwrap(&c, p, o->unwrap);
     if (r == 0)

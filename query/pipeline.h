@@ -36,6 +36,9 @@ struct pipeline_options {
     struct label_needs needs;
     const struct unwrap
         *unwrap; /* NULL for none: value extraction and post filters of a metric query */
+    /* Neither the line's text nor its size is part of the result: a line_format that no later stage reads is left
+     * out, errors and all, as Loki does. */
+    bool line_unseen;
 };
 
 int pipeline_compile(const struct stage *stages, const struct pipeline_options *o,

@@ -500,6 +500,7 @@ static int make_plan(struct range_query *q, const struct grouping *pushed, struc
                         .count = by ? q->grouping.count : 0,
                     },
                 .unwrap = agg->unwrap,
+                .line_unseen = !q->sums_bytes,
             },
         .start_ns = q->windows.from_ns,
         .end_ns = q->windows.to_ns,
