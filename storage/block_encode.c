@@ -22,7 +22,10 @@ enum {
     ZSTD_LEVEL = 3,
     ZSTD_FAST_LEVEL = 1,
     COMPRESS_MIN = 32, /* smaller sections are stored as they are */
-    PAYS_SHARE = 32, /* compression must save 1/32 of the section, or decoding it is wasted work */
+    /* Compression must save this share of the section, or decoding it is wasted work; small columns are what
+     * counts read. */
+    PAYS_SHARE = 32,
+    COLUMN_PAYS_SHARE = 8,
     SORT_RUN = 16,
     KEEP_MAX = 4 << 20, /* scratch buffers that grew larger for one huge block are given back */
 };
@@ -193,8 +196,9 @@ static int add_section(struct block_encoder *e, enum block_effort effort, enum s
     char *to = e->body.data + e->body.size;
     size_t size = 0;
     enum block_codec codec = is_zstd(effort) ? CODEC_ZSTD : CODEC_LZ4;
+    size_t pays_share = kind == SECTION_LINES ? PAYS_SHARE : COLUMN_PAYS_SHARE;
     if (raw.size >= COMPRESS_MIN)
-        size = compress(e, effort, raw, to, raw.size - raw.size / PAYS_SHARE - 1);
+        size = compress(e, effort, raw, to, raw.size - raw.size / pays_share - 1);
     if (size == 0) {
         codec = CODEC_NONE;
         size = raw.size;
