@@ -336,16 +336,10 @@ int32_t go_zone_offset_at(const struct go_zone *z, int64_t second) {
     return z ? type_at(z, second)->offset : 0;
 }
 
-/* The offset at the wall clock taken as UTC is tried, and then the one that holds there. */
+/* The offset at the wall clock taken as UTC; when that does not hold at its own result, the one that does there. */
 int64_t go_zone_wall_to_second(const struct go_zone *z, int64_t wall) {
     int32_t offset = go_zone_offset_at(z, wall);
-    if (offset == 0)
-        return wall;
-    int32_t other = go_zone_offset_at(z, wall - offset);
-    if (other == offset)
-        return wall - offset;
-    /* Around a change: the offset that holds at its own result, the first one when neither or both do. */
-    return go_zone_offset_at(z, wall - other) == other ? wall - other : wall - offset;
+    return offset == 0 ? wall : wall - go_zone_offset_at(z, wall - offset);
 }
 
 bool go_zone_offset_of(const struct go_zone *z, const char *abbreviation, int64_t wall,
