@@ -570,6 +570,13 @@ static size_t gather_without(struct labelset *s, const struct grouping *g) {
     return count;
 }
 
+static bool names_error(const struct grouping *g) {
+    bool named = false;
+    for (size_t i = 0; i < g->count; i++)
+        named = named || str_eq(g->names[i], STR("__error__"));
+    return named != g->without;
+}
+
 const struct line_labels *labelset_intern_group(struct labelset *s, const struct grouping *g) {
     struct group_table *t = group_find(s, g);
     if (!t || s->failed || !items_reserve(s, s->base.count + s->n_touched + g->count)) {
@@ -577,11 +584,12 @@ const struct line_labels *labelset_intern_group(struct labelset *s, const struct
         return NULL;
     }
     /* A line with an error keeps its whole set, so that the error is not lost in a group. */
+    bool whole = !g->present || (s->error.size > 0 && !s->hints.keeps_errors);
     size_t count;
-    if (s->error.size > 0 || !g->present)
+    if (whole)
         count = gather(s);
     else
         count = g->without ? gather_without(s, g) : gather_by(s, t);
-    bool whole = s->error.size > 0 || !g->present;
-    return set_table_intern(&t->sets, s->items, count, s->error, whole ? s->details : STR(""));
+    struct str error = whole || names_error(g) ? s->error : STR("");
+    return set_table_intern(&t->sets, s->items, count, error, whole ? s->details : STR(""));
 }

@@ -31,6 +31,9 @@ struct label_hints {
     bool no_labels;
     const uint32_t *required; /* fixed ids */
     size_t n_required;
+    /* __error__ is among what the query asks for by name: lines with an error are grouped like others, and a metric
+     * query does not fail for them. */
+    bool keeps_errors;
 };
 
 struct labelset;

@@ -258,6 +258,13 @@ static bool formats_lines(const struct pipeline *p) {
     return false;
 }
 
+static bool asks_for_errors(const struct stage_compiler *c, const struct collector *k) {
+    for (size_t i = 0; i < k->count; i++)
+        if (str_eq(c->names[k->ids[i]], STR("__error__")))
+            return true;
+    return false;
+}
+
 /* Loki's rules: without(...), no grouping at all and log queries want everything; so does line_format. */
 static int make_hints(struct stage_compiler *c, struct pipeline *p, const struct label_needs *n) {
     if (n->all || (!n->none && n->count == 0) || formats_lines(p))
@@ -279,6 +286,7 @@ static int make_hints(struct stage_compiler *c, struct pipeline *p, const struct
         .no_labels = k.count == 0,
         .required = k.ids,
         .n_required = k.count,
+        .keeps_errors = asks_for_errors(c, &k),
     };
     return k.result;
 }
@@ -551,6 +559,10 @@ bool pipeline_needs_line(const struct pipeline *p) {
         if (step_reads_line(p, &p->steps[i]))
             return true;
     return false;
+}
+
+bool pipeline_keeps_errors(const struct pipeline *p) {
+    return p->hints.keeps_errors;
 }
 
 bool pipeline_needs_meta(const struct pipeline *p) {

@@ -48,6 +48,8 @@ void pipeline_free(struct pipeline *p);
 /* Facts for the planner. */
 bool pipeline_needs_line(
     const struct pipeline *p); /* some stage reads or the result shows line bytes */
+/* The query asks for __error__ by name: errors do not fail it. */
+bool pipeline_keeps_errors(const struct pipeline *p);
 bool pipeline_needs_meta(const struct pipeline *p); /* metadata is looked at or shown */
 /* With only_meta, exactly these metadata names are looked at (label filters, grouping); else all. */
 bool pipeline_meta_names(const struct pipeline *p, const struct str **ret, size_t *ret_count);
