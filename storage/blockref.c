@@ -253,41 +253,13 @@ static int blame(const struct block_reader *r, int status, struct err *reterr) {
 
 /* ---- rows */
 
-struct sort_key {
-    int64_t ts_ns;
-    uint32_t index;
-};
-
-static int compare_keys(const void *a, const void *b) {
-    const struct sort_key *x = a, *y = b;
-    if (x->ts_ns != y->ts_ns)
-        return x->ts_ns < y->ts_ns ? -1 : 1;
-    return x->index < y->index ? -1 : 1;
-}
-
-/* r->order for rows that came out of order. */
-static int sort_rows(struct block_reader *r, const struct rows *rows) {
-    uint32_t count = r->ref->info.count;
-    int status = grow((void **)&r->order, &r->order_capacity, count, sizeof(*r->order));
-    if (status < 0)
-        return status;
-    struct sort_key *keys = malloc(sizeof(*keys) * (count + 1));
-    if (!keys)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < count; i++)
-        keys[i] = (struct sort_key){.ts_ns = rows->times[i], .index = i};
-    qsort(keys, count, sizeof(*keys), compare_keys);
-    for (uint32_t i = 0; i < count; i++)
-        r->order[i] = keys[i].index;
-    free(keys);
-    return 0;
-}
-
 /* Copies times, offsets and lines in time order. */
 static int load_unsorted(struct block_reader *r, const struct rows *rows) {
     uint32_t count = r->ref->info.count;
     size_t bytes = rows->offsets[count];
-    int status = sort_rows(r, rows);
+    int status = grow((void **)&r->order, &r->order_capacity, count, sizeof(*r->order));
+    if (status == 0)
+        status = rows_time_order(rows, count, r->order);
     if (status == 0)
         status = grow((void **)&r->times_buffer, &r->times_capacity, count, sizeof(int64_t));
     if (status == 0)

@@ -209,43 +209,19 @@ out:
     return status;
 }
 
-struct sort_key {
-    int64_t ts_ns;
-    uint32_t index;
-};
-
-static int compare_keys(const void *a, const void *b) {
-    const struct sort_key *x = a, *y = b;
-    if (x->ts_ns != y->ts_ns)
-        return x->ts_ns < y->ts_ns ? -1 : 1;
-    return x->index < y->index ? -1 : 1;
-}
-
-/* Entry numbers in time order, arrival order among equals; NULL without memory. */
-static uint32_t *time_order(const struct rows *rows, uint32_t count) {
-    struct sort_key *keys = malloc(sizeof(*keys) * count);
-    uint32_t *order = malloc(sizeof(*order) * count);
-    if (keys && order) {
-        for (uint32_t i = 0; i < count; i++)
-            keys[i] = (struct sort_key){.ts_ns = rows->times[i], .index = i};
-        qsort(keys, count, sizeof(*keys), compare_keys);
-        for (uint32_t i = 0; i < count; i++)
-            order[i] = keys[i].index;
-    } else {
-        free(order);
-        order = NULL;
-    }
-    free(keys);
-    return order;
-}
-
 /* One encoded block per UTC day that the raw one touches: a chunk never crosses a day. */
 static int encode_days(const struct mem_block *raw, struct block_encoder *encoder,
                        enum block_effort effort, struct mem_block ***ret, size_t *ret_count) {
     uint32_t *order = NULL;
     bool one_day = time_day(raw->first_ns) == time_day(raw->last_ns);
-    if (!raw->sorted && !(order = time_order(raw->rows, raw->count)))
-        return -ENOMEM;
+    if (!raw->sorted) {
+        order = malloc(sizeof(*order) * raw->count);
+        int r = order ? rows_time_order(raw->rows, raw->count, order) : -ENOMEM;
+        if (r < 0) {
+            free(order);
+            return r;
+        }
+    }
     struct mem_block **blocks = NULL;
     size_t n = 0;
     int status = 0;

@@ -373,3 +373,28 @@ struct rows *rows_take(struct rows_builder *b) {
 void rows_builder_done(struct rows_builder *b) {
     rows_unref(rows_take(b));
 }
+
+struct sort_key {
+    int64_t ts_ns;
+    uint32_t index;
+};
+
+static int compare_keys(const void *a, const void *b) {
+    const struct sort_key *x = a, *y = b;
+    if (x->ts_ns != y->ts_ns)
+        return x->ts_ns < y->ts_ns ? -1 : 1;
+    return x->index < y->index ? -1 : 1;
+}
+
+int rows_time_order(const struct rows *r, uint32_t count, uint32_t *ret_order) {
+    struct sort_key *keys = malloc(sizeof(*keys) * ((size_t)count + 1));
+    if (!keys)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        keys[i] = (struct sort_key){.ts_ns = r->times[i], .index = i};
+    qsort(keys, count, sizeof(*keys), compare_keys);
+    for (uint32_t i = 0; i < count; i++)
+        ret_order[i] = keys[i].index;
+    free(keys);
+    return 0;
+}

@@ -71,5 +71,8 @@ static inline struct str rows_line(const struct rows *r, uint32_t i) {
     return str_make(r->lines + r->offsets[i], r->offsets[i + 1] - 1 - r->offsets[i]);
 }
 
+/* Entry numbers [0, count) in time order, arrival order among equals. 0 or -ENOMEM. */
+int rows_time_order(const struct rows *r, uint32_t count, uint32_t *ret_order);
+
 /* Size of a set as Loki counts it: names and values. */
 uint32_t labels_bytes(struct labels labels);
