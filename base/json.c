@@ -246,8 +246,7 @@ static int hex_value(char c) {
     return -1;
 }
 
-/* The four hex digits behind "\u" at p, or -1. */
-static int32_t read_u16(const char *p, const char *end) {
+int32_t json_read_u16(const char *p, const char *end) {
     if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
         return -1;
     int32_t unit = 0;
@@ -283,12 +282,12 @@ static unsigned unescape_one(const char **p, const char *end, char *out) {
         *p += 2;
         return meaning[letter] != 0;
     }
-    int32_t unit = read_u16(*p, end);
+    int32_t unit = json_read_u16(*p, end);
     if (unit < 0)
         return 0;
     *p += 6;
     if (is_high_surrogate(unit)) {
-        int32_t low = read_u16(*p, end);
+        int32_t low = json_read_u16(*p, end);
         if (is_low_surrogate(low)) {
             *p += 6;
             return utf8_encode(out, 0x10000u + ((uint32_t)(unit - 0xD800) << 10) +

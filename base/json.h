@@ -60,6 +60,9 @@ bool json_skip_rest(struct json_reader *r, enum json_type opened);
  * backslash was seen. SIMD where the machine has it. */
 const char *json_string_end(const char *p, const char *end, bool *escaped);
 
+/* The UTF-16 unit of the "\uXXXX" at p, or -1 when there is none. */
+int32_t json_read_u16(const char *p, const char *end);
+
 /* Unescapes `raw` into out (room for raw.size bytes); returns the size written, or -1 on a bad escape. Lone
  * surrogates become U+FFFD. The output never exceeds the input. */
 int64_t json_unescape(struct str raw, char *out);

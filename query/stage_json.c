@@ -121,30 +121,6 @@ static const char *block_end(const char *p, const char *end, char open, char clo
     }
 }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* The four digits behind "\u" at p, or -1. */
-static int32_t unicode_escape(const char *p, const char *end) {
-    if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
-        return -1;
-    int32_t rune = 0;
-    for (int i = 2; i < 6; i++) {
-        int digit = hex_value(p[i]);
-        if (digit < 0)
-            return -1;
-        rune = rune << 4 | digit;
-    }
-    return rune;
-}
-
 static char simple_escape(char c) {
     switch (c) {
     case '"':
@@ -185,12 +161,12 @@ int64_t json_value_unescape(struct str raw, char *out) {
             p += 2;
             continue;
         }
-        int32_t rune = unicode_escape(p, end);
+        int32_t rune = json_read_u16(p, end);
         if (rune < 0)
             return -1;
         p += 6;
         if (rune >= 0xd800 && rune <= 0xdfff) {
-            int32_t low = unicode_escape(p, end);
+            int32_t low = json_read_u16(p, end);
             if (low < 0xdc00)
                 return -1;
             rune = ((rune - 0xd800) << 10) + (low - 0xdc00) + 0x10000;
