@@ -43,8 +43,10 @@ const struct config_key config_keys[] = {
         "Threads that scan for queries; 0 = one per core."),
     KEY("logq.head_budget", KEY_BYTES, AT(head_budget_bytes), "128MB",
         "Memory for entries that are not in chunk files yet. The oldest are flushed above it."),
-    KEY("logq.chunk_cache", KEY_BYTES, AT(chunk_cache_bytes), "64MB",
-        "Chunk trailers and filters kept mapped."),
+    KEY("logq.chunk_cache", KEY_BYTES, AT(chunk_cache_bytes), "256MB",
+        "Chunk trailers and filters kept mapped: page cache that the system takes back when it "
+        "needs "
+        "memory. About 3 % of raw; a search over more than fits opens files again."),
     KEY("logq.push_body_max", KEY_BYTES, AT(push_body_max), "64MB",
         "Largest push after decompression; larger ones get 413."),
 

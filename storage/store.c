@@ -25,7 +25,7 @@
 
 enum {
     HEAD_BUDGET_DEFAULT = 128 << 20,
-    CHUNK_CACHE_DEFAULT = 64 << 20,
+    CHUNK_CACHE_DEFAULT = 256 << 20,
     SEAL_QUEUE_MAX =
         8, /* more waiting: the appending thread encodes by itself, which slows pushes down */
     ARENA_MAX = 1 << 30,
