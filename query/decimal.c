@@ -6,6 +6,9 @@
 
 #include "units.h"
 
+/* Whole numbers below this are exact, and need no search for their shortest digits. */
+#define WHOLE_MAX 1e15
+
 static uint8_t *make_digits(struct arena *a, size_t count) {
     return count > DECIMAL_DIGITS_MAX ? NULL : arena_array(a, count + 1, 1);
 }
@@ -21,8 +24,12 @@ static void trim(struct decimal *d) {
 }
 
 bool decimal_from_double(struct arena *a, double value, struct decimal *ret) {
-    struct buf text = buf_make(64);
-    float_format_g(&text, fabs(value));
+    char room[64];
+    struct buf text = {.data = room, .capacity = sizeof(room), .max = sizeof(room)};
+    if (fabs(value) < WHOLE_MAX && value == trunc(value))
+        buf_add_i64(&text, (int64_t)fabs(value));
+    else
+        float_format_g(&text, fabs(value));
     uint8_t *digits = make_digits(a, text.size);
     struct decimal d = {.negative = value < 0, .digits = digits};
     bool behind_point = false;
@@ -41,7 +48,6 @@ bool decimal_from_double(struct arena *a, double value, struct decimal *ret) {
         }
     }
     trim(&d);
-    buf_done(&text);
     *ret = d;
     return digits && !text.failed;
 }

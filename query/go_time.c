@@ -404,6 +404,26 @@ const char *go_weekday_name(int64_t day) {
     return day >= 0 && day <= 6 ? names[day] : NULL;
 }
 
+/* With zeros in front up to `width` digits. The hot half of formatting: no printf. */
+static void put_padded(struct buf *out, int64_t number, unsigned width, char padding) {
+    char digits[24];
+    unsigned n = sizeof(digits);
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do {
+        digits[--n] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0)
+        buf_add_char(out, '-');
+    for (unsigned have = (unsigned)sizeof(digits) - n; have < width; have++)
+        buf_add_char(out, padding);
+    buf_add(out, digits + n, sizeof(digits) - n);
+}
+
+static void put_zeros(struct buf *out, int64_t number, unsigned width) {
+    put_padded(out, number, width, '0');
+}
+
 /* -0700 and its relatives; ISO kinds print Z for UTC. */
 static void put_offset(struct buf *out, enum layout_kind kind, int32_t offset) {
     bool iso = kind >= LAYOUT_ISO_Z && kind <= LAYOUT_ISO_Z_COLON_SECONDS;
@@ -417,16 +437,21 @@ static void put_offset(struct buf *out, enum layout_kind kind, int32_t offset) {
     bool seconds = kind == LAYOUT_ISO_Z_SECONDS || kind == LAYOUT_ISO_Z_COLON_SECONDS ||
                    kind == LAYOUT_NUM_SECONDS || kind == LAYOUT_NUM_COLON_SECONDS;
     /* Go looks at the sign of the minutes. */
-    buf_addf(out, "%c%02d", offset / 60 < 0 ? '-' : '+', size / 3600);
-    if (kind != LAYOUT_ISO_Z_SHORT && kind != LAYOUT_NUM_SHORT)
-        buf_addf(out, "%s%02d", colon ? ":" : "", size / 60 % 60);
-    if (seconds)
-        buf_addf(out, "%s%02d", colon ? ":" : "", size % 60);
+    buf_add_char(out, offset / 60 < 0 ? '-' : '+');
+    put_zeros(out, size / 3600, 2);
+    for (int part = 0; part < 2; part++) {
+        bool there = part == 0 ? kind != LAYOUT_ISO_Z_SHORT && kind != LAYOUT_NUM_SHORT : seconds;
+        if (there && colon)
+            buf_add_char(out, ':');
+        if (there)
+            put_zeros(out, part == 0 ? size / 60 % 60 : size % 60, 2);
+    }
 }
 
 static void put_fraction(struct buf *out, const struct layout_piece *p, int32_t ns) {
-    char digits[16];
-    (void)snprintf(digits, sizeof(digits), "%09d", ns);
+    char digits[9];
+    for (size_t i = sizeof(digits); i > 0; i--, ns /= 10)
+        digits[i - 1] = (char)('0' + ns % 10);
     size_t n = p->text.size - 1;
     n = n > 9 ? 9 : n;
     if (p->kind == LAYOUT_FRACTION_NINES) {
@@ -443,25 +468,25 @@ static void put_clock(struct buf *out, enum layout_kind kind, const struct go_da
     int hour12 = d->hour % 12 ? d->hour % 12 : 12;
     switch ((int)kind) {
     case LAYOUT_HOUR:
-        buf_addf(out, "%02d", d->hour);
+        put_zeros(out, d->hour, 2);
         return;
     case LAYOUT_HOUR12:
-        buf_addf(out, "%d", hour12);
+        put_zeros(out, hour12, 1);
         return;
     case LAYOUT_ZERO_HOUR12:
-        buf_addf(out, "%02d", hour12);
+        put_zeros(out, hour12, 2);
         return;
     case LAYOUT_MINUTE:
-        buf_addf(out, "%d", d->minute);
+        put_zeros(out, d->minute, 1);
         return;
     case LAYOUT_ZERO_MINUTE:
-        buf_addf(out, "%02d", d->minute);
+        put_zeros(out, d->minute, 2);
         return;
     case LAYOUT_SECOND:
-        buf_addf(out, "%d", d->second);
+        put_zeros(out, d->second, 1);
         return;
     case LAYOUT_ZERO_SECOND:
-        buf_addf(out, "%02d", d->second);
+        put_zeros(out, d->second, 2);
         return;
     case LAYOUT_PM:
         buf_add_str(out, d->hour >= 12 ? STR("PM") : STR("AM"));
@@ -477,10 +502,10 @@ static void put_clock(struct buf *out, enum layout_kind kind, const struct go_da
 static void put_date(struct buf *out, enum layout_kind kind, const struct go_date *d) {
     switch ((int)kind) {
     case LAYOUT_LONG_YEAR:
-        buf_addf(out, d->year < 0 ? "%05lld" : "%04lld", (long long)d->year);
+        put_zeros(out, d->year, 4);
         return;
     case LAYOUT_YEAR:
-        buf_addf(out, "%02lld", (long long)(d->year < 0 ? 0 : d->year % 100));
+        put_zeros(out, d->year < 0 ? 0 : d->year % 100, 2);
         return;
     case LAYOUT_LONG_MONTH:
         buf_add_str(out, str_from(go_month_name(d->month)));
@@ -489,10 +514,10 @@ static void put_date(struct buf *out, enum layout_kind kind, const struct go_dat
         buf_add(out, go_month_name(d->month), 3);
         return;
     case LAYOUT_NUM_MONTH:
-        buf_addf(out, "%d", d->month);
+        put_zeros(out, d->month, 1);
         return;
     case LAYOUT_ZERO_MONTH:
-        buf_addf(out, "%02d", d->month);
+        put_zeros(out, d->month, 2);
         return;
     case LAYOUT_LONG_WEEKDAY:
         buf_add_str(out, str_from(go_weekday_name(d->weekday)));
@@ -501,19 +526,19 @@ static void put_date(struct buf *out, enum layout_kind kind, const struct go_dat
         buf_add(out, go_weekday_name(d->weekday), 3);
         return;
     case LAYOUT_DAY:
-        buf_addf(out, "%d", d->day);
+        put_zeros(out, d->day, 1);
         return;
     case LAYOUT_UNDER_DAY:
-        buf_addf(out, "%2d", d->day);
+        put_padded(out, d->day, 2, ' ');
         return;
     case LAYOUT_ZERO_DAY:
-        buf_addf(out, "%02d", d->day);
+        put_zeros(out, d->day, 2);
         return;
     case LAYOUT_UNDER_YEARDAY:
-        buf_addf(out, "%3d", d->yearday);
+        put_padded(out, d->yearday, 3, ' ');
         return;
     case LAYOUT_ZERO_YEARDAY:
-        buf_addf(out, "%03d", d->yearday);
+        put_zeros(out, d->yearday, 3);
         return;
     default:
         put_clock(out, kind, d);

@@ -10,6 +10,9 @@
 #include "units.h"
 #include "utf8.h"
 
+/* Whole numbers below are printed without an exponent. */
+#define PLAIN_MAX 1e6
+
 enum {
     FMT_NUMBER_MAX = 1000000, /* Go's limit of widths and precisions */
     FMT_FLOAT_MAX = 1200,     /* bytes of %f of the largest double with some precision */
@@ -45,6 +48,27 @@ static void pad(struct buf *out, const struct verb *v, struct str s) {
     buf_add_str(out, s);
     if (v->minus)
         fill(out, ' ', missing);
+}
+
+/* Pads what has been written from `start` on. */
+static void pad_written(struct buf *out, const struct verb *v, size_t start) {
+    if (!v->has_width || out->failed)
+        return;
+    size_t size = utf8_count(str_make(out->data + start, out->size - start));
+    size_t missing = (size_t)v->width > size ? (size_t)v->width - size : 0, written = out->size;
+    fill(out, ' ', missing);
+    if (v->minus || out->failed)
+        return;
+    memmove(out->data + start + missing, out->data + start, written - start);
+    memset(out->data + start, v->zero ? '0' : ' ', missing);
+}
+
+/* A small text of its own: no memory is asked for. */
+struct scratch {
+    char room[96];
+};
+static struct buf scratch_buf(struct scratch *s) {
+    return (struct buf){.data = s->room, .capacity = sizeof(s->room), .max = sizeof(s->room)};
 }
 
 /* ---- %!verb(type=value) */
@@ -148,7 +172,8 @@ static void put_unicode(struct buf *out, const struct verb *v, uint64_t value) {
 static void put_quoted_rune(struct buf *out, const struct verb *v, uint64_t value) {
     uint32_t rune = value > 0x10FFFF ? 0xFFFD : (uint32_t)value;
     char text[4];
-    struct buf quoted = buf_make(64);
+    struct scratch scratch;
+    struct buf quoted = scratch_buf(&scratch);
     struct str s = str_make(text, utf8_encode(text, rune));
     if (rune == '"') {
         buf_add_str(&quoted, STR("'\"'"));
@@ -159,7 +184,6 @@ static void put_quoted_rune(struct buf *out, const struct verb *v, uint64_t valu
         quoted.data[0] = quoted.data[quoted.size - 1] = '\'';
     }
     pad(out, v, buf_str(&quoted));
-    buf_done(&quoted);
 }
 
 static void put_integer(struct exec *x, struct buf *out, const struct verb *v,
@@ -232,11 +256,12 @@ static size_t float_text(char *text, size_t room, const struct verb *v, double n
         if (v->has_precision) {
             n = snprintf(text, room, v->sharp ? "%#.*g" : "%.*g", precision, size);
         } else {
-            struct buf shortest = buf_make(room - 1);
-            float_format_g(&shortest, size);
+            struct buf shortest = {.data = text, .capacity = room, .max = room};
+            if (size < PLAIN_MAX && size == trunc(size))
+                buf_add_u64(&shortest, (uint64_t)size);
+            else
+                float_format_g(&shortest, size);
             n = (int)shortest.size;
-            memcpy(text, shortest.data, shortest.size);
-            buf_done(&shortest);
         }
         for (int i = 0; i < n && v->rune == 'G'; i++)
             if (text[i] == 'e')
@@ -333,18 +358,16 @@ static bool can_backquote(struct str s) {
 }
 
 static void put_quoted(struct buf *out, const struct verb *v, struct str s) {
-    struct buf quoted = buf_make(out->max);
+    size_t start = out->size;
     s = cut(v, s);
     if (v->sharp && can_backquote(s)) {
-        buf_add_char(&quoted, '`');
-        buf_add_str(&quoted, s);
-        buf_add_char(&quoted, '`');
+        buf_add_char(out, '`');
+        buf_add_str(out, s);
+        buf_add_char(out, '`');
     } else {
-        go_quote(&quoted, s);
+        go_quote(out, s);
     }
-    pad(out, v, buf_str(&quoted));
-    out->failed = out->failed || quoted.failed;
-    buf_done(&quoted);
+    pad_written(out, v, start);
 }
 
 static void put_string(struct exec *x, struct buf *out, const struct verb *v,
@@ -398,7 +421,8 @@ static bool put_stringer(struct exec *x, struct buf *out, const struct verb *v,
                          const struct value *value) {
     if (v->rune > 0x7F || !strchr("vsqxX", (int)v->rune))
         return false;
-    struct buf text = buf_make(256);
+    struct scratch scratch;
+    struct buf text = scratch_buf(&scratch);
     const char *name = NULL;
     if (value->type == VALUE_TIME)
         go_time_print(&text, &value->time);
@@ -414,7 +438,6 @@ static bool put_stringer(struct exec *x, struct buf *out, const struct verb *v,
         buf_addf(&text, "%%!%s(%lld)", value->type == VALUE_MONTH ? "Month" : "Weekday",
                  (long long)value->integer);
     put_string(x, out, v, value, buf_str(&text));
-    buf_done(&text);
     return true;
 }
 

@@ -44,11 +44,19 @@ static bool incompatible(struct exec *x, const struct value *a, const struct val
                            value_type_name(a->type), value_type_name(b->type));
 }
 
+/* Go writes the values with %s into this complaint. */
 static bool not_comparable(struct exec *x, const struct value *v) {
     struct buf *out = exec_cause(x);
-    buf_add_str(out, STR("non-comparable type "));
-    fmt_value(x, out, v);
-    buf_addf(out, ": %s", value_type_name(v->type));
+    fmt_printf(x, out, STR("non-comparable type %s: "), v, 1);
+    buf_add_str(out, str_from(value_type_name(v->type)));
+    return false;
+}
+
+static bool differ_in_kind(struct exec *x, const struct value *a, const struct value *b) {
+    struct buf *out = exec_cause(x);
+    fmt_printf(x, out, STR("non-comparable types %s: "), a, 1);
+    buf_addf(out, "%s, %s: ", value_type_name(a->type), value_type_name(b->type));
+    fmt_value(x, out, b);
     return false;
 }
 
@@ -61,6 +69,8 @@ static bool equal_others(struct exec *x, const struct value *a, const struct val
         *ret = is_nil(a) && is_nil(b);
         return true;
     }
+    if (a->type != b->type && !(value_is_map(a) && value_is_map(b)))
+        return differ_in_kind(x, a, b);
     if (b->type == VALUE_LIST || value_is_map(b))
         return not_comparable(x, b);
     *ret = a->type == VALUE_TIME && b->type == VALUE_TIME && a->time.second == b->time.second &&
@@ -123,8 +133,6 @@ static bool less(struct exec *x, const struct value *a, const struct value *b, b
 }
 
 static bool run_eq(struct exec *x, const struct value *args, size_t count, struct value *ret) {
-    if (count > 0 && (args[0].type == VALUE_LIST || value_is_map(&args[0])))
-        return not_comparable(x, &args[0]);
     if (count < 2)
         return exec_call_error(x, "missing argument for comparison");
     bool same = false;
@@ -171,19 +179,25 @@ static bool run_ge(struct exec *x, const struct value *args, size_t count, struc
 
 /* ---- parts */
 
-/* An index into something of `size` elements; `limit` itself is allowed for slices. */
-static bool take_position(struct exec *x, const struct value *v, size_t limit, bool inclusive,
-                          size_t *ret) {
+/* An index into something of `size` elements, or behind the last. */
+static bool take_position(struct exec *x, const struct value *v, size_t size, size_t *ret) {
     if (is_nil(v))
         return exec_call_error(x, "cannot index slice/array with nil");
     if (!value_is_integer(v))
         return exec_call_error(x, "cannot index slice/array with type %s",
                                value_type_name(v->type));
-    if (v->integer < 0 || (uint64_t)v->integer > limit ||
-        (!inclusive && (uint64_t)v->integer == limit))
+    if (v->integer < 0 || (uint64_t)v->integer > size)
         return exec_call_error(x, "index out of range: %lld", (long long)v->integer);
     *ret = (size_t)v->integer;
     return true;
+}
+
+/* The one behind the last is refused elsewhere in Go, and so in other words. */
+static bool take_index(struct exec *x, const struct value *v, size_t size, const char *what,
+                       size_t *ret) {
+    if (!take_position(x, v, size, ret))
+        return false;
+    return *ret < size || exec_call_error(x, "reflect: %s index out of range", what);
 }
 
 static bool index_map(struct exec *x, const struct value *v, const struct value *index,
@@ -213,11 +227,11 @@ static bool run_index(struct exec *x, const struct value *args, size_t count, st
         if (v.type == VALUE_NIL)
             return exec_call_error(x, "index of nil pointer");
         if (v.type == VALUE_LIST) {
-            if (!take_position(x, &args[i], v.list->count, false, &at))
+            if (!take_index(x, &args[i], v.list->count, "slice", &at))
                 return false;
             v = v.list->items[at];
         } else if (v.type == VALUE_STRING) {
-            if (!take_position(x, &args[i], v.text.size, false, &at))
+            if (!take_index(x, &args[i], v.text.size, "string", &at))
                 return false;
             v = (struct value){.type = VALUE_UINT8, .integer = (unsigned char)v.text.data[at]};
         } else if (value_is_map(&v)) {
@@ -245,7 +259,7 @@ static bool run_slice(struct exec *x, const struct value *args, size_t count, st
     size_t size = v->type == VALUE_STRING ? v->text.size : v->list->count;
     size_t bounds[3] = {0, size, size};
     for (size_t i = 1; i < count; i++)
-        if (!take_position(x, &args[i], size, true, &bounds[i - 1]))
+        if (!take_position(x, &args[i], size, &bounds[i - 1]))
             return false;
     if (bounds[0] > bounds[1])
         return exec_call_error(x, "invalid slice index: %zu > %zu", bounds[0], bounds[1]);
@@ -269,7 +283,7 @@ static bool run_len(struct exec *x, const struct value *args, size_t count, stru
     if (v->type == VALUE_NIL)
         return exec_call_error(x, "len of nil pointer");
     if (v->type == VALUE_NONE)
-        return exec_call_error(x, "len of untyped nil");
+        return exec_call_error(x, "reflect: call of reflect.Value.Type on zero Value");
     size_t size;
     if (v->type == VALUE_STRING) {
         size = v->text.size;

@@ -212,7 +212,8 @@ struct gather {
 static void gather_one(struct labelset *set, uint32_t id, struct str value, void *ctx) {
     struct gather *g = ctx;
     if (g->count < g->room)
-        g->items[g->count++] = (struct label){labelset_name_text(set, id), value};
+        g->items[g->count] = (struct label){labelset_name_text(set, id), value};
+    g->count++;
 }
 
 static int by_name(const void *a, const void *b) {
@@ -221,10 +222,13 @@ static int by_name(const void *a, const void *b) {
 
 static const struct value_map *make_labels(struct exec *x) {
     struct labelset *set = x->run->set;
-    struct gather g = {.room = LINE_LABELS_MAX};
-    g.items = exec_alloc(x, (LINE_LABELS_MAX + 2) * sizeof(*g.items));
+    struct gather g = {.room = 0}; /* counts */
+    labelset_each(set, gather_one, &g);
+    g.room = g.count;
+    g.items = exec_alloc(x, (g.count + 2) * sizeof(*g.items));
     if (!g.items)
         return NULL;
+    g.count = 0;
     labelset_each(set, gather_one, &g);
     if (labelset_get_error(set).size > 0)
         g.items[g.count++] = (struct label){STR("__error__"), labelset_get_error(set)};

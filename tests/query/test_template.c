@@ -179,9 +179,17 @@ static void comparison(void) {
          "comparison"},
         {"{{ eq 1 }}",
          "!1:3: executing \"line\" at <eq 1>: error calling eq: missing argument for comparison"},
-        {"{{ eq (fromJson \"[1]\") 1 }}",
-         "!1:3: executing \"line\" at <eq (fromJson \"[1]\") 1>: error calling eq: non-comparable "
-         "type [1]: []interface {}"},
+        {"{{ eq (fromJson \"[1]\") 1 }}", "!1:3: executing \"line\" at <eq (fromJson \"[1]\") 1>: "
+                                          "error calling eq: incompatible types "
+                                          "for comparison: []interface {} and int"},
+        {"{{ eq (fromJson \"[]\") (fromJson \"[\\\"a\\\"]\") }}",
+         "!1:3: executing \"line\" at <eq (fromJson \"[]\") (fromJson \"[\\\"a\\\"]\")>: error "
+         "calling "
+         "eq: non-comparable type [a]: []interface {}"},
+        {"{{ index .app 3 }}", "!1:3: executing \"line\" at <index .app 3>: error calling index: "
+                               "reflect: string index out of range"},
+        {"{{ index .app 4 }}", "!1:3: executing \"line\" at <index .app 4>: error calling index: "
+                               "index out of range: 4"},
         {"{{ slice .app 1 }} {{ slice .app 1 2 }} {{ slice (fromJson \"[1,2,3]\") 1 }}",
          "pi p [2 3]"},
         {"{{ slice .app 2 1 }}", "!1:3: executing \"line\" at <slice .app 2 1>: error calling "
