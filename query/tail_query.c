@@ -1,4 +1,4 @@
-#include "tail.h"
+#include "tail_query.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "parser.h"
 
 enum {
-    LABEL_BYTES_MAX = 4 << 20, /* of the distinct sets of one tail */
+    LABEL_BYTES_MAX = 16 << 20, /* of the distinct sets of one tail */
     ENTRIES_MAX =
         1 << 20, /* names seen in lines that were dropped are kept, too: counted by lines */
 };

@@ -1,4 +1,4 @@
-/* tail: a log query applied to single entries as they arrive. The pipeline is the one of the engine; only where the
+/* tail_query: a log query applied to single entries as they arrive. The pipeline is the one of the engine; only where the
  * entries come from differs. One thread at a time per struct tail_query. */
 #pragma once
 
