@@ -184,6 +184,8 @@ static const struct http_route route_table[] = {
      "loki_api_v1_query_range", NULL},
     {READ, "/loki/api/v1/query", api_query_instant, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_query",
      NULL},
+    {HTTP_GET, "/loki/api/v1/tail", api_tail, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_tail", NULL},
+    {HTTP_GET, "/api/prom/tail", api_tail_legacy, NULL, HTTP_ON_QUERY_POOL, "api_prom_tail", NULL},
     {READ, "/loki/api/v1/labels", api_labels, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_labels", NULL},
     {READ, "/loki/api/v1/label", api_labels, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_label", NULL},
     {READ, "/loki/api/v1/label/{}/values", api_label_values, NULL, HTTP_ON_QUERY_POOL,

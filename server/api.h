@@ -15,6 +15,7 @@ struct api {
     struct engine *engine;
     struct compactor *compactor;
     struct metrics *metrics;
+    struct tails *tails;
     struct http_server *http; /* NULL until it has started */
     struct push_metrics push_metrics;
     _Atomic(struct config *) config; /* swapped on SIGHUP; old ones are kept until exit */
@@ -64,6 +65,11 @@ enum http_where api_push_otlp_where(const struct http_request *r);
 void api_query_range(struct http_request *r, void *api);
 void api_query_instant(struct http_request *r, void *api);
 void api_query_legacy(struct http_request *r, void *api);
+/* The query of a request, with the old parameter regexp as a line filter behind it. */
+int api_query_text(struct http_request *r, struct str *ret, struct err *reterr);
+/* live tails: api_tail.c */
+void api_tail(struct http_request *r, void *api);
+void api_tail_legacy(struct http_request *r, void *api);
 /* labels, values, series, stats: api_index.c */
 void api_labels(struct http_request *r, void *api);
 void api_label_values(struct http_request *r, void *api);

@@ -133,12 +133,13 @@ void api_query_instant(struct http_request *r, void *api) {
 
 /* The old parameter regexp is a line filter behind the query, which must be right by itself. The line break ends a
  * comment in it. */
-static int add_regexp(struct http_request *r, struct query *q, struct err *reterr) {
+int api_query_text(struct http_request *r, struct str *ret, struct err *reterr) {
     struct str regexp = http_param(r, "regexp"), query = http_param(r, "query");
+    *ret = query.data ? query : STR("");
     if (regexp.size == 0)
         return 0;
     struct parsed_query *parsed = NULL;
-    int e = query_parse_unchecked(query.data ? query : STR(""), &parsed, reterr);
+    int e = query_parse_unchecked(*ret, &parsed, reterr);
     if (e < 0)
         return e;
     parsed_query_free(parsed);
@@ -150,8 +151,8 @@ static int add_regexp(struct http_request *r, struct query *q, struct err *reter
         e = err_set(reterr, -ESYNTAX, "query with regexp is too long: max %d bytes",
                     QUERY_TEXT_MAX);
     } else {
-        q->text = arena_copy(http_request_arena(r), buf_str(&text));
-        if (!q->text.data)
+        *ret = arena_copy(http_request_arena(r), buf_str(&text));
+        if (!ret->data)
             e = err_set(reterr, -ENOMEM, "not enough memory for the request");
     }
     buf_done(&text);
@@ -168,7 +169,7 @@ void api_query_legacy(struct http_request *r, void *ctx) {
     struct query_result *result = NULL;
     int e = read_range_params(r, now_ns, &q, &err);
     if (e == 0)
-        e = add_regexp(r, &q, &err);
+        e = api_query_text(r, &q.text, &err);
     if (e == 0)
         e = run_query(r, api, &q, now_ns, &result, &err);
     if (e == 0 && result->type != RESULT_STREAMS) {

@@ -36,14 +36,15 @@ struct limits {
     const struct str *log_level_fields;
     size_t n_log_level_fields;
     /* query */
-    uint32_t max_entries_limit_per_query; /* 5000 */
-    int64_t max_query_length_ns;          /* 721h = 30d1h */
-    int64_t max_query_lookback_ns;        /* 0 */
-    uint32_t max_query_series;            /* 500 */
-    int64_t query_timeout_ns;             /* 1m */
-    uint64_t max_query_bytes_read;        /* 0 */
-    bool volume_enabled;                  /* true */
-    uint32_t volume_max_series;           /* 1000 */
+    uint32_t max_entries_limit_per_query;  /* 5000 */
+    int64_t max_query_length_ns;           /* 721h = 30d1h */
+    int64_t max_query_lookback_ns;         /* 0 */
+    uint32_t max_query_series;             /* 500 */
+    int64_t query_timeout_ns;              /* 1m */
+    uint64_t max_query_bytes_read;         /* 0 */
+    bool volume_enabled;                   /* true */
+    uint32_t volume_max_series;            /* 1000 */
+    uint32_t max_concurrent_tail_requests; /* 10 */
     /* retention */
     int64_t retention_period_ns; /* 30d; 0s = for ever */
 };
@@ -73,6 +74,7 @@ struct config {
     bool retention_enabled; /* compactor.retention_enabled: false = nothing ever expires */
     /* querier */
     uint32_t query_threads, query_max_concurrent;
+    int64_t tail_max_duration_ns;
     struct limits limits;
     struct retention_policy
         *retention; /* from limits_config.retention_period and retention_stream */

@@ -101,6 +101,8 @@ const struct config_key config_keys[] = {
 
     KEY("querier.max_concurrent", KEY_U32, AT(query_max_concurrent), "0",
         "Queries that run at once, others wait; 0 = two per query thread."),
+    KEY("querier.tail_max_duration", KEY_DURATION, AT(tail_max_duration_ns), "1h",
+        "A live tail ends after this; clients open another one."),
 
     LIMIT_KEY("max_label_names_per_series", KEY_U32, max_label_names_per_series, "15",
               "Labels of a stream."),
@@ -158,6 +160,8 @@ const struct config_key config_keys[] = {
               "A query is stopped after this; 0 = never."),
     LIMIT_KEY("max_query_bytes_read", KEY_BYTES, max_query_bytes_read, "0B",
               "Bytes that one query may look at; 0 = unlimited."),
+    LIMIT_KEY("max_concurrent_tail_requests", KEY_U32, max_concurrent_tail_requests, "10",
+              "Live tails of a tenant at once; 0 = as many as the server has room for."),
     LIMIT_KEY("volume_enabled", KEY_BOOL, volume_enabled, "true",
               "Serve index/volume and index/volume_range."),
     LIMIT_KEY("volume_max_series", KEY_U32, volume_max_series, "1000",

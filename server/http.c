@@ -239,6 +239,7 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx) {
         conn_replied(r);
         r = next;
     }
+    sockets_run_ready(loop);
     if (stop && !loop->stopping) {
         loop->stopping = true;
         (void)event_del(loop->listen_event);
@@ -449,10 +450,10 @@ static int start_threads(struct http_server *s, struct err *reterr) {
     return r < 0 ? err_set(reterr, r, "cannot start an event loop thread") : 0;
 }
 
-static void wake_loop(struct http_loop *loop) {
+void http_wake(struct http_loop *loop) {
     uint64_t one = 1;
     ssize_t n = write(loop->wake_fd, &one, sizeof(one));
-    (void)n;
+    (void)n; /* the counter is full: the loop is being woken anyway */
 }
 
 static void join_loops(struct http_server *s) {
@@ -463,7 +464,7 @@ static void join_loops(struct http_server *s) {
         pthread_mutex_lock(&loop->lock);
         loop->quit_wanted = true;
         pthread_mutex_unlock(&loop->lock);
-        wake_loop(loop);
+        http_wake(loop);
         (void)pthread_join(loop->thread, NULL);
         loop->started = false;
     }
@@ -519,7 +520,7 @@ void http_stop(struct http_server *s, int grace_ms) {
         pthread_mutex_lock(&s->loops[i].lock);
         s->loops[i].stop_wanted = true;
         pthread_mutex_unlock(&s->loops[i].lock);
-        wake_loop(&s->loops[i]);
+        http_wake(&s->loops[i]);
     }
     bool quiet = false;
     wait_quiet(s, grace_ms);

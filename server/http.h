@@ -111,3 +111,27 @@ void http_reply_headers(struct http_request *r, int status, const char *content_
                         const struct http_header *extra, size_t n_extra, struct buf *body);
 /* text/plain; charset=utf-8 with X-Content-Type-Options: nosniff. */
 void http_reply_error(struct http_request *r, int status, struct str text);
+
+/* ---- taking a connection over: WebSocket */
+struct http_socket;
+
+/* All are called on the loop's thread and must not block. */
+struct http_socket_hooks {
+    void (*read)(void *ctx, struct str bytes); /* what the client sent, as it comes */
+    void (*tick)(void *ctx);                   /* every tick_ms; 0 = never */
+    void (*closed)(void *ctx);                 /* exactly once, the last call */
+    int tick_ms;
+};
+
+/* Instead of a reply: answers 101 with these headers; from then on the connection's bytes go to the
+ * hooks, at first perhaps before this returns. The request ends here as with a reply. The caller
+ * owns one reference, written before anything is answered. -ENOMEM: nothing has been answered. */
+int http_upgrade(struct http_request *r, const struct http_header *extra, size_t n_extra,
+                 const struct http_socket_hooks *hooks, void *ctx, struct http_socket **ret);
+/* Any thread, also after the connection has gone. Takes the buf's memory; bytes leave in call order. */
+void http_socket_send(struct http_socket *s, struct buf *bytes);
+/* After what was sent before: half-closes, reads away what the client still sends, closes. */
+void http_socket_finish(struct http_socket *s);
+/* Bytes sent that the client's side has not taken yet: senders look before they send more. */
+size_t http_socket_queued(const struct http_socket *s);
+void http_socket_unref(struct http_socket *s); /* NULL is fine */

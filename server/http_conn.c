@@ -2,6 +2,7 @@
  *
  *     HEAD -> BODY -> RUNNING -> REPLY -> HEAD ...        keep-alive
  *       \________________________/ \-> LINGER -> closed   refusals, Connection: close
+ *                                   \-> SOCKET -> LINGER   taken over
  *
  * While a handler runs, reading goes on just enough to notice that the client went away (end of
  * file sets the request's cancel flag, as Go's server does) and to hold a pipelined request;
@@ -50,6 +51,8 @@ static void conn_close(struct conn *c) {
         if (c->state != CONN_RUNNING)
             request_free(c->request);
     }
+    if (c->socket)
+        socket_end(c->socket);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -152,9 +155,10 @@ static void start_reply(struct conn *c) {
     const struct http_server *s = c->loop->server;
     if (atomic_load(&s->stopping))
         c->keep_alive = false;
-    if (!c->keep_alive)
+    bool upgrades = r->socket != NULL; /* says "Connection: Upgrade" itself */
+    if (!upgrades && !c->keep_alive)
         buf_add_str(&r->reply_head, STR("Connection: close\r\n"));
-    else if (r->head.minor == 0)
+    else if (!upgrades && r->head.minor == 0)
         buf_add_str(&r->reply_head, STR("Connection: keep-alive\r\n"));
     buf_add_str(&r->reply_head, STR("\r\n"));
     if (s->options.observe) {
@@ -167,6 +171,7 @@ static void start_reply(struct conn *c) {
     c->out_sent = 0;
     r->reply_head = r->reply_body = (struct buf){0};
     c->request = NULL;
+    c->socket = r->socket;
     request_free(r);
     c->state = CONN_REPLY;
     set_deadline(c, options(c)->write_timeout_s);
@@ -206,6 +211,13 @@ static int flush_reply(struct conn *c) {
     return 1;
 }
 
+static enum step begin_linger(struct conn *c) {
+    (void)shutdown(c->fd, SHUT_WR);
+    c->state = CONN_LINGER;
+    c->deadline_ns = clock_mono_ns() + (int64_t)HTTP_LINGER_MS * NS_PER_MS;
+    return STEP_AGAIN;
+}
+
 static enum step step_reply(struct conn *c) {
     int r = flush_reply(c);
     if (r < 0)
@@ -214,17 +226,43 @@ static enum step step_reply(struct conn *c) {
         return STEP_WAIT;
     buf_done(&c->out_head);
     buf_done(&c->out_body);
+    if (c->socket && !c->eof) {
+        c->state = CONN_SOCKET;
+        c->deadline_ns = 0;
+        socket_begin(c->socket, c);
+        return STEP_AGAIN;
+    }
     if (c->keep_alive && !c->eof) {
         c->state = CONN_HEAD;
         set_deadline(c, options(c)->idle_timeout_s);
         return STEP_AGAIN;
     }
+    return c->eof ? STEP_CLOSE : begin_linger(c);
+}
+
+/* Reading first: what the client said may have made an answer. */
+static enum step step_socket(struct conn *c) {
+    if (c->in.size > 0) {
+        socket_read(c->socket, buf_str(&c->in));
+        buf_done(&c->in);
+    }
     if (c->eof)
         return STEP_CLOSE;
-    (void)shutdown(c->fd, SHUT_WR);
-    c->state = CONN_LINGER;
-    c->deadline_ns = clock_mono_ns() + (int64_t)HTTP_LINGER_MS * NS_PER_MS;
-    return STEP_AGAIN;
+    bool progress, finished;
+    int r = socket_write(c->socket, c->fd, &progress, &finished);
+    if (r < 0)
+        return STEP_CLOSE;
+    if (r > 0 && finished) {
+        socket_end(c->socket);
+        c->socket = NULL;
+        return begin_linger(c);
+    }
+    c->socket_blocked = r == 0;
+    if (!c->socket_blocked)
+        c->deadline_ns = 0;
+    else if (progress || c->deadline_ns == 0)
+        set_deadline(c, HTTP_SOCKET_STALL_S);
+    return STEP_WAIT;
 }
 
 /* ---- the states */
@@ -374,13 +412,17 @@ static void conn_run(struct conn *c) {
         case CONN_LINGER:
             step = c->eof ? STEP_CLOSE : STEP_WAIT;
             break;
+        case CONN_SOCKET:
+            step = step_socket(c);
+            break;
         }
         if (step == STEP_CLOSE) {
             conn_close(c);
             return;
         }
         if (step == STEP_WAIT) {
-            set_events(c, wants_read(c), c->state == CONN_REPLY);
+            set_events(c, wants_read(c),
+                       c->state == CONN_REPLY || (c->state == CONN_SOCKET && c->socket_blocked));
             return;
         }
     }
@@ -430,6 +472,8 @@ void conn_replied(struct http_request *r) {
     struct conn *c = r->conn;
     atomic_fetch_sub(&r->loop->server->running, 1);
     if (!c) {
+        if (r->socket)
+            socket_end(r->socket);
         request_free(r);
         return;
     }
@@ -453,6 +497,11 @@ void conn_tick(struct http_loop *loop, int64_t now_ns) {
         (void)refuse(c, 408, "the request did not arrive in time\n");
         conn_run(c);
     }
+}
+
+void conn_socket_ready(struct conn *c) {
+    if (c->state == CONN_SOCKET)
+        conn_run(c);
 }
 
 void conn_close_idle(struct http_loop *loop) {

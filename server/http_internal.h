@@ -18,6 +18,9 @@ enum {
     HTTP_READ_AT_ONCE = 256 << 10,  /* per connection and wake-up, so that all get their turn */
     HTTP_PROGRESS_BYTES = 16 << 10, /* a body that grew by this has earned a new deadline */
     HTTP_REPLY_MAX = 1 << 30,
+    /* A client of a taken-over connection that takes nothing of what waits for it for so long is
+     * given up: a paused tail may come back within minutes, memory is bounded all the while. */
+    HTTP_SOCKET_STALL_S = 300,
 };
 
 struct http_loop {
@@ -33,10 +36,12 @@ struct http_loop {
     struct conn *conns;              /* all of this loop */
     struct http_request *in_handler; /* whose handler this loop's thread runs at the moment */
     bool stopping;
-    pthread_mutex_t lock; /* guards: replied, stop_wanted, quit_wanted */
+    /* guards: replied, ready, stop_wanted, quit_wanted, and what sockets hand over */
+    pthread_mutex_t lock;
     struct http_request *replied_head, *replied_tail;
-    bool stop_wanted; /* accept no more */
-    bool quit_wanted; /* end the thread */
+    struct http_socket *ready; /* have something to write */
+    bool stop_wanted;          /* accept no more */
+    bool quit_wanted;          /* end the thread */
 };
 
 struct http_server {
@@ -78,6 +83,7 @@ struct http_request {
     bool replied; /* read by the loop thread inside the handler call, or after the message */
     int status;
     struct buf reply_head, reply_body;
+    struct http_socket *socket; /* takes the connection over behind a 101; NULL = stays HTTP */
 };
 
 enum conn_state {
@@ -86,6 +92,7 @@ enum conn_state {
     CONN_RUNNING, /* a handler has the request */
     CONN_REPLY,   /* writing */
     CONN_LINGER,  /* refused or closing: reading away what the client still sends */
+    CONN_SOCKET,  /* taken over, see http_socket.c */
 };
 
 struct conn {
@@ -100,10 +107,12 @@ struct conn {
     struct buf in;
     size_t head_scanned;
     struct http_request *request;
+    struct http_socket *socket; /* has taken over, or will behind the present reply */
     struct http_chunked chunked;
     size_t body_at_deadline; /* size of the body when the deadline was set */
     struct buf out_head, out_body;
     size_t out_sent;
+    bool socket_blocked; /* CONN_SOCKET: the kernel takes no more at the moment */
     int64_t deadline_ns; /* 0 = none */
     char peer[HTTP_PEER_MAX];
 };
@@ -113,6 +122,7 @@ struct conn {
 void http_dispatch(struct http_request *r);
 /* Is the calling thread that of the loop? */
 bool http_on_loop(const struct http_loop *loop);
+void http_wake(struct http_loop *loop);
 
 /* http_conn.c, loop thread only */
 void conn_accept(struct http_loop *loop, int fd, const char *peer);
@@ -120,6 +130,15 @@ void conn_replied(struct http_request *r); /* the reply's message has arrived */
 void conn_tick(struct http_loop *loop, int64_t now_ns);
 void conn_close_idle(struct http_loop *loop);
 void conn_close_all(struct http_loop *loop);
+void conn_socket_ready(struct conn *c);
+
+/* http_socket.c, loop thread only */
+void socket_begin(struct http_socket *s, struct conn *c);
+void socket_end(struct http_socket *s); /* the connection has gone; harmless when repeated */
+void socket_read(struct http_socket *s, struct str bytes);
+/* Writes what the kernel takes: 1 all, 0 not yet, negative errno. *ret_finished: nothing will come any more. */
+int socket_write(struct http_socket *s, int fd, bool *ret_progress, bool *ret_finished);
+void sockets_run_ready(struct http_loop *loop);
 
 /* http_reply.c */
 struct http_request *request_new(struct http_loop *loop, const char *peer);

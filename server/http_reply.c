@@ -39,6 +39,7 @@ struct http_request *request_new(struct http_loop *loop, const char *peer) {
     r->status = 0;
     r->reply_head = buf_make(64 << 10);
     r->reply_body = buf_make(HTTP_REPLY_MAX);
+    r->socket = NULL;
     return r;
 }
 
@@ -187,6 +188,7 @@ const char *http_status_text(int status) {
         int status;
         const char *text;
     } known[] = {
+        {101, "Switching Protocols"},
         {200, "OK"},
         {202, "Accepted"},
         {204, "No Content"},
@@ -252,7 +254,7 @@ static void add_date(struct buf *out) {
 static void render_head(struct http_request *r, const char *content_type,
                         const struct http_header *extra, size_t n_extra) {
     struct buf *h = &r->reply_head;
-    bool has_body = r->status != 204 && r->status != 304;
+    bool has_body = r->status != 101 && r->status != 204 && r->status != 304;
     bool may_gzip = has_body && r->reply_body.size >= GZIP_MIN;
     bool gzipped = may_gzip && http_accepts_gzip(http_request_header(r, "Accept-Encoding")) &&
                    gzip_body(&r->reply_body);
@@ -287,11 +289,8 @@ static void send_to_loop(struct http_request *r) {
     loop->replied_tail = r;
     pthread_mutex_unlock(&loop->lock);
     /* One wake-up for all replies of a group commit. */
-    if (was_empty) {
-        uint64_t one = 1;
-        ssize_t written = write(loop->wake_fd, &one, sizeof(one));
-        (void)written; /* the counter is full: the loop is being woken anyway */
-    }
+    if (was_empty)
+        http_wake(loop);
 }
 
 static void fill_reply(struct http_request *r, int status, const char *content_type,

@@ -14,6 +14,7 @@
 #include "api.h"
 #include "clock.h"
 #include "log.h"
+#include "tail.h"
 #include "units.h"
 
 enum { OVERRIDES_MAX = 200, STOP_GRACE_MS = 20000, FILES_WANTED = 65536 };
@@ -247,7 +248,9 @@ static int open_store(struct server *s, const struct config *c) {
         .log = log_from_room,
     };
     r = compactor_start(s->api.store, c->retention, &compactor, &s->api.compactor, &err);
-    if (r < 0 || !s->api.engine) {
+    if (s->api.engine)
+        s->api.tails = tails_new(s->api.store, s->api.engine);
+    if (r < 0 || !s->api.tails) {
         log_line(LOG_ERROR, "cannot start", "err=%s",
                  log_quotez(r < 0 ? err.text : "out of memory"));
         return r < 0 ? r : -ENOMEM;
@@ -325,7 +328,9 @@ static int wait_for_end(struct server *s, const sigset_t *signals) {
 static void stop(struct server *s) {
     atomic_store(&s->api.stopping, true);
     notify_systemd("STOPPING=1");
+    tails_stop(s->api.tails);
     http_stop(s->http, STOP_GRACE_MS);
+    tails_free(s->api.tails);
     engine_free(s->api.engine); /* queries ask the compactor's policy what is visible */
     if (s->api.compactor)
         compactor_stop(s->api.compactor);

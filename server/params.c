@@ -69,14 +69,30 @@ int params_parse_step(struct str text, int64_t *ret_ns, struct err *reterr) {
     return fail_quoted(reterr, "cannot parse %s to a valid duration", text);
 }
 
+static int parse_int(struct str text, int64_t *ret, struct err *reterr) {
+    int r = i64_parse(text, ret);
+    if (r == 0)
+        return 0;
+    return fail_quoted(reterr,
+                       r == -ERANGE ? "strconv.Atoi: parsing %s: value out of range"
+                                    : "strconv.Atoi: parsing %s: invalid syntax",
+                       text);
+}
+
+int params_int(struct http_request *r, const char *name, int64_t fallback, int64_t *ret,
+               struct err *reterr) {
+    struct str text = http_param(r, name);
+    if (text.size > 0)
+        return parse_int(text, ret, reterr);
+    *ret = fallback;
+    return 0;
+}
+
 int params_parse_limit(struct str text, uint32_t *ret, struct err *reterr) {
     int64_t value;
-    int r = i64_parse(text, &value);
+    int r = parse_int(text, &value, reterr);
     if (r < 0)
-        return fail_quoted(reterr,
-                           r == -ERANGE ? "strconv.Atoi: parsing %s: value out of range"
-                                        : "strconv.Atoi: parsing %s: invalid syntax",
-                           text);
+        return r;
     if (value <= 0)
         return err_set(reterr, -ESYNTAX, "limit must be a positive value");
     if (value > UINT32_MAX)

@@ -25,6 +25,9 @@ enum { PARAMS_POINTS_MAX = 11000 };
 int params_resolution(struct http_request *r, int64_t start_ns, int64_t end_ns,
                       int64_t *ret_step_ns, struct err *reterr);
 int params_limit(struct http_request *r, uint32_t fallback, uint32_t *ret, struct err *reterr);
+/* A whole number; `fallback` when absent. */
+int params_int(struct http_request *r, const char *name, int64_t fallback, int64_t *ret,
+               struct err *reterr);
 int params_direction(struct http_request *r, enum query_direction *ret, struct err *reterr);
 
 /* The texts alone, as the functions above read them. */

@@ -119,25 +119,23 @@ out:
 
 /* ---- streams */
 
-static void render_entry(struct buf *out, const struct query_result *r, uint32_t index,
-                         bool categorize) {
-    const struct result_entry *e = &r->entries[index];
+void render_value(struct buf *out, int64_t ts_ns, struct str line, bool categorize,
+                  struct labels metadata, struct labels parsed) {
     buf_add_str(out, STR("[\""));
-    buf_add_i64(out, e->ts_ns);
+    buf_add_i64(out, ts_ns);
     buf_add_str(out, STR("\","));
-    json_write_string(out, e->line);
+    json_write_string(out, line);
     if (categorize) {
-        const struct result_set *set = &r->sets[e->set];
         buf_add_str(out, STR(",{"));
-        if (set->metadata.count > 0) {
+        if (metadata.count > 0) {
             buf_add_str(out, STR("\"structuredMetadata\":"));
-            render_labels(out, set->metadata);
+            render_labels(out, metadata);
         }
-        if (set->parsed.count > 0) {
-            if (set->metadata.count > 0)
+        if (parsed.count > 0) {
+            if (metadata.count > 0)
                 buf_add_char(out, ',');
             buf_add_str(out, STR("\"parsed\":"));
-            render_labels(out, set->parsed);
+            render_labels(out, parsed);
         }
         buf_add_char(out, '}');
     }
@@ -160,7 +158,9 @@ static void render_streams(struct buf *out, const struct query_result *r, bool c
         for (uint32_t n = 0; n < g->count; n++) {
             if (n > 0)
                 buf_add_char(out, ',');
-            render_entry(out, r, grouping.order[g->first + n], categorize);
+            const struct result_entry *e = &r->entries[grouping.order[g->first + n]];
+            const struct result_set *set = &r->sets[e->set];
+            render_value(out, e->ts_ns, e->line, categorize, set->metadata, set->parsed);
         }
         buf_add_str(out, STR("]}"));
     }
@@ -323,7 +323,7 @@ bool render_wants_categories(struct str flags) {
     return false;
 }
 
-static void render_flags(struct buf *out, struct str flags) {
+void render_flags(struct buf *out, struct str flags) {
     buf_add_str(out, STR("\"encodingFlags\":["));
     bool first = true;
     while (flags.size > 0) {
@@ -335,7 +335,7 @@ static void render_flags(struct buf *out, struct str flags) {
         json_write_string(out, str_make(flags.data, size));
         flags = str_from_offset(flags, size + 1);
     }
-    buf_add_str(out, STR("],"));
+    buf_add_char(out, ']');
 }
 
 void render_query_result(struct buf *out, const struct query_result *r,
@@ -347,8 +347,10 @@ void render_query_result(struct buf *out, const struct query_result *r,
         [RESULT_SCALAR] = "scalar",
     };
     buf_addf(out, "{\"status\":\"success\",\"data\":{\"resultType\":\"%s\",", types[r->type]);
-    if (r->type == RESULT_STREAMS && o->encoding_flags.size > 0)
+    if (r->type == RESULT_STREAMS && o->encoding_flags.size > 0) {
         render_flags(out, o->encoding_flags);
+        buf_add_char(out, ',');
+    }
     buf_add_str(out, STR("\"result\":"));
     if (r->type == RESULT_SCALAR) {
         render_point(out, &r->scalar);

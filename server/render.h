@@ -26,5 +26,12 @@ void render_legacy_streams(struct buf *out, const struct query_result *r);
 /* The "stats" object alone. */
 void render_stats(struct buf *out, const struct query_stats *stats);
 
+/* ["ns","line"], with categories a third element: {"structuredMetadata":{..},"parsed":{..}} */
+void render_value(struct buf *out, int64_t ts_ns, struct str line, bool categorize,
+                  struct labels metadata, struct labels parsed);
+
+/* "encodingFlags":["categorize-labels"] */
+void render_flags(struct buf *out, struct str flags);
+
 /* {"a":"1","b":"x"} */
 void render_labels(struct buf *out, struct labels labels);

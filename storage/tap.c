@@ -136,8 +136,12 @@ static void offer(struct tap *t, struct stream *stream, const struct entry *e, s
     }
     if (fits) {
         stream_pin(stream);
+        size_t half = t->options.queue_max / 2;
+        bool reached = t->waiting.size < half && t->waiting.size + size >= half;
         record_write(&t->waiting, stream, e, pos, size);
         assert(!t->waiting.failed);
+        if (reached && t->options.wake)
+            t->options.wake(t->options.wake_ctx);
     } else {
         note_drop(&t->missed, stream, e->ts_ns, pos);
     }

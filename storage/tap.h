@@ -31,6 +31,9 @@ struct tap_options {
     const struct matcher *matchers;
     size_t n_matchers;
     size_t queue_max; /* bytes that wait; TAP_QUEUE_MIN at least */
+    /* Called once when half of the queue is used, by the thread that appends: must only wake somebody. May be NULL. */
+    void (*wake)(void *ctx);
+    void *wake_ctx;
 };
 
 enum {
