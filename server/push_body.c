@@ -98,8 +98,10 @@ static int decode_json(struct push_body *b, const struct push_content *c, struct
             return r;
         break;
     }
-    case CODING_ZSTD:
+    case CODING_ZSTD: /* Vector's; Loki refuses this one and lz4 */
+        return decode_packed_json(ENC_ZSTD, b, c->body, out, reterr);
     case CODING_LZ4:
+        return decode_packed_json(ENC_LZ4_FRAME, b, c->body, out, reterr);
     case CODING_OTHER:
         return fail_encoding(c->encoding, reterr);
     }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <snappy-c.h>
+#include <zstd.h>
 
 #include "arena.h"
 #include "rate_limit.h"
@@ -439,6 +440,10 @@ static void test_content(void) {
           SNAPPY_OK);
     CHECK(snappy_compress(plain_proto, sizeof(plain_proto) - 1, snappy_proto, &snappy_proto_size) ==
           SNAPPY_OK);
+    char zstd_json[200];
+    size_t zstd_json_size =
+        ZSTD_compress(zstd_json, sizeof(zstd_json), plain_json, sizeof(plain_json) - 1, 1);
+    CHECK(!ZSTD_isError(zstd_json_size));
     const struct str json = str_make(plain_json, sizeof(plain_json) - 1);
     const struct str packed = str_make(snappy_proto, snappy_proto_size);
     const struct {
@@ -453,7 +458,10 @@ static void test_content(void) {
         {"application/json", "identity", json, 204, ""},
         {"application/json", "snappy", json, 204, ""},
         {"application/json", "snappy", str_make(snappy_json, snappy_json_size), 204, ""},
-        {"application/json", "zstd", json, 400, "Content-Encoding \"zstd\" not supported"},
+        {"application/json", "zstd", str_make(zstd_json, zstd_json_size), 204, ""},
+        {"application/json", "zstd", str_make(zstd_json, zstd_json_size - 6), 400, NULL},
+        {"application/json", "zstd", json, 400, NULL},
+        {"application/json", "lz4", json, 400, NULL},
         {"application/json", "br", json, 400, "Content-Encoding \"br\" not supported"},
         {"application/json", "gzip", json, 400, "gzip: invalid header"},
         {"application/json", "GZIP", json, 400, "gzip: invalid header"},
