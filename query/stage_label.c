@@ -182,8 +182,9 @@ void put_bytes_error(struct buf *out, struct str text) {
     struct buf probe = buf_make(BUF_NO_MAX);
     buf_add_char(&probe, '1');
     buf_add_str(&probe, unit);
-    if (float_parse_go(buf_str(&number), &value) < 0) {
-        put_float_error(out, buf_str(&number));
+    struct str digits = number.size > 0 ? buf_str(&number) : STR("");
+    if (float_parse_go(digits, &value) < 0) {
+        put_float_error(out, digits);
     } else if (bytes_parse(buf_str(&probe), &one) == 0) {
         buf_add_str(out, STR("too large: "));
         buf_add_str(out, text);

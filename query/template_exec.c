@@ -24,8 +24,8 @@ static bool eval_pipeline(struct exec *x, const struct value *dot, const struct 
 /* Writes "template: line:1:3: executing "line" at <...>: " and the cause, once. */
 static void raise_error(struct exec *x, struct str cause) {
     struct buf *out = x->message;
-    size_t line = 1, begin = 0;
-    for (size_t i = 0; i < x->node->pos; i++) {
+    size_t line = 1, begin = 0, pos = x->node ? x->node->pos : 0; /* none before the walk */
+    for (size_t i = 0; i < pos; i++) {
         if (x->template->text.data[i] == '\n') {
             line++;
             begin = i + 1;
@@ -34,8 +34,9 @@ static void raise_error(struct exec *x, struct str cause) {
     x->failed = true;
     buf_clear(out);
     buf_addf(out, "template: %s:%zu:%zu: executing \"%s\" at <", x->template->name, line,
-             x->node->pos - begin, x->template->name);
-    node_print(out, x->node);
+             pos - begin, x->template->name);
+    if (x->node)
+        node_print(out, x->node);
     buf_add_str(out, STR(">: "));
     buf_add_str(out, cause);
 }

@@ -34,7 +34,7 @@ static void put_rune(struct buf *out, uint32_t rune) {
 /* ---- padding */
 
 static void fill(struct buf *out, char c, size_t count) {
-    if (buf_reserve(out, count) < 0)
+    if (count == 0 || buf_reserve(out, count) < 0)
         return;
     memset(out->data + out->size, c, count);
     out->size += count;
