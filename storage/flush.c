@@ -560,10 +560,10 @@ int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
     size_t n = 0;
     struct take takes[GROUP_STREAMS_MAX];
     struct group g = {.store = s, .takes = takes, .takes_capacity = GROUP_STREAMS_MAX};
-    if (s->flush_found_no_space)
-        g.takes_capacity = SMALL_GROUP_STREAMS;
     int r = 0;
     (void)pthread_mutex_lock(&s->flush_lock);
+    if (s->flush_found_no_space)
+        g.takes_capacity = SMALL_GROUP_STREAMS;
     struct stream **list = registry_list(&s->registry, &n);
     struct candidate *candidates = list ? calloc(n + 1, sizeof(*candidates)) : NULL;
     if (!candidates) {
