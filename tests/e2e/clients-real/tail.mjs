@@ -1,9 +1,9 @@
-// A WebSocket client that offers compression, as browsers do: node tail.mjs URL LINES. It reads the tail of {app="tail"} until it has
+// A WebSocket client that offers compression, as browsers do: node tail.mjs URL LINES APP. It reads the tail of an app until it has
 // seen so many lines, then closes; prints what it saw as JSON.
 import WebSocket from 'ws';
 
 const [url, lines] = [process.argv[2].replace('http', 'ws'), Number(process.argv[3])];
-const query = new URLSearchParams({ query: '{app="tail"} |= "line"' });
+const query = new URLSearchParams({ query: `{app="${process.argv[4]}"} |= "line"` });
 const socket = new WebSocket(`${url}/loki/api/v1/tail?${query}`, { perMessageDeflate: true, origin: 'http://grafana.example' });
 const seen = { values: [], pings: 0, extensions: '', closed: 0, binary: 0 };
 socket.on('open', () => { seen.extensions = socket.extensions; console.error('open'); });

@@ -168,6 +168,41 @@ def syslog_ng(s):
            {r["detected_level"] for _, r in got}), (True, {"err", "info"}, "sshd", "4711", {"error", "info"}))
 
 
+def nginx(s):
+    """examples/nginx: passwords, a push, a query and a live tail through a real nginx, without its TLS."""
+    root, version = debian(["nginx", "nginx-common"])
+    folder, port = tempfile.mkdtemp(dir=WORK), free_port()
+    example = re.sub(r"\n    ssl_.*", "", read_example("nginx", "logqd.conf")).replace("listen 443 ssl", "listen 127.0.0.1:%d" % port)
+    example = example.replace("127.0.0.1:3100", "127.0.0.1:%d" % s.port).replace("/etc/nginx/logqd.htpasswd", folder + "/htpasswd")
+    with open(os.path.join(folder, "htpasswd"), "w") as f:
+        f.write("shipper:{PLAIN}secret\n")
+    with open(os.path.join(folder, "nginx.conf"), "w") as f:
+        f.write("daemon off;\nmaster_process off;\npid %s/pid;\nerror_log %s/error.log;\nevents {}\nhttp {\naccess_log off;\n" % (folder, folder))
+        f.write("".join("%s_temp_path %s/%s;\n" % (n, folder, n) for n in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")))
+        f.write(example + "}\n")
+    command = [os.path.join(root, "usr/sbin/nginx"), "-p", folder, "-e", folder + "/error.log", "-c", folder + "/nginx.conf"]
+    r = run(command + ["-t"])
+    if not equal("nginx %s: takes the file" % version, r.returncode, 0):
+        return print(r.stdout)
+    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        url, show = "http://127.0.0.1:%d" % port, ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "--retry", "20", "--retry-connrefused"]
+        body = json.dumps({"streams": [{"stream": {"app": "nginx"}, "values": [[str(time.time_ns()), "x" * 1000]] * 1}]})
+        send = ["-H", "Content-Type: application/json", "-d", body, url + "/loki/api/v1/push"]
+        password = ["-u", "shipper:secret"]
+        for name, args, want in (("/ready needs no password", [url + "/ready"], "200"), ("a push without one", send, "401"),
+                                 ("with a wrong one", ["-u", "shipper:x"] + send, "401"), ("with it", password + send, "204"),
+                                 ("a query", password + ["-G", url + "/loki/api/v1/labels"], "200"),
+                                 ("/metrics from here", password + [url + "/metrics"], "200")):
+            equal("nginx %s: %s" % (version, name), run(show + args).stdout, want)
+        equal("nginx %s: the line is there" % version, count(s, '{app="nginx"}'), 1)
+        if shutil.which("node"):
+            tail(s, "nginx %s and " % version, node("tail.mjs", s, "100", "tail-nginx", at="http://shipper:secret@127.0.0.1:%d" % port))
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
 def curl(s):
     version = run(["curl", "--version"]).stdout.split(" ")[1]
     url = "http://127.0.0.1:%d" % s.port
@@ -197,7 +232,7 @@ def curl(s):
     equal("curl %s: a compressed answer" % version, len(json.loads(r.stdout)["data"]["result"][0]["values"]), 3)
 
 
-def node(program, s, *args):
+def node(program, s, *args, at=None):
     folder = os.path.join(WORK, "node")
     if not shutil.which("node") or not shutil.which("npm"):
         raise Skip("no node and npm here")
@@ -209,7 +244,7 @@ def node(program, s, *args):
         if r.returncode:
             shutil.rmtree(os.path.join(folder, "node_modules"), ignore_errors=True)
             raise Skip("npm: " + r.stdout[-300:])
-    return ["node", os.path.join(folder, program), "http://127.0.0.1:%d" % s.port, *args]
+    return ["node", os.path.join(folder, program), at or "http://127.0.0.1:%d" % s.port, *args]
 
 
 def version_of(package):
@@ -247,12 +282,18 @@ def pino(s):
 def websocket(s):
     if s.get("/loki/api/v1/tail", {"query": '{app="tail"}'})[0] == 404:
         raise Skip("this logqd has no tail")
-    reader = subprocess.Popen(node("tail.mjs", s, "100"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    tail(s, "", node("tail.mjs", s, "100", "tail"))
+
+
+def tail(s, through, command):
+    """100 lines pushed while a reader tails them."""
+    name = through + version_of("ws")
+    reader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        equal("%s: opens" % version_of("ws"), reader.stderr.readline(), "open\n")
+        equal("%s: opens" % name, reader.stderr.readline(), "open\n")
         for b in range(10):
             now = time.time_ns()
-            s.push([({"app": "tail"}, [(now + i, "line %d" % (b * 10 + i)) for i in range(10)] + [(now + 50, "other")])])
+            s.push([({"app": command[-1]}, [(now + i, "line %d" % (b * 10 + i)) for i in range(10)] + [(now + 50, "other")])])
             time.sleep(0.1)
         out, err = reader.communicate(timeout=40)
     finally:
@@ -260,16 +301,17 @@ def websocket(s):
             reader.kill()
             reader.wait()
     seen = json.loads(out) if out else {}
-    equal("%s: lines in order, texts, closed in order, no extension" % version_of("ws"),
-          ([v[1] for v in seen.get("values", [])], {len(v) for v in seen.get("values", [])}, seen.get("binary"), seen.get("closed"), seen.get("extensions")),
+    values = seen.get("values", [])
+    equal("%s: lines in order, as texts, closed with 1000, no extension" % name,
+          ([v[1] for v in values], {len(v) for v in values}, seen.get("binary"), seen.get("closed"), seen.get("extensions")),
           (["line %d" % i for i in range(100)], {2}, 0, 1000, ""))
-    check("%s: pings" % version_of("ws"), seen.get("pings", 0) >= 1, err)
+    check("%s: pings" % name, seen.get("pings", 0) >= 1, err)
 
 
 if __name__ == "__main__":
     try:
         with Server() as server:
-            for part in (curl, rsyslog, syslog_ng, opentelemetry_js, winston, pino, websocket):
+            for part in (curl, rsyslog, syslog_ng, opentelemetry_js, winston, pino, websocket, nginx):
                 try:
                     part(server)
                 except Skip as e:
