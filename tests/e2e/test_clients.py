@@ -129,15 +129,6 @@ def promtail_labels(labels):
     return "{" + ", ".join('%s=%s' % (k, json.dumps(v)) for k, v in sorted(labels.items()) if not k.startswith("__")) + "}"
 
 
-def captures(client):
-    with open(os.path.join(ROOT, "tests", "e2e", "captures", "requests.jsonl")) as f:
-        for line in f:
-            r = json.loads(line)
-            if r["client"] == client:
-                body = base64.b64decode(r["body_b64"]) if "body_b64" in r else gzip.decompress(base64.b64decode(r["body_gzip_b64"]))
-                yield r["path"], ["%s: %s" % h for h in r["headers"].items()], body
-
-
 # ---- what each client does after an answer: push.md section 11 in one table
 
 def go_client(status):
@@ -281,35 +272,6 @@ def go_clients(s):
     got = entries(s, '{compose_service="api"}')
     equal("Docker driver: its labels, and service_name from container_name", [{k: e[2].get(k) for k in [*docker, "service_name"]} for e in got],
           [dict(docker, service_name="shop-api-1")])
-
-
-def captured():
-    """The bytes of real clients, as they sent them."""
-    with Server("limits_config.reject_old_samples=false", "limits_config.retention_period=0s", "limits_config.creation_grace_period=99999h",
-                "limits_config.max_query_length=0s") as s:
-        def replay(client):
-            c = Connection(s.port)
-            statuses = [c.exchange("POST", path, lines, body)[0] for path, lines, body in captures(client)]
-            c.close()
-            return statuses
-
-        first, last = 1795200000 * 10**9, 1795300000 * 10**9
-        for turn in (1, 2):
-            equal("canary: captured requests, keep-alive, turn %d" % turn, replay("loki-canary"), [204] * 9)
-            equal("Fluent Bit: captured requests, turn %d" % turn, replay("fluent-bit"), [204] * 3)
-        equal("canary: every line once", len(entries(s, '{name="canary"}', first, last)), 9)
-        # canary asks for its own count.
-        r = s.instant('count_over_time({name="canary",stream="push"}[100000s])', last // 10**9)
-        equal("canary: count_over_time is one series", [x["value"][1] for x in r], ["9"])
-        records = [v for path, _, body in captures("fluent-bit") if path == PUSH
-                   for st in json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)["streams"] for v in st["values"]]
-        distinct = {(v[0], v[1], json.dumps(v[2:])) for v in records}
-        got = entries(s, '{job=~"fluentbit|plain"}', first, last)
-        equal("Fluent Bit: every record of two captures once", len(got), len(distinct))
-        otlp = entries(s, '{service_name="unknown_service"}', first, last)
-        equal("Fluent Bit, opentelemetry: records with severity-less bodies and trace ids",
-              (len(otlp) > 100, {e[1] for e in otlp} == {"request served"} or len({e[1] for e in otlp}) > 1, all("trace_id" in e[2] for e in otlp[:5])),
-              (True, True, True))
 
 
 def fluent_bit(s):
@@ -776,7 +738,7 @@ def logcli_pages(s):
 
 
 if __name__ == "__main__":
-    for alone in (captured, outage, overload):
+    for alone in (outage, overload):
         try:
             alone()
         except Exception as e:  # one broken part must not hide the others
