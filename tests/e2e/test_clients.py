@@ -2,7 +2,6 @@
 """Speaks to logqd as each client does, down to the bytes: header lines in their order and case, bodies in the client's own
 encoding, what it does after an answer (again, dropped, next), the queries it sends and how strictly it reads the answers. Each
 check begins with the client it stands for."""
-import base64
 import gzip
 import json
 import os
