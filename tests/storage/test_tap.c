@@ -307,6 +307,69 @@ static void late_entries_come(void) {
     close_store();
 }
 
+/* A matcher of a select is asked about heads first and about the index later. In between, an entry comes and is flushed:
+ * its chunk holds what the head had when it was looked at, and more. */
+static int asked;
+
+static void *push_and_flush(void *unused) {
+    push_line(STR("t"), "web", 3, "between");
+    struct err err = {0};
+    CHECK_INT(store_flush(store, &err), 0);
+    return unused;
+}
+
+static bool flushes_between(const void *regex, struct str value) {
+    (void)regex;
+    if (asked++ == 1) {
+        pthread_t other;
+        CHECK_INT(pthread_create(&other, NULL, push_and_flush, NULL), 0);
+        (void)pthread_join(other, NULL);
+    }
+    return str_eq(value, STR("web"));
+}
+
+static void flushed_meanwhile(void) {
+    open_store();
+    struct err err = {0};
+    push_line(STR("t"), "web", 1, "old");
+    CHECK_INT(store_flush(store, &err), 0);
+    struct tap *tap = open_tap(STR("t"), &web, 0);
+    push_line(STR("t"), "web", 2, "in the head");
+    const struct matcher slow = {.op = MATCH_RE, .name = STR("app"), .matches = flushes_between};
+    const struct select sel = {.tenant = STR("t"),
+                               .matchers = &slow,
+                               .n_matchers = 1,
+                               .start_ns = 0,
+                               .end_ns = INT64_MAX,
+                               .tap = tap};
+    struct snapshot *snap;
+    asked = 0;
+    CHECK_INT(store_select(store, &sel, &snap, &err), 0);
+    CHECK(asked >= 2);
+    size_t shown = 0;
+    const struct snap_stream *streams;
+    CHECK_INT(snapshot_streams(snap, &streams), 1);
+    struct block_reader *reader = block_reader_new();
+    for (size_t k = 0; k < streams[0].n_blocks; k++) {
+        struct block_ref_info info;
+        block_ref_get(streams[0].blocks[k], &info);
+        CHECK_INT(block_reader_open(reader, streams[0].blocks[k], &err), 0);
+        for (uint32_t i = 0; i < info.count; i++)
+            shown += !dead_test(block_reader_dead(reader), i);
+    }
+    block_reader_free(reader);
+    store_snapshot_free(snap);
+    CHECK_INT(shown, 3);
+    push_line(STR("t"), "web", 4, "after");
+    CHECK_INT(tap_take(tap), 0);
+    struct tap_entry e;
+    CHECK_INT(tap_next(tap, &e), 1);
+    CHECK_STR(e.entry.line, STR("after"));
+    CHECK_INT(tap_next(tap, &e), 0);
+    tap_close(tap);
+    close_store();
+}
+
 static void needs_a_writer(void) {
     open_store();
     store_close(store);
@@ -324,6 +387,7 @@ int main(void) {
     RUN(full_queue_drops);
     RUN(each_entry_once);
     RUN(late_entries_come);
+    RUN(flushed_meanwhile);
     RUN(needs_a_writer);
     return test_done();
 }
