@@ -31,7 +31,7 @@ static bool prefix_parse(struct str address, struct str bits, struct ip_match *m
         return false;
     for (unsigned i = 0; i < size; i++) {
         unsigned kept = length > i * 8 ? length - i * 8 : 0;
-        uint8_t host = kept >= 8 ? 0 : (uint8_t)(0xff >> kept);
+        uint8_t host = (uint8_t)(kept >= 8 ? 0 : 0xff >> kept);
         m->last[i] = (uint8_t)(m->first[i] | host);
         m->first[i] = (uint8_t)(m->first[i] & ~host);
     }
