@@ -288,6 +288,8 @@ static int keep_held(struct tail *t, size_t from) {
 /* Sends what is due, in the order of the entries' times, as far as the client has room. `all`: nothing waits for its
  * time any longer. */
 static int send_due(struct tail *t, int64_t now_ns, bool all) {
+    if (t->n_held == 0 || !has_room(t))
+        return 0;
     size_t due = 0;
     for (size_t i = 0; i < t->n_held; i++) {
         if (!all && t->held[i].due_ns > now_ns)
@@ -301,18 +303,23 @@ static int send_due(struct tail *t, int64_t now_ns, bool all) {
     qsort(t->held, due, sizeof(*t->held), compare_held);
     size_t sent = send_held(t, due);
     if (sent < due)
-        t->owner->pressed = true;
+        t->owner->pressed = true; /* it took some of it just now */
     return keep_held(t, sent);
 }
 
-/* When the label sets are full they must be let go of, but held entries have their labels there: then those go first, and
- * what comes meanwhile waits in the tap. */
+/* What has come waits in the tap, and is dropped there when that is full, in two cases. The label sets are full and must be
+ * let go of, but held entries have their labels there: those go first. Or the client is far behind: then running the
+ * query on for it would only take the CPU from pushes. */
+static bool leaves_in_tap(const struct tail *t) {
+    return tail_query_is_full(t->query) || (!has_room(t) && t->lines.size >= TAIL_HELD_BYTES / 2);
+}
+
 static int send_live(struct tail *t) {
     int64_t now_ns = clock_now_ns();
     int r = 0;
     if (t->n_held == 0 && tail_query_is_full(t->query))
         r = tail_query_forget(t->query);
-    if (r == 0 && !tail_query_is_full(t->query))
+    if (r == 0 && !leaves_in_tap(t))
         r = take_live(t, now_ns);
     if (r == 0)
         r = send_due(t, now_ns, t->options.delay_ns == 0 || tail_query_is_full(t->query));
@@ -331,12 +338,12 @@ static bool serve(struct tail *t) {
         ws_close(t->ws, WS_INTERNAL_ERROR, STR("reached tail max duration limit"));
         return false;
     }
-    if (t->history)
-        send_history(t);
     if (t->history) {
-        t->owner->pressed = true;
-        return true;
+        t->owner->pressed = has_room(t) || t->owner->pressed;
+        send_history(t);
     }
+    if (t->history)
+        return true;
     if (send_live(t) == 0)
         return true;
     ws_close(t->ws, WS_INTERNAL_ERROR, STR("not enough memory for this tail"));
