@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "api.h"
+#include "tail.h"
 
 enum {
     SERIES_MAX =
@@ -257,6 +258,8 @@ void metrics_write(struct metrics *m, struct api *api, struct buf *out) {
     buf_addf(out, "loki_build_info{version=\"%s\",revision=\"\",branch=\"\",goversion=\"\"} 1\n",
              LOGQ_VERSION);
     const struct figure server[] = {
+        {"loki_querier_tail_active", "gauge", "Live tails.",
+         api->tails ? (double)tails_count(api->tails) : 0},
         {"logq_http_connections", "gauge", "Open connections.",
          api->http ? http_connections(api->http) : 0},
         {"logq_ready", "gauge", "1 when /ready says so.", atomic_load(&api->ready)},

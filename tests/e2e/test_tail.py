@@ -481,6 +481,7 @@ def concurrency(s):
     equal("the 11th is refused", more.wait_close(), (1011, "max concurrent tail requests limit exceeded, count > limit (11 > 10)"))
     push(s, {"app": "many"}, ["to all"])
     check("the ten go on", all(t.wait_lines(1) for t in open_tails))
+    check("they are counted", b"loki_querier_tail_active 10\n" in s.get("/metrics")[2])
     open_tails.pop().bye()
     open_tails.pop().drop()
     time.sleep(0.3)
