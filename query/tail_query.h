@@ -1,5 +1,6 @@
-/* tail_query: a log query applied to single entries as they arrive. The pipeline is the one of the engine; only where the
- * entries come from differs. One thread at a time per struct tail_query. */
+/* tail_query: a log query applied to single entries as they arrive. The pipeline is the one of
+ * the engine; only where the entries come from differs. One thread at a time per struct
+ * tail_query. */
 #pragma once
 
 #include <stddef.h>
@@ -30,8 +31,8 @@ int tail_query_stream(struct tail_query *q, struct labels labels);
 /* Runs the stages. 1 passed, 0 dropped, -ENOMEM. */
 int tail_query_entry(struct tail_query *q, const struct entry *e, struct tail_line *ret);
 
-/* Label sets are kept, so that equal ones are found again; a tail lives for long and must let go of them. True when so
- * many have gathered that it is time to: then all labels returned so far end, and tail_query_stream must be called
- * before the next entry. */
+/* Label sets are kept, so that equal ones are found again; a tail lives for long and must let go
+ * of them. True when so many have gathered that it is time to: then all labels returned so far
+ * end, and tail_query_stream must be called before the next entry. */
 bool tail_query_is_full(const struct tail_query *q);
 int tail_query_forget(struct tail_query *q);

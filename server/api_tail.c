@@ -1,6 +1,6 @@
-/* api_tail: the door to live tails. Everything that is wrong with a request is answered as plain HTTP before the
- * connection becomes a WebSocket, as Loki does, except that a metric query and one tail too many are told to the client
- * in the closing handshake. */
+/* api_tail: the door to live tails. Everything that is wrong with a request is answered as plain
+ * HTTP before the connection becomes a WebSocket, as Loki does, except that a metric query and
+ * one tail too many are told to the client in the closing handshake. */
 #include <errno.h>
 
 #include "api.h"

@@ -128,7 +128,8 @@ struct http_socket_hooks {
  * owns one reference, written before anything is answered. -ENOMEM: nothing has been answered. */
 int http_upgrade(struct http_request *r, const struct http_header *extra, size_t n_extra,
                  const struct http_socket_hooks *hooks, void *ctx, struct http_socket **ret);
-/* Any thread, also after the connection has gone. Takes the buf's memory; bytes leave in call order. */
+/* Any thread, also after the connection has gone. Takes the buf's memory; bytes leave in call
+ * order. */
 void http_socket_send(struct http_socket *s, struct buf *bytes);
 /* After what was sent before: half-closes, reads away what the client still sends, closes. */
 void http_socket_finish(struct http_socket *s);

@@ -136,7 +136,8 @@ void conn_socket_ready(struct conn *c);
 void socket_begin(struct http_socket *s, struct conn *c);
 void socket_end(struct http_socket *s); /* the connection has gone; harmless when repeated */
 void socket_read(struct http_socket *s, struct str bytes);
-/* Writes what the kernel takes: 1 all, 0 not yet, negative errno. *ret_finished: nothing will come any more. */
+/* Writes what the kernel takes: 1 all, 0 not yet, negative errno. *ret_finished: nothing will
+ * come any more. */
 int socket_write(struct http_socket *s, int fd, bool *ret_progress, bool *ret_finished);
 void sockets_run_ready(struct http_loop *loop);
 

@@ -1,6 +1,6 @@
-/* http_socket: connections that have been taken over by another protocol. The loop keeps reading and writing; what the
- * bytes mean is the owner's business. Senders on other threads put finished buffers into the socket's list and wake the
- * loop once for many. */
+/* http_socket: connections that have been taken over by another protocol. The loop keeps reading
+ * and writing; what the bytes mean is the owner's business. Senders on other threads put
+ * finished buffers into the socket's list and wake the loop once for many. */
 #include <errno.h>
 #include <stdlib.h>
 

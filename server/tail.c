@@ -241,7 +241,8 @@ static int compare_held(const void *a, const void *b) {
     return (x->number > y->number) - (x->number < y->number);
 }
 
-/* Sends held entries from the front, of the first `count`, while the client has room; how many went. */
+/* Sends held entries from the front, of the first `count`, while the client has room; how many
+ * went. */
 static size_t send_held(struct tail *t, size_t count) {
     size_t sent = 0;
     while (sent < count && has_room(t)) {
@@ -285,8 +286,8 @@ static int keep_held(struct tail *t, size_t from) {
     return failed ? -ENOMEM : 0;
 }
 
-/* Sends what is due, in the order of the entries' times, as far as the client has room. `all`: nothing waits for its
- * time any longer. */
+/* Sends what is due, in the order of the entries' times, as far as the client has room. `all`:
+ * nothing waits for its time any longer. */
 static int send_due(struct tail *t, int64_t now_ns, bool all) {
     if (t->n_held == 0 || !has_room(t))
         return 0;
@@ -307,9 +308,10 @@ static int send_due(struct tail *t, int64_t now_ns, bool all) {
     return keep_held(t, sent);
 }
 
-/* What has come waits in the tap, and is dropped there when that is full, in two cases. The label sets are full and must be
- * let go of, but held entries have their labels there: those go first. Or the client is far behind: then running the
- * query on for it would only take the CPU from pushes. */
+/* What has come waits in the tap, and is dropped there when that is full, in two cases. The
+ * label sets are full and must be let go of, but held entries have their labels there: those go
+ * first. Or the client is far behind: then running the query on for it would only take the CPU
+ * from pushes. */
 static bool leaves_in_tap(const struct tail *t) {
     return tail_query_is_full(t->query) || (!has_room(t) && t->lines.size >= TAIL_HELD_BYTES / 2);
 }
@@ -368,8 +370,8 @@ static void wait_round(struct tails *t, int64_t since_mono_ns) {
         (void)pthread_cond_timedwait(&t->wake, &t->lock, &until);
 }
 
-/* Tails join at the front and only this thread takes them out, so a place in the list stays good while the lock is
- * given up. */
+/* Tails join at the front and only this thread takes them out, so a place in the list stays good
+ * while the lock is given up. */
 static void run_round(struct tails *t) {
     struct tail **link = &t->list;
     while (*link) {

@@ -1,9 +1,11 @@
-/* tail: the live tails of the server. A tail begins in the thread of its request, which opens a tap, reads the history
- * and hands over to the one tail thread. That thread goes round all tails every TAIL_ROUND_MS: it sends what is left of
- * the history, then takes what the tap has gathered, runs the query over it and sends what passed.
+/* tail: the live tails of the server. A tail begins in the thread of its request, which opens a
+ * tap, reads the history and hands over to the one tail thread. That thread goes round all tails
+ * every TAIL_ROUND_MS: it sends what is left of the history, then takes what the tap has
+ * gathered, runs the query over it and sends what passed.
  *
- * Everything is bounded: the tap's queue, what waits for delay_for, what waits for the client. What does not fit is
- * dropped and told to the client as dropped_entries; no append and no event loop ever waits for a tail. */
+ * Everything is bounded: the tap's queue, what waits for delay_for, what waits for the client.
+ * What does not fit is dropped and told to the client as dropped_entries; no append and no event
+ * loop ever waits for a tail. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,7 +29,8 @@ enum {
 };
 
 struct tails *tails_new(struct store *store, struct engine *engine);
-/* Says goodbye to all clients and ends the thread; later tails are turned away. Before http_stop. */
+/* Says goodbye to all clients and ends the thread; later tails are turned away. Before
+ * http_stop. */
 void tails_stop(struct tails *t);
 /* After http_stop, before the engine and the store go. NULL is fine. */
 void tails_free(struct tails *t);
@@ -46,7 +49,8 @@ struct tail_options {
     int64_t query_timeout_ns;
 };
 
-/* Copies the options' texts and takes the query over. NULL without memory (the query is the caller's then). */
+/* Copies the options' texts and takes the query over. NULL without memory (the query is the
+ * caller's then). */
 struct tail *tail_new(struct tails *t, struct tail_query *query, const struct tail_options *o);
 /* For a tail that has not begun. */
 void tail_free(struct tail *t);

@@ -1,7 +1,7 @@
 /* ws: a frame on the wire:
  *
  *     byte 0: FIN, three reserved bits, opcode
- *     byte 1: MASK, seven bits: size up to 125, or 126 = 16 bits follow, 127 = 64 bits follow (big-endian)
+ *     byte 1: MASK, seven bits: size up to 125, or 126: 16 bits follow, 127: 64 (big-endian)
  *     four bytes of mask (clients must, servers must not)
  *     payload, each byte XOR mask[position & 3]
  */
@@ -55,8 +55,8 @@ static void sha1_block(uint32_t h[static 5], const uint8_t *p) {
     h[4] += e;
 }
 
-/* SHA-1 (FIPS 180-4) of at most 119 bytes, two blocks: the handshake needs 60. It proves that a server means WebSocket
- * and secures nothing. */
+/* SHA-1 (FIPS 180-4) of at most 119 bytes, two blocks: the handshake needs 60. It proves that a
+ * server means WebSocket and secures nothing. */
 static void sha1(struct str text, uint8_t ret[static SHA1_SIZE]) {
     uint8_t blocks[2 * SHA1_BLOCK] = {0};
     assert(text.size <= sizeof(blocks) - 9);

@@ -1,6 +1,7 @@
-/* ws: the WebSocket protocol (RFC 6455), server side, as pure functions over bytes: the handshake's answer, frames in,
- * frames out. No extension is ever negotiated, so the reserved bits are always zero. What clients send as data is not
- * looked at by anybody here: it is counted and forgotten, only control frames keep their payload. Any thread. */
+/* ws: the WebSocket protocol (RFC 6455), server side, as pure functions over bytes: the
+ * handshake's answer, frames in, frames out. No extension is ever negotiated, so the reserved
+ * bits are always zero. What clients send as data is not looked at by anybody here: it is
+ * counted and forgotten, only control frames keep their payload. Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,7 +38,8 @@ enum ws_code {
     WS_INTERNAL_ERROR = 1011,
 };
 
-/* Sec-WebSocket-Accept for a key, NUL-terminated; false when the key is not the base64 of 16 bytes. */
+/* Sec-WebSocket-Accept for a key, NUL-terminated; false when the key is not the base64 of 16
+ * bytes. */
 bool ws_accept(struct str key, char ret[static WS_ACCEPT_SIZE + 1]);
 
 /* Reader of a client's frames, fed piece by piece. Zero-initialise. */

@@ -1,5 +1,6 @@
-/* ws_session: one WebSocket connection: the handshake, pings, the closing handshake. It speaks for the server only: what
- * clients send as messages is dropped. Any thread may send; the hook is called on the connection's loop. */
+/* ws_session: one WebSocket connection: the handshake, pings, the closing handshake. It speaks
+ * for the server only: what clients send as messages is dropped. Any thread may send; the hook
+ * is called on the connection's loop. */
 #pragma once
 
 #include <stdatomic.h>
@@ -14,11 +15,12 @@ struct ws_session;
 /* Does the request ask for WebSocket as RFC 6455 has it? `ret_accept` is for ws_open. */
 bool ws_wanted(const struct http_request *r, char ret_accept[static WS_ACCEPT_SIZE + 1]);
 
-/* Answers the request with 101; it must not be used any more. The caller owns the session (ws_free). NULL without
- * memory: nothing has been answered. */
+/* Answers the request with 101; it must not be used any more. The caller owns the session
+ * (ws_free). NULL without memory: nothing has been answered. */
 struct ws_session *ws_open(struct http_request *r, const char *accept);
 
-/* Becomes true when the session is over: the client has gone, or said goodbye, or has been told to go. */
+/* Becomes true when the session is over: the client has gone, or said goodbye, or has been told
+ * to go. */
 const atomic_bool *ws_over(const struct ws_session *s);
 
 /* One text message; takes the memory. Dropped when the session is over. */

@@ -1,4 +1,5 @@
-/* tap: the queue of a tap is one buffer of records that the appending thread fills; taking swaps it for an empty one.
+/* tap: the queue of a tap is one buffer of records that the appending thread fills; taking swaps
+ * it for an empty one.
  *
  *     record | names' and values' sizes, two u32 for each pair | names and values | line
  *

@@ -1,16 +1,18 @@
-/* tap: entries as they are appended, for those who follow streams live. A tap has a tenant and matchers; every entry
- * of a stream that they accept is copied into the tap's bounded queue by the thread that appends it, in the one order
- * of all appends. An append without a tap on its streams pays one atomic load, or two comparisons when there are taps
- * elsewhere. A full queue never holds an append up: the entry is dropped and noted.
+/* tap: entries as they are appended, for those who follow streams live. A tap has a tenant and
+ * matchers; every entry of a stream that they accept is copied into the tap's bounded queue by
+ * the thread that appends it, in the one order of all appends. An append without a tap on its
+ * streams pays one atomic load, or two comparisons when there are taps elsewhere. A full queue
+ * never holds an append up: the entry is dropped and noted.
  *
  * Entries that the open block recognises as stored already are not offered.
  *
- * The seam with history: open the tap first, then let store_select make a snapshot with `select.tap` set. The snapshot
- * notes for each stream up to which WAL position it contains the stream's entries, and tap_next leaves out exactly
- * those. So each entry is seen once: in the snapshot or from the tap.
+ * The seam with history: open the tap first, then let store_select make a snapshot with
+ * `select.tap` set. The snapshot notes for each stream up to which WAL position it contains the
+ * stream's entries, and tap_next leaves out exactly those. So each entry is seen once: in the
+ * snapshot or from the tap.
  *
- * Opening and closing: any thread. tap_take and what follows it: one thread at a time. A tap must be closed before its
- * store. */
+ * Opening and closing: any thread. tap_take and what follows it: one thread at a time. A tap
+ * must be closed before its store. */
 #pragma once
 
 #include <stddef.h>
@@ -31,7 +33,8 @@ struct tap_options {
     const struct matcher *matchers;
     size_t n_matchers;
     size_t queue_max; /* bytes that wait; TAP_QUEUE_MIN at least */
-    /* Called once when half of the queue is used, by the thread that appends: must only wake somebody. May be NULL. */
+    /* Called once when half of the queue is used, by the thread that appends: must only wake
+     * somebody. May be NULL. */
     void (*wake)(void *ctx);
     void *wake_ctx;
 };
@@ -56,12 +59,12 @@ struct tap_drop {
     struct labels labels;
 };
 
-/* Takes everything that waits; what was taken before is gone. The number of entries dropped since the last call,
- * noted or not. */
+/* Takes everything that waits; what was taken before is gone. The number of entries dropped
+ * since the last call, noted or not. */
 uint64_t tap_take(struct tap *t);
 
-/* The next of the taken entries that no snapshot has shown; borrowed until the next tap_take. 1, 0 at the end,
- * -ENOMEM. */
+/* The next of the taken entries that no snapshot has shown; borrowed until the next tap_take. 1,
+ * 0 at the end, -ENOMEM. */
 int tap_next(struct tap *t, struct tap_entry *ret);
 
 /* The next of the noted drops; 1, 0 at the end. */

@@ -1,4 +1,5 @@
-/* tap_private: taps as store.c (appending) and snapshot.c (the seam) see them. Private to storage. */
+/* tap_private: taps as store.c (appending) and snapshot.c (the seam) see them. Private to
+ * storage. */
 #pragma once
 
 #include <stdatomic.h>
@@ -26,7 +27,7 @@ const struct tap_route *tap_route_find(struct tap_list *list, struct stream *str
 void tap_route_offer(const struct tap_route *route, struct stream *stream, const struct entry *e,
                      struct wal_pos pos);
 
-/* A snapshot begins that shows entries from start_ns on; then, in order of their ids, each stream with the position
- * behind the last entry that the snapshot contains. -ENOMEM. */
+/* A snapshot begins that shows entries from start_ns on; then, in order of their ids, each
+ * stream with the position behind the last entry that the snapshot contains. -ENOMEM. */
 void tap_seam_begin(struct tap *t, int64_t start_ns);
 int tap_seam_add(struct tap *t, uint64_t stream_id, struct wal_pos end);

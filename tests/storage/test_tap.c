@@ -1,4 +1,5 @@
-/* Taps: who gets which entries, what a full queue does, and the seam between a snapshot and what comes after it. */
+/* Taps: who gets which entries, what a full queue does, and the seam between a snapshot and what
+ * comes after it. */
 #include "test.h"
 
 #include <pthread.h>
@@ -282,7 +283,8 @@ static void each_entry_once(void) {
     close_store();
 }
 
-/* What the snapshot contains but does not show, because it is older than the range, comes from the tap. */
+/* What the snapshot contains but does not show, because it is older than the range, comes from
+ * the tap. */
 static void late_entries_come(void) {
     open_store();
     struct tap *tap = open_tap(STR("t"), &web, 0);
@@ -307,8 +309,8 @@ static void late_entries_come(void) {
     close_store();
 }
 
-/* A matcher of a select is asked about heads first and about the index later. In between, an entry comes and is flushed:
- * its chunk holds what the head had when it was looked at, and more. */
+/* A matcher of a select is asked about heads first and about the index later. In between, an
+ * entry comes and is flushed: its chunk holds what the head had when it was looked at, and more. */
 static int asked;
 
 static void *push_and_flush(void *unused) {
