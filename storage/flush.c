@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -24,6 +25,7 @@ enum {
     CHUNK_TARGET_DEFAULT = 3 << 19, /* 1.5 MiB */
     PRESSURE_GOAL_PERCENT = 50, /* under memory pressure, flush down to this share of the budget */
     EVICT_IDLE_S = 600,
+    TRIM_AFTER_S = 3, /* without an append */
     FOLDER_ATTEMPTS = 5,
     TAKE_BLOCKS_MAX = 4096, /* a quarter of CHUNK_BLOCKS_MAX: one cut may become many blocks */
     TICK_MS = 1000,
@@ -618,10 +620,34 @@ static bool wait_for_work(struct store *s) {
     return go_on;
 }
 
+struct trim {
+    uint64_t appended; /* entries, at the last look */
+    int64_t quiet_since_mono_ns, done_mono_ns;
+};
+
+/* Freed memory stays with malloc, in holes between what is kept: after a load a process holds ten times its heads. Some
+ * quiet seconds later it goes back to the system; while pushes come it would only be asked for again. What
+ * queries leave behind goes at the next turn. */
+static void trim_memory(struct store *s, struct trim *t, int64_t now) {
+    uint64_t appended = atomic_load(&s->registry.appended);
+    if (appended != t->appended) {
+        t->appended = appended;
+        t->quiet_since_mono_ns = now;
+        return;
+    }
+    bool news = t->done_mono_ns < t->quiet_since_mono_ns;
+    if (now < t->quiet_since_mono_ns + TRIM_AFTER_S * NS_PER_S ||
+        (!news && now < t->done_mono_ns + NS_PER_MIN))
+        return;
+    (void)malloc_trim(0);
+    t->done_mono_ns = now;
+}
+
 void *flush_thread(void *store) {
     struct store *s = store;
     bool failing = false;
     int64_t next_evict = 0;
+    struct trim trim = {0};
     (void)pthread_setname_np(pthread_self(), "logq-flush");
     while (wait_for_work(s)) {
         struct err err = {0};
@@ -643,6 +669,7 @@ void *flush_thread(void *store) {
             registry_evict(&s->registry, now - EVICT_IDLE_S * NS_PER_S);
             next_evict = now + NS_PER_MIN;
         }
+        trim_memory(s, &trim, now);
     }
     return NULL;
 }

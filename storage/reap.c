@@ -67,6 +67,9 @@ size_t store_reap(struct store *s) {
     (void)pthread_mutex_unlock(&s->snap_lock);
     while (d) {
         struct doomed *next = d->next;
+        /* Again: a snapshot that began before the deletion may have opened it since, and the map of a cached tail
+         * would keep the file's space. */
+        chunk_cache_forget(s->cache, d->path);
         (void)io_unlink(s->dir_fd, d->path);
         remove_empty_folder(s, d->path);
         free(d);

@@ -41,7 +41,7 @@ struct store_options {
 /* Opens or creates. Replays the WAL. -EBUSY: another server has the directory; -EFORMAT; -ECORRUPT. */
 int store_open(const struct store_options *o, struct store **ret, struct err *reterr);
 
-/* Flushes everything to chunk files, then closes. After a failed WAL it closes without flushing. */
+/* Flushes everything to chunk files, then closes. After a failed WAL, too: chunk files do not need it. */
 void store_close(struct store *s);
 
 /* Rebuilds DATA/index from chunk files alone; the store must not be open. Prints nothing; counts returned. */

@@ -459,7 +459,43 @@ static void test_one_stream_cannot_be_encoded(void) {
     remove_directory();
 }
 
+/* A failed fsync is final for the WAL: pushes are refused with the reason, queries and flushes go on. */
+static int fail_fsync(enum io_op op, const char *path, void *ctx) {
+    (void)path, (void)ctx;
+    return op == IO_FSYNC ? -EIO : 0;
+}
+
+static void test_failed_fsync_of_the_wal(void) {
+    fresh_directory();
+    set_fault(0, 0, false);
+    struct store *s = NULL;
+    struct err err = {0};
+    CHECK_INT(open_store(&s), 0);
+    push(s, "a", 0, 5, NS_PER_S);
+    CHECK_INT(store_writable(s, &err), 0);
+    io_set_hook(fail_fsync, NULL);
+    push(s, "a", 5, 5, NS_PER_S);
+    CHECK_INT(atomic_load(&states[5]), PUSHED);
+    io_set_hook(NULL, NULL);
+    push(s, "a", 10, 5, NS_PER_S);
+    CHECK_INT(atomic_load(&states[10]), PUSHED);
+    CHECK_INT(store_writable(s, &err), -EIO);
+    CHECK(strstr(err.text, "fsync") != NULL);
+    check_entries(s, "beside a failed WAL");
+    CHECK_INT(store_flush(s, &err), 0);
+    check_entries(s, "flushed beside a failed WAL");
+    store_close(s);
+    CHECK_INT(open_store(&s), 0);
+    CHECK_INT(store_writable(s, &err), 0);
+    push(s, "a", 15, 5, NS_PER_S);
+    CHECK_INT(atomic_load(&states[15]), ACKNOWLEDGED);
+    check_entries(s, "after a failed WAL");
+    store_close(s);
+    remove_directory();
+}
+
 int main(void) {
+    RUN(test_failed_fsync_of_the_wal);
     RUN(test_lost_index);
     RUN(test_cut_off_rebuild);
     RUN(test_more_days_than_descriptors);
