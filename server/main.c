@@ -1,5 +1,5 @@
 /* logqd: reads options and settings, opens the store, serves, and ends in order on SIGTERM or
- * SIGINT. SIGHUP reads the settings again. */
+ * SIGINT. SIGHUP reads the settings again. `logqd NAME ...` is one of the commands of command.h. */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -13,6 +13,7 @@
 
 #include "api.h"
 #include "clock.h"
+#include "command.h"
 #include "log.h"
 #include "tail.h"
 #include "units.h"
@@ -23,13 +24,14 @@ struct options {
     const char *config_file;
     struct config_override overrides[OVERRIDES_MAX];
     size_t n_overrides;
-    bool check, version, help, rebuild, document;
+    bool check, version, help, document;
     char address[256]; /* of --listen */
 };
 
 static const char usage[] =
     "logqd " LOGQ_VERSION ": a log store that speaks Loki's protocols\n\n"
     "usage: logqd [options]\n"
+    "       logqd COMMAND [--help] ...\n"
     "  --config FILE         settings in YAML (also -config.file=FILE)\n"
     "  --data-dir DIR        logq.data_dir, default ./data\n"
     "  --listen ADDR:PORT    server.http_listen_address and http_listen_port, default "
@@ -37,8 +39,8 @@ static const char usage[] =
     "  --set KEY=VALUE       any other setting; see docs/configuration.md\n"
     "  --check-config        print the effective settings and exit\n"
     "  --config-doc          print the documentation of all settings and exit\n"
-    "  --rebuild-index       make the index anew from chunk files and exit\n"
-    "  --version, --help\n";
+    "  --version, --help\n\n"
+    "commands:\n";
 
 /* ---- options */
 
@@ -103,8 +105,11 @@ static bool *flag_of(struct options *o, const char *name) {
         const char *name;
         bool *flag;
     } flags[] = {
-        {"check-config", &o->check}, {"config-doc", &o->document}, {"rebuild-index", &o->rebuild},
-        {"version", &o->version},    {"help", &o->help},           {"h", &o->help},
+        {"check-config", &o->check},
+        {"config-doc", &o->document},
+        {"version", &o->version},
+        {"help", &o->help},
+        {"h", &o->help},
     };
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
         if (strcmp(flags[i].name, name) == 0)
@@ -386,20 +391,6 @@ static int print_buf(struct buf *text) {
     return failed ? 1 : 0;
 }
 
-static int rebuild(const struct config *c) {
-    struct err err = {0};
-    struct store_rebuild done = {0};
-    int r = store_rebuild_index(c->data_dir, &done, &err);
-    if (r < 0) {
-        log_line(LOG_ERROR, "cannot rebuild the index", "err=%s", log_quotez(err.text));
-        return 1;
-    }
-    (void)printf("chunks %llu, streams %llu, entries %llu, damaged files %llu\n",
-                 (unsigned long long)done.chunks, (unsigned long long)done.streams,
-                 (unsigned long long)done.entries, (unsigned long long)done.damaged);
-    return done.damaged > 0 ? 1 : 0;
-}
-
 /* Requests of a few MB come and go all the time: with glibc's defaults each would map and unmap
  * its memory, and page faults were a tenth of the ingest CPU. Few arenas, and memory is given
  * back in larger portions. */
@@ -413,10 +404,15 @@ static void tune_malloc(void) {
 int main(int argc, char **argv) {
     static struct options o;
     tune_malloc();
+    const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
+    if (command)
+        return command_main(command, argc - 1, argv + 1);
     if (parse_options(argc, argv, &o) < 0)
         return 2;
     if (o.help || o.version) {
         (void)fputs(o.help ? usage : "logqd " LOGQ_VERSION "\n", stdout);
+        if (o.help)
+            command_list(stdout);
         return 0;
     }
     struct buf text = buf_make(BUF_NO_MAX);
@@ -433,9 +429,6 @@ int main(int argc, char **argv) {
             (void)fprintf(stderr, "logqd: warning: %s\n", config->warnings[i]);
         config_dump(config, &text);
         r = print_buf(&text);
-        config_free(config);
-    } else if (o.rebuild) {
-        r = rebuild(config);
         config_free(config);
     } else {
         r = serve(&o, config);

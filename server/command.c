@@ -1,0 +1,113 @@
+#include "command.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static const struct command commands[] = {
+    {
+        .name = "rebuild-index",
+        .arguments = "DATA",
+        .summary = "make the index anew from the chunk files",
+        .help =
+            "The old index is kept beside the new one, as DATA/index.old-1 and so on. The server\n"
+            "must not run. Exit status 1 when a chunk file is damaged.\n",
+        .run = cmd_rebuild_index,
+    },
+};
+
+enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+const struct command *command_find(const char *name) {
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+void command_list(FILE *out) {
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        (void)fprintf(out, "  %-21s %s\n", commands[i].name, commands[i].summary);
+}
+
+static void print_usage(const struct command *c, FILE *out) {
+    (void)fprintf(out, "usage: logqd %s %s\n", c->name, c->arguments);
+}
+
+int command_main(const struct command *c, int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0)
+            continue;
+        print_usage(c, stdout);
+        (void)printf("%s\n%s", c->summary, c->help ? c->help : "");
+        return COMMAND_DONE;
+    }
+    return c->run(c, argc - 1, argv + 1);
+}
+
+int command_fail(const struct command *self, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    (void)fprintf(stderr, "logqd %s: ", self->name);
+    (void)vfprintf(stderr, format, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+    return COMMAND_TROUBLE;
+}
+
+static int wrong_usage(const struct command *self, const char *what, const char *argument) {
+    (void)command_fail(self, "%s%s%s", what, *argument ? ": " : "", argument);
+    print_usage(self, stderr);
+    return COMMAND_USAGE;
+}
+
+static const struct command_option *find_option(const struct command_spec *spec, const char *name,
+                                                size_t size) {
+    for (size_t i = 0; i < spec->n_options; i++)
+        if (strlen(spec->options[i].name) == size && memcmp(spec->options[i].name, name, size) == 0)
+            return &spec->options[i];
+    return NULL;
+}
+
+/* One option at argv[*at]; moves on when its value is the next argument. */
+static int take_option(const struct command *self, const struct command_spec *spec, int argc,
+                       char **argv, int *at) {
+    const char *name = argv[*at] + 2;
+    const char *equals = strchr(name, '=');
+    size_t size = equals ? (size_t)(equals - name) : strlen(name);
+    const struct command_option *o = find_option(spec, name, size);
+    if (!o)
+        return wrong_usage(self, "unknown option", argv[*at]);
+    if (!o->value) {
+        if (equals)
+            return wrong_usage(self, "this option takes no value", argv[*at]);
+        *o->flag = true;
+        return COMMAND_DONE;
+    }
+    if (!equals && *at + 1 == argc)
+        return wrong_usage(self, "a value is missing behind", argv[*at]);
+    *o->value = equals ? equals + 1 : argv[++*at];
+    return COMMAND_DONE;
+}
+
+int command_parse(const struct command *self, int argc, char **argv,
+                  const struct command_spec *spec, int *ret_operands) {
+    int n = 0;
+    bool options_end = false;
+    for (int i = 0; i < argc; i++) {
+        if (!options_end && strcmp(argv[i], "--") == 0) {
+            options_end = true;
+        } else if (!options_end && strncmp(argv[i], "--", 2) == 0) {
+            int r = take_option(self, spec, argc, argv, &i);
+            if (r != COMMAND_DONE)
+                return r;
+        } else if (n < spec->operands_max) {
+            spec->operands[n++] = argv[i];
+        } else {
+            return wrong_usage(self, "unexpected argument", argv[i]);
+        }
+    }
+    if (n < spec->operands_min)
+        return wrong_usage(self, "an argument is missing", "");
+    *ret_operands = n;
+    return COMMAND_DONE;
+}
