@@ -666,7 +666,12 @@ static int make_batch(struct push *p, struct batch *ret, struct err *reterr) {
             streams[slot_of[p->groups[p->group_of[i]].target]].entries =
                 p->decoded.entries + s->first_entry;
     }
-    *ret = (struct batch){.tenant = p->request->tenant, .streams = streams, .n_streams = count};
+    *ret = (struct batch){
+        .tenant = p->request->tenant,
+        .streams = streams,
+        .n_streams = count,
+        .source = {.packed = p->body.packed, .plain = buf_str(&p->body.plain)},
+    };
     return 0;
 }
 

@@ -121,8 +121,10 @@ static int decode_other(struct push_body *b, const struct push_content *c, struc
     }
     struct err snappy_err = {0};
     int r = inflate_body(ENC_SNAPPY, block, &b->plain, &snappy_err);
-    if (r == 0)
+    if (r == 0) {
+        b->packed = block;
         return push_proto_decode(buf_str(&b->plain), out, reterr);
+    }
     if (r == -ESYNTAX && first_byte(block) == '{')
         return push_json_decode(block, out, reterr);
     if (r == -ESYNTAX && media_type(c->type).size == 0)

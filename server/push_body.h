@@ -13,6 +13,8 @@
 struct push_body {
     struct buf plain;
     struct buf outer; /* protobuf in snappy in gzip: between the two */
+    /* The snappy block that `plain` came from when lines lie in `plain` as they are; else empty. */
+    struct str packed;
 };
 
 static inline struct push_body push_body_make(size_t body_max) {

@@ -33,7 +33,9 @@ enum {
 };
 #define WAL_MAX_DEFAULT (UINT64_C(512) << 20)
 
-#define FORMAT_TEXT "logq 1\ncompatible 0\nincompatible 0\n"
+/* The format file: version, then flag words. Bits of the incompatible word that this build writes: */
+enum { FORMAT_WAL_BODIES = 1 }; /* the WAL may hold WALREC_PUSH_BODY */
+enum { FORMAT_INCOMPAT_KNOWN = FORMAT_WAL_BODIES };
 
 uint64_t store_head_budget(const struct store *s) {
     return s->options.head_budget_bytes ? s->options.head_budget_bytes : HEAD_BUDGET_DEFAULT;
@@ -68,22 +70,56 @@ static int take_lock(struct store *s, struct err *reterr) {
     return 0;
 }
 
+static int write_format(struct store *s) {
+    struct buf text = buf_make(FORMAT_TEXT_MAX);
+    buf_addf(&text, "logq 1\ncompatible 0\nincompatible %d\n", FORMAT_INCOMPAT_KNOWN);
+    int r = text.failed ? -ENOMEM : io_write_file_durable(s->dir_fd, "format", buf_str(&text));
+    buf_done(&text);
+    return r;
+}
+
+/* The number behind `name`, which begins a line; UINT64_MAX when there is none. */
+static uint64_t format_word(struct str text, struct str name) {
+    const char *at = str_find(text, name);
+    if (!at)
+        return UINT64_MAX;
+    struct str rest = str_from_offset(text, (size_t)(at - text.data) + name.size);
+    const char *end = str_find(rest, STR("\n"));
+    uint64_t value;
+    bool fine = end && u64_parse(str_make(rest.data, (size_t)(end - rest.data)), &value) == 0;
+    return fine ? value : UINT64_MAX;
+}
+
+static int judge_format(const struct store *s, struct str text, uint64_t *ret_incompatible,
+                        struct err *reterr) {
+    const char *dir = s->options.data_dir;
+    if (!str_starts(text, STR("logq 1\n")))
+        return err_set(reterr, -EFORMAT, "%s has a format that this build does not know: \"%.*s\"",
+                       dir, (int)(text.size < 40 ? text.size : 40), text.data);
+    *ret_incompatible = format_word(text, STR("\nincompatible "));
+    if (*ret_incompatible & ~(uint64_t)FORMAT_INCOMPAT_KNOWN)
+        return err_set(reterr, -EFORMAT, "%s uses a format extension that this build does not know",
+                       dir);
+    return 0;
+}
+
+/* Before anything of a newer kind is written, the file says so: an older build then refuses the directory instead of
+ * skipping what it cannot read. */
 static int check_format(struct store *s, struct err *reterr) {
     struct buf text = buf_make(FORMAT_TEXT_MAX);
     int r = io_read_file(s->dir_fd, "format", &text);
-    if (r == -ENOENT && !s->options.read_only) {
-        r = io_write_file_durable(s->dir_fd, "format", STR(FORMAT_TEXT));
-    } else if (r == 0 && !str_starts(buf_str(&text), STR("logq 1\n"))) {
-        r = err_set(reterr, -EFORMAT, "%s has a format that this build does not know: \"%.*s\"",
-                    s->options.data_dir, (int)(text.size < 40 ? text.size : 40), text.data);
-        goto out;
-    } else if (r == 0 && !str_find(buf_str(&text), STR("incompatible 0\n"))) {
-        r = err_set(reterr, -EFORMAT, "%s uses a format extension that this build does not know",
-                    s->options.data_dir);
-        goto out;
+    uint64_t incompatible = 0;
+    if (r == 0) {
+        r = judge_format(s, buf_str(&text), &incompatible, reterr);
+        if (r < 0)
+            goto out;
     }
+    bool write = r == -ENOENT || (r == 0 && incompatible != FORMAT_INCOMPAT_KNOWN);
+    if (write && !s->options.read_only)
+        r = write_format(s);
     if (r < 0)
-        (void)err_set(reterr, r, "cannot read %s/format: %s", s->options.data_dir, err_name(r));
+        (void)err_set(reterr, r, "cannot read or write %s/format: %s", s->options.data_dir,
+                      err_name(r));
 out:
     buf_done(&text);
     return r;
@@ -592,7 +628,7 @@ static int append_record(struct store *s, const struct batch *batch, struct walr
                        batch->streams[i].stream->tenant->name.size + 30;
     /* Asked with the largest size that this record can have: if it fits, any smaller one goes to the same
      * segment. */
-    uint64_t segment = wal_next_segment(s->wal, w->raw.size + definitions);
+    uint64_t segment = wal_next_segment(s->wal, walrec_size(w) + definitions);
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < batch->n_streams; i++)
             define[i] = batch->streams[i].stream->wal_segment != segment;
@@ -606,8 +642,8 @@ static int append_record(struct store *s, const struct batch *batch, struct walr
         }
         segment = exact;
     }
-    int r = wal_append(s->wal, WALREC_PUSH, w->codec, w->raw_size, buf_str(&w->payload),
-                       record_durable, pending, ret_lsn);
+    int r = wal_append(s->wal, w->type, w->codec, w->raw_size, buf_str(&w->payload), record_durable,
+                       pending, ret_lsn);
     if (r < 0)
         return r;
     for (size_t i = 0; i < batch->n_streams; i++)

@@ -78,10 +78,17 @@ struct batch_stream {
     const struct entry *entries;
     size_t count;
 };
+/* The snappy block in which the lines of a batch came. The WAL then keeps `packed` as it is instead of compressing
+ * the lines again; lines that do not lie within `plain` are stored beside it. */
+struct batch_source {
+    struct str packed; /* size 0: there is none */
+    struct str plain;  /* exactly what it decompresses to */
+};
 struct batch {
     struct str tenant;
     const struct batch_stream *streams;
     size_t n_streams;
+    struct batch_source source;
 };
 
 /* Appends the batch: WAL first, then heads, in one order for all. Everything is copied before it returns. On 0

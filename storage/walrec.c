@@ -1,9 +1,10 @@
 #include "walrec.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <lz4.h>
+#include <snappy-c.h>
 
-#include "block.h"
 #include "bytes.h"
 #include "stream.h"
 
@@ -11,6 +12,7 @@ enum {
     COMPRESS_FROM = 512,  /* smaller records are stored as they are */
     KEEP_BYTES = 8 << 20, /* scratch kept between pushes */
     ENTRIES_PER_RECORD_MAX = 16 << 20,
+    TABLE_HEAD = 4 + 4,
 };
 
 void walrec_writer_done(struct walrec_writer *w) {
@@ -35,16 +37,22 @@ static void add_sized(struct buf *b, struct str s) {
     buf_add_str(b, s);
 }
 
-static void add_entry(struct buf *b, const struct entry *e, int64_t previous_ns, bool same_meta) {
-    uint8_t head[2 * VARINT_MAX_BYTES];
-    uint8_t *p = put_varint(head, zigzag((int64_t)((uint64_t)e->ts_ns - (uint64_t)previous_ns)));
-    p = put_varint(p, e->line.size);
-    buf_add(b, head, (size_t)(p - head));
-    buf_add_str(b, e->line);
-    if (same_meta) {
-        buf_add_char(b, 0);
-        return;
-    }
+/* A line within `plain` by its place there, any other by its bytes. */
+static uint8_t *put_place(uint8_t *p, struct str line, struct str plain, size_t *previous_end,
+                          bool *ret_inside) {
+    uintptr_t from = (uintptr_t)plain.data, at = (uintptr_t)line.data;
+    bool inside = at >= from && at - from <= plain.size && line.size <= plain.size - (at - from);
+    *ret_inside = inside;
+    if (!inside)
+        return put_varint(p, (uint64_t)line.size << 1 | 1);
+    size_t place = at - from;
+    p = put_varint(p, (uint64_t)line.size << 1);
+    p = put_varint(p, zigzag((int64_t)(place - *previous_end)));
+    *previous_end = place + line.size;
+    return p;
+}
+
+static void add_meta(struct buf *b, const struct entry *e) {
     add_varint(b, 1 + (uint64_t)e->meta_count);
     for (uint32_t i = 0; i < e->meta_count; i++) {
         add_sized(b, e->meta[i].name);
@@ -62,7 +70,26 @@ static bool entry_fits(const struct entry *e) {
     return bytes <= ENTRY_META_BYTES_MAX;
 }
 
-static int add_stream(struct buf *b, const struct batch_stream *s) {
+/* Where a record's lines go: into the data itself, or places in the body. */
+struct place {
+    const struct batch_source *source; /* NULL: the lines are in the data */
+    size_t previous_end;
+};
+
+static void add_entry(struct buf *b, const struct entry *e, int64_t previous_ns, struct place *at) {
+    uint8_t head[3 * VARINT_MAX_BYTES];
+    uint8_t *p = put_varint(head, zigzag((int64_t)((uint64_t)e->ts_ns - (uint64_t)previous_ns)));
+    bool inside = false;
+    if (at->source)
+        p = put_place(p, e->line, at->source->plain, &at->previous_end, &inside);
+    else
+        p = put_varint(p, e->line.size);
+    buf_add(b, head, (size_t)(p - head));
+    if (!inside)
+        buf_add_str(b, e->line);
+}
+
+static int add_stream(struct buf *b, const struct batch_stream *s, struct place *at) {
     add_varint(b, stream_id(s->stream));
     add_varint(b, s->count);
     int64_t previous_ns = 0;
@@ -73,7 +100,11 @@ static int add_stream(struct buf *b, const struct batch_stream *s) {
         bool same = e->meta_count == meta_count && (meta_count == 0 || e->meta == meta);
         if ((!same || e->line.size > ENTRY_LINE_MAX) && !entry_fits(e))
             return -E2BIG;
-        add_entry(b, e, previous_ns, same);
+        add_entry(b, e, previous_ns, at);
+        if (same)
+            buf_add_char(b, 0);
+        else
+            add_meta(b, e);
         previous_ns = e->ts_ns;
         meta = e->meta;
         meta_count = e->meta_count;
@@ -81,30 +112,62 @@ static int add_stream(struct buf *b, const struct batch_stream *s) {
     return b->failed ? -ENOMEM : 0;
 }
 
+/* Compresses the bytes of `b` when that makes them smaller: behind them in the same buffer, then moved to the
+ * front. 1 compressed, 0 left as they are, -ENOMEM. */
+static int compress(struct buf *b) {
+    if (b->size < COMPRESS_FROM)
+        return 0;
+    int bound = LZ4_compressBound((int)b->size);
+    if (bound <= 0 || buf_reserve(b, (size_t)bound) < 0)
+        return -ENOMEM;
+    int n = LZ4_compress_default(b->data, b->data + b->size, (int)b->size, bound);
+    if (n <= 0 || (size_t)n >= b->size)
+        return 0;
+    memmove(b->data, b->data + b->size, (size_t)n);
+    b->size = (size_t)n;
+    return 1;
+}
+
+/* A body of which little is kept would only make the WAL longer. */
+static bool body_pays(const struct batch *batch) {
+    const struct batch_source *source = &batch->source;
+    if (source->packed.size < COMPRESS_FROM || source->plain.size > WAL_RECORD_MAX / 2)
+        return false;
+    size_t kept = 0;
+    for (size_t i = 0; i < batch->n_streams; i++)
+        for (size_t k = 0; k < batch->streams[i].count; k++)
+            kept += batch->streams[i].entries[k].line.size;
+    return kept >= source->packed.size && kept >= source->plain.size / 2;
+}
+
 int walrec_write_data(struct walrec_writer *w, const struct batch *batch) {
     w->raw.max = w->payload.max = WAL_RECORD_MAX;
     buf_clear(&w->raw);
+    bool with_body = body_pays(batch);
+    struct place at = {.source = with_body ? &batch->source : NULL};
     add_varint(&w->raw, batch->n_streams);
     int r = w->raw.failed ? -ENOMEM : 0;
     for (size_t i = 0; i < batch->n_streams && r == 0; i++)
-        r = add_stream(&w->raw, &batch->streams[i]);
+        r = add_stream(&w->raw, &batch->streams[i], &at);
     if (r < 0)
         return r;
-    w->raw_size = (uint32_t)w->raw.size;
-    w->codec = CODEC_NONE;
-    if (w->raw.size < COMPRESS_FROM)
-        return 0;
-    /* Compressed in place of the raw bytes: behind them in the same buffer, then moved to the front. */
-    int bound = LZ4_compressBound((int)w->raw.size);
-    if (bound <= 0 || buf_reserve(&w->raw, (size_t)bound) < 0)
-        return -ENOMEM;
-    int n = LZ4_compress_default(w->raw.data, w->raw.data + w->raw.size, (int)w->raw.size, bound);
-    if (n <= 0 || (size_t)n >= w->raw.size)
-        return 0;
-    memmove(w->raw.data, w->raw.data + w->raw.size, (size_t)n);
-    w->raw.size = (size_t)n;
-    w->codec = CODEC_LZ4;
+    uint32_t size = (uint32_t)w->raw.size;
+    r = compress(&w->raw);
+    if (r < 0)
+        return r;
+    w->type = with_body ? WALREC_PUSH_BODY : WALREC_PUSH;
+    w->body = with_body ? batch->source.packed : STR("");
+    w->raw_size = with_body ? (uint32_t)batch->source.plain.size : size;
+    w->table_size = size;
+    if (with_body)
+        w->codec = WALREC_SNAPPY;
+    else
+        w->codec = r > 0 ? WALREC_LZ4 : WALREC_NONE;
     return 0;
+}
+
+size_t walrec_size(const struct walrec_writer *w) {
+    return TABLE_HEAD + w->raw.size + w->body.size;
 }
 
 int walrec_write_definitions(struct walrec_writer *w, const struct batch *batch,
@@ -122,7 +185,14 @@ int walrec_write_definitions(struct walrec_writer *w, const struct batch *batch,
     }
     if (!w->payload.failed)
         put_le32(w->payload.data, (uint32_t)(w->payload.size - sizeof(size)));
+    if (w->type == WALREC_PUSH_BODY) {
+        uint8_t head[TABLE_HEAD];
+        put_le32(head, (uint32_t)w->raw.size);
+        put_le32(head + 4, w->table_size);
+        buf_add(&w->payload, head, sizeof(head));
+    }
     buf_add(&w->payload, w->raw.data, w->raw.size);
+    buf_add_str(&w->payload, w->body);
     return w->payload.failed ? -ENOMEM : 0;
 }
 
@@ -183,7 +253,39 @@ static int read_meta(struct cursor *c, uint64_t count, struct arena *arena, stru
     return 0;
 }
 
-static int read_stream(struct cursor *c, struct arena *arena, walrec_entries_fn *fn, void *ctx) {
+/* What lines are made of while a record is read. */
+struct lines_source {
+    bool has_body;
+    struct str body; /* decompressed */
+    size_t previous_end;
+};
+
+static bool take_line(struct cursor *c, struct lines_source *from, struct str *ret) {
+    if (!from->has_body)
+        return take_sized(c, ret);
+    uint64_t head, distance;
+    if (!take_varint(c, &head))
+        return false;
+    uint64_t size = head >> 1;
+    if (head & 1) {
+        if (size > (uint64_t)(c->end - c->at))
+            return false;
+        *ret = str_make((const char *)c->at, (size_t)size);
+        c->at += size;
+        return true;
+    }
+    if (!take_varint(c, &distance))
+        return false;
+    uint64_t place = (uint64_t)from->previous_end + (uint64_t)unzigzag(distance);
+    if (place > from->body.size || size > from->body.size - place)
+        return false;
+    *ret = str_make(from->body.data + place, (size_t)size);
+    from->previous_end = (size_t)(place + size);
+    return true;
+}
+
+static int read_stream(struct cursor *c, struct lines_source *from, struct arena *arena,
+                       walrec_entries_fn *fn, void *ctx) {
     uint64_t id, count;
     if (!take_varint(c, &id) || !take_varint(c, &count))
         return -ECORRUPT;
@@ -198,7 +300,7 @@ static int read_stream(struct cursor *c, struct arena *arena, walrec_entries_fn 
     for (uint64_t i = 0; i < count; i++) {
         struct entry *e = &entries[i];
         uint64_t delta, meta;
-        if (!take_varint(c, &delta) || !take_sized(c, &e->line) || !take_varint(c, &meta))
+        if (!take_varint(c, &delta) || !take_line(c, from, &e->line) || !take_varint(c, &meta))
             return -ECORRUPT;
         ts += (uint64_t)unzigzag(delta);
         e->ts_ns = (int64_t)ts;
@@ -212,25 +314,95 @@ static int read_stream(struct cursor *c, struct arena *arena, walrec_entries_fn 
     return fn(id, entries, (size_t)count, ctx);
 }
 
-static int read_data(struct str data, struct arena *arena, walrec_entries_fn *fn, void *ctx) {
+static int read_data(struct str data, struct lines_source *from, struct arena *arena,
+                     walrec_entries_fn *fn, void *ctx) {
     struct cursor c = {.at = (const uint8_t *)data.data};
     c.end = c.at + data.size;
     uint64_t n_streams;
     if (!take_varint(&c, &n_streams))
         return -ECORRUPT;
     for (uint64_t i = 0; i < n_streams; i++) {
-        int r = read_stream(&c, arena, fn, ctx);
+        int r = read_stream(&c, from, arena, fn, ctx);
         if (r != 0)
             return r;
     }
     return c.at == c.end ? 0 : -ECORRUPT;
 }
 
+/* Decompresses into the room behind what `scratch` holds; the room must have been reserved. */
+static int unpack(enum walrec_codec codec, struct str packed, uint32_t raw_size,
+                  struct buf *scratch, struct str *ret, struct err *reterr) {
+    if (codec == WALREC_NONE) {
+        *ret = packed;
+        return packed.size == raw_size
+                   ? 0
+                   : err_set(reterr, -ECORRUPT, "wal record: sizes do not agree");
+    }
+    char *to = scratch->data + scratch->size;
+    assert(raw_size <= scratch->capacity - scratch->size);
+    bool fine = false;
+    if (codec == WALREC_LZ4) {
+        int n = LZ4_decompress_safe(packed.data, to, (int)packed.size, (int)raw_size);
+        fine = n >= 0 && (uint32_t)n == raw_size;
+    } else {
+        size_t declared = 0, made = raw_size;
+        fine = snappy_uncompressed_length(packed.data, packed.size, &declared) == SNAPPY_OK &&
+               declared == raw_size &&
+               snappy_uncompress(packed.data, packed.size, to, &made) == SNAPPY_OK;
+    }
+    if (!fine)
+        return err_set(reterr, -ECORRUPT, "wal record does not decompress");
+    *ret = str_make(to, raw_size);
+    scratch->size += raw_size;
+    return 0;
+}
+
+static int reserve(struct buf *scratch, uint64_t size, struct err *reterr) {
+    buf_clear(scratch);
+    if (size > 2 * (uint64_t)WAL_RECORD_MAX)
+        return err_set(reterr, -ECORRUPT, "wal record claims %llu bytes", (unsigned long long)size);
+    if (buf_reserve(scratch, (size_t)size) < 0)
+        return err_set(reterr, -ENOMEM, "no memory for a wal record of %llu bytes",
+                       (unsigned long long)size);
+    return 0;
+}
+
+/* Data with the lines in it. */
+static int open_data(const struct wal_record *record, struct str stored, struct buf *scratch,
+                     struct str *ret_data, struct err *reterr) {
+    if (record->codec != WALREC_LZ4 && record->codec != WALREC_NONE)
+        return err_set(reterr, -ECORRUPT, "wal record with unknown codec %u", record->codec);
+    int r = reserve(scratch, record->raw_size, reterr);
+    return r < 0 ? r
+                 : unpack((enum walrec_codec)record->codec, stored, record->raw_size, scratch,
+                          ret_data, reterr);
+}
+
+/* Table and body. */
+static int open_body(const struct wal_record *record, struct str stored, struct buf *scratch,
+                     struct str *ret_table, struct lines_source *ret_lines, struct err *reterr) {
+    if (record->codec != WALREC_SNAPPY)
+        return err_set(reterr, -ECORRUPT, "wal record with unknown codec %u", record->codec);
+    if (stored.size < TABLE_HEAD || get_le32(stored.data) > stored.size - TABLE_HEAD)
+        return err_set(reterr, -ECORRUPT, "wal record is shorter than its table");
+    uint32_t table_stored = get_le32(stored.data), table_size = get_le32(stored.data + 4);
+    struct str table = str_make(stored.data + TABLE_HEAD, table_stored);
+    struct str body = str_from_offset(stored, TABLE_HEAD + (size_t)table_stored);
+    int r = reserve(scratch, (uint64_t)table_size + record->raw_size, reterr);
+    if (r == 0)
+        r = unpack(table_stored == table_size ? WALREC_NONE : WALREC_LZ4, table, table_size,
+                   scratch, ret_table, reterr);
+    if (r == 0)
+        r = unpack(WALREC_SNAPPY, body, record->raw_size, scratch, &ret_lines->body, reterr);
+    ret_lines->has_body = true;
+    return r;
+}
+
 int walrec_read(const struct wal_record *record, struct arena *arena, struct buf *scratch,
                 walrec_define_fn *define, walrec_entries_fn *entries, void *ctx,
                 struct err *reterr) {
     struct str payload = record->payload;
-    if (record->type != WALREC_PUSH)
+    if (record->type != WALREC_PUSH && record->type != WALREC_PUSH_BODY)
         return err_set(reterr, -ECORRUPT, "wal record of unknown type %u", record->type);
     if (payload.size < 4 || get_le32(payload.data) > payload.size - 4)
         return err_set(reterr, -ECORRUPT, "wal record is shorter than its definitions");
@@ -238,22 +410,14 @@ int walrec_read(const struct wal_record *record, struct arena *arena, struct buf
     int r = read_definitions(str_make(payload.data + 4, defined), arena, define, ctx);
     if (r != 0)
         return r < 0 ? err_set(reterr, r, "wal record: bad stream definition") : r;
-    struct str data = str_from_offset(payload, 4 + (size_t)defined);
-    if (record->codec == CODEC_LZ4) {
-        if (record->raw_size > WAL_RECORD_MAX)
-            return err_set(reterr, -ECORRUPT, "wal record claims %u bytes", record->raw_size);
-        buf_clear(scratch);
-        if (buf_reserve(scratch, record->raw_size) < 0)
-            return err_set(reterr, -ENOMEM, "no memory for a wal record of %u bytes",
-                           record->raw_size);
-        int n =
-            LZ4_decompress_safe(data.data, scratch->data, (int)data.size, (int)record->raw_size);
-        if (n < 0 || (uint32_t)n != record->raw_size)
-            return err_set(reterr, -ECORRUPT, "wal record does not decompress");
-        data = str_make(scratch->data, (size_t)n);
-    } else if (record->codec != CODEC_NONE) {
-        return err_set(reterr, -ECORRUPT, "wal record with unknown codec %u", record->codec);
-    }
-    r = read_data(data, arena, entries, ctx);
+    struct str stored = str_from_offset(payload, 4 + (size_t)defined), data = {0};
+    struct lines_source lines = {0};
+    if (record->type == WALREC_PUSH)
+        r = open_data(record, stored, scratch, &data, reterr);
+    else
+        r = open_body(record, stored, scratch, &data, &lines, reterr);
+    if (r < 0)
+        return r;
+    r = read_data(data, &lines, arena, entries, ctx);
     return r == -ECORRUPT ? err_set(reterr, r, "wal record: entries are malformed") : r;
 }

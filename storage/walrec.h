@@ -6,6 +6,14 @@
  *           per entry { zigzag varint time delta, varint size + line,
  *                       varint 0 = metadata as before | 1 + pairs, per pair sizes + bytes } }
  *
+ * A push whose lines lie in a body that came compressed is stored as that body, untouched, and a table of where
+ * the lines are in it: to compress them a second time was the largest single cost of a push.
+ *
+ *   payload = u32 definitions size | definitions | u32 table size | u32 table size when decompressed (equal: it
+ *             is not) | table (LZ4) | body (the record's codec)
+ *   table: as data, but a line is varint size << 1, then zigzag varint distance of its place in the body from
+ *           the end of the line before (0 at first); or varint size << 1 | 1, then its bytes
+ *
  * Stream ids mean something only together with a definition in the same segment or earlier in it. Any thread; a
  * struct walrec_writer belongs to one. */
 #pragma once
@@ -18,21 +26,27 @@
 #include "err.h"
 #include "store.h"
 
-enum { WALREC_PUSH = 1 };
+enum walrec_type { WALREC_PUSH = 1, WALREC_PUSH_BODY = 2 };
+enum walrec_codec { WALREC_NONE = 0, WALREC_LZ4 = 1, WALREC_SNAPPY = 2 };
 
 struct walrec_writer {
-    struct buf raw;     /* data, not compressed */
+    struct buf raw;     /* data or table, compressed when that pays */
     struct buf payload; /* what goes to the WAL */
-    uint8_t codec;
-    uint32_t raw_size;
+    uint8_t type, codec;
+    uint32_t raw_size;   /* of the data or the body when decompressed */
+    uint32_t table_size; /* of the table when decompressed */
+    struct str body;     /* WALREC_PUSH_BODY: borrowed from the batch */
 };
 
 void walrec_writer_done(struct walrec_writer *w);
 /* Lets go of memory above what a usual push needs. */
 void walrec_writer_trim(struct walrec_writer *w);
 
-/* Encodes and compresses the data part. */
+/* Encodes and compresses the data part, or the table of a batch that has a source. What the batch borrows must
+ * live until the record is complete. */
 int walrec_write_data(struct walrec_writer *w, const struct batch *batch);
+/* Bytes of the payload without definitions. */
+size_t walrec_size(const struct walrec_writer *w);
 /* Puts definitions of the streams whose bit in `define` is set in front: payload is then complete. May be called
  * again with other bits. */
 int walrec_write_definitions(struct walrec_writer *w, const struct batch *batch,
