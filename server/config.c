@@ -9,6 +9,7 @@
 #include "config_keys.h"
 #include "io.h"
 #include "parser.h"
+#include "tls.h"
 #include "units.h"
 
 enum {
@@ -141,6 +142,28 @@ static int apply_override(struct config *c, const struct config_override *o, str
     return r < 0 ? err_prefix(reterr, r, "--set") : 0;
 }
 
+static int check_tls(const struct config *c, struct err *reterr) {
+    enum tls_client_auth auth;
+    if (tls_client_auth_parse(str_from(c->tls_client_auth_type), &auth) < 0)
+        return err_set(reterr, -ESYNTAX,
+                       "server.http_tls_config.client_auth_type: \"%s\" is not possible; allowed: "
+                       "NoClientCert, RequestClientCert, RequireAnyClientCert, "
+                       "VerifyClientCertIfGiven, RequireAndVerifyClientCert",
+                       c->tls_client_auth_type);
+    if (tls_min_version_check(str_from(c->tls_min_version)) < 0)
+        return err_set(reterr, -ESYNTAX,
+                       "server.tls_min_version: \"%s\" is not possible; allowed: VersionTLS12, "
+                       "VersionTLS13",
+                       c->tls_min_version);
+    if ((c->tls_cert_file[0] == '\0') != (c->tls_key_file[0] == '\0'))
+        return err_set(reterr, -ESYNTAX,
+                       "server.http_tls_config: cert_file and key_file belong together");
+    if (auth != TLS_CLIENT_NONE && c->tls_cert_file[0] == '\0')
+        return err_set(reterr, -ESYNTAX,
+                       "server.http_tls_config: client_auth_type needs cert_file and key_file");
+    return 0;
+}
+
 /* What the single keys cannot check alone. */
 static int check_whole(struct config *c, struct err *reterr) {
     size_t size = strlen(c->path_prefix);
@@ -151,6 +174,9 @@ static int check_whole(struct config *c, struct err *reterr) {
                        c->path_prefix);
     if (c->data_dir[0] == '\0')
         return err_set(reterr, -ESYNTAX, "logq.data_dir must not be empty");
+    int r = check_tls(c, reterr);
+    if (r < 0)
+        return r;
     struct limits *l = &c->limits;
     /* An entry that has expired already would be stored for nothing. */
     if (c->retention_enabled && l->retention_period_ns > 0 && c->n_retention_stream == 0 &&
@@ -196,10 +222,20 @@ void config_free(struct config *c) {
 
 /* ---- printing */
 
-/* "limits_config" of "limits_config.retention_period"; empty for a key at the top. */
-static struct str section_of(const char *path) {
-    const char *dot = strchr(path, '.');
-    return dot ? str_make(path, (size_t)(dot - path)) : STR("");
+/* Opens the sections around `path` that are not open behind the key `before`, then writes the
+ * key's own name. */
+static void dump_name(const char *before, const char *path, struct buf *out) {
+    size_t start = 0;
+    int indent = 0;
+    bool open = true;
+    for (const char *dot; (dot = strchr(path + start, '.')) != NULL; indent += 2) {
+        size_t end = (size_t)(dot - path) + 1;
+        open = open && strncmp(before, path, end) == 0;
+        if (!open)
+            buf_addf(out, "%*s%.*s:\n", indent, "", (int)(end - 1 - start), path + start);
+        start = end;
+    }
+    buf_addf(out, "%*s%s: ", indent, "", path + start);
 }
 
 static void dump_rules(const struct config *c, struct buf *out) {
@@ -217,15 +253,11 @@ static void dump_rules(const struct config *c, struct buf *out) {
 }
 
 void config_dump(const struct config *c, struct buf *out) {
-    struct str section = STR("");
+    const char *before = "";
     for (size_t i = 0; i < config_keys_count; i++) {
         const struct config_key *key = &config_keys[i];
-        struct str own = section_of(key->path);
-        if (!str_eq(own, section))
-            buf_addf(out, "%.*s:\n", STR_ARG(own));
-        section = own;
-        const char *name = own.size > 0 ? key->path + own.size + 1 : key->path;
-        buf_addf(out, "%s%s: ", own.size > 0 ? "  " : "", name);
+        dump_name(before, key->path, out);
+        before = key->path;
         config_key_format(c, key, out);
         buf_add_char(out, '\n');
         if (str_eq(str_from(key->path), STR("limits_config.retention_period")))

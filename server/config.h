@@ -58,6 +58,9 @@ struct config {
     char *path_prefix;    /* server.http_path_prefix */
     int64_t server_read_timeout_ns, server_write_timeout_ns, server_idle_timeout_ns;
     char *log_level; /* server.log_level */
+    /* server.http_tls_config; cert_file "" = plain HTTP */
+    char *tls_cert_file, *tls_key_file, *tls_client_auth_type, *tls_client_ca_file;
+    char *tls_min_version; /* server.tls_min_version */
     unsigned loops, workers;
     uint32_t connections_max;
     uint64_t push_body_max; /* decompressed: 64 MiB */

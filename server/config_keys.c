@@ -11,6 +11,11 @@
 #define LIMIT(field) offsetof(struct config, limits.field)
 #define KEY(path_, type_, offset_, fallback_, doc_)                                                \
     { .path = path_, .type = type_, .offset = offset_, .fallback = fallback_, .doc = doc_ }
+#define RELOADED_KEY(path_, type_, offset_, fallback_, doc_)                                       \
+    {                                                                                              \
+        .path = path_, .type = type_, .offset = offset_, .fallback = fallback_, .reloads = true,   \
+        .doc = doc_                                                                                \
+    }
 #define LIMIT_KEY(name, type_, field, fallback_, doc_)                                             \
     {                                                                                              \
         .path = "limits_config." name, .type = type_, .offset = LIMIT(field),                      \
@@ -64,6 +69,20 @@ const struct config_key config_keys[] = {
         "A client must take some of its reply within this."),
     KEY("server.http_server_idle_timeout", KEY_DURATION, AT(server_idle_timeout_ns), "2m",
         "An unused connection is closed after this."),
+    RELOADED_KEY(
+        "server.http_tls_config.cert_file", KEY_TEXT, AT(tls_cert_file), "\"\"",
+        "Certificate in PEM, the chain behind it. With it the port speaks HTTPS alone. The "
+        "files of http_tls_config are looked at again when they change."),
+    RELOADED_KEY("server.http_tls_config.key_file", KEY_TEXT, AT(tls_key_file), "\"\"",
+                 "Its private key in PEM, without a passphrase."),
+    RELOADED_KEY("server.http_tls_config.client_auth_type", KEY_TEXT, AT(tls_client_auth_type),
+                 "\"\"",
+                 "Client certificates: NoClientCert, RequestClientCert, RequireAnyClientCert, "
+                 "VerifyClientCertIfGiven or RequireAndVerifyClientCert."),
+    RELOADED_KEY("server.http_tls_config.client_ca_file", KEY_TEXT, AT(tls_client_ca_file), "\"\"",
+                 "Authorities that client certificates are verified against, in PEM."),
+    RELOADED_KEY("server.tls_min_version", KEY_TEXT, AT(tls_min_version), "VersionTLS12",
+                 "Oldest protocol: VersionTLS12 or VersionTLS13."),
     {.path = "server.log_level",
      .type = KEY_LEVEL,
      .offset = AT(log_level),

@@ -190,10 +190,12 @@ static void format_peer(const struct sockaddr_storage *address, char out[static 
     (void)snprintf(out, HTTP_PEER_MAX, "%s:%u", host, port);
 }
 
-static void refuse_connection(int fd) {
+/* A TLS client could not read it: a handshake is work, and there is too much already. */
+static void refuse_connection(const struct http_server *s, int fd) {
     const struct str reply = STR("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 21\r\n"
                                  "Connection: close\r\n\r\ntoo many connections\n");
-    ssize_t sent = send(fd, reply.data, reply.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent =
+        s->options.tls ? 0 : send(fd, reply.data, reply.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)sent;
     (void)close(fd);
 }
@@ -214,7 +216,7 @@ static void on_accept(evutil_socket_t fd, short what, void *ctx) {
         }
         if (atomic_fetch_add(&s->connections, 1) >= s->options.connections_max) {
             atomic_fetch_sub(&s->connections, 1);
-            refuse_connection(client);
+            refuse_connection(s, client);
             continue;
         }
         char peer[HTTP_PEER_MAX];

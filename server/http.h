@@ -21,6 +21,7 @@
 
 struct http_server;
 struct http_request;
+struct tls_context;
 
 enum http_method {
     HTTP_GET = 1,
@@ -67,6 +68,7 @@ struct http_options {
     int read_timeout_s, write_timeout_s, idle_timeout_s;
     const char *path_prefix;  /* "" or "/loki" */
     unsigned connections_max; /* 503 and close above; 0 = 10000 */
+    struct tls_context *tls;  /* the caller's, until http_stop has returned; NULL: plain HTTP */
     /* After each reply: method, route name, status, seconds; any loop thread. */
     void (*observe)(void *ctx, enum http_method m, const char *route, int status, double seconds);
     void *observe_ctx;

@@ -1,6 +1,6 @@
 /* http_conn: one connection as a state machine, driven by its loop's thread alone.
  *
- *     HEAD -> BODY -> RUNNING -> REPLY -> HEAD ...        keep-alive
+ *     HEAD -> BODY -> RUNNING -> REPLY -> HEAD ...        keep-alive; TLS begins with HANDSHAKE
  *       \________________________/ \-> LINGER -> closed   refusals, Connection: close
  *                                   \-> SOCKET -> LINGER   taken over
  *
@@ -21,7 +21,7 @@
 #include "http_internal.h"
 #include "units.h"
 
-enum { READ_STEP = 16 << 10, BODY_STEP = 64 << 10 };
+enum { READ_STEP = 16 << 10, BODY_STEP = 64 << 10, TLS_RECORD = 16 << 10 };
 
 enum step { STEP_AGAIN, STEP_WAIT, STEP_CLOSE };
 
@@ -31,8 +31,10 @@ static void set_deadline(struct conn *c, int seconds) {
     c->deadline_ns = clock_mono_ns() + seconds * NS_PER_S;
 }
 
-/* Adds or removes events so that they match what the state needs. */
+/* Adds or removes events so that they match what the state needs. What TLS has decrypted already
+ * makes no socket readable: it is announced by hand. */
 static void set_events(struct conn *c, bool reading, bool writing) {
+    writing = writing || (reading && c->tls && tls_wants_write(c->tls));
     if (reading != c->reading) {
         c->reading = reading;
         (void)(reading ? event_add(&c->read_event, NULL) : event_del(&c->read_event));
@@ -41,6 +43,8 @@ static void set_events(struct conn *c, bool reading, bool writing) {
         c->writing = writing;
         (void)(writing ? event_add(&c->write_event, NULL) : event_del(&c->write_event));
     }
+    if (reading && c->tls && c->state != CONN_LINGER && tls_pending(c->tls) > 0)
+        event_active(&c->read_event, EV_READ, 0);
 }
 
 static void conn_close(struct conn *c) {
@@ -59,12 +63,44 @@ static void conn_close(struct conn *c) {
         c->loop->conns = c->next;
     if (c->next)
         c->next->prev = c->prev;
+    tls_free(c->tls);
     (void)close(c->fd);
     buf_done(&c->in);
     buf_done(&c->out_head);
     buf_done(&c->out_body);
     atomic_fetch_sub(&c->loop->server->connections, 1);
     free(c);
+}
+
+/* ---- the socket, with or without TLS */
+
+static ssize_t conn_recv(struct conn *c, void *data, size_t size) {
+    return c->tls ? tls_read(c->tls, data, size) : read(c->fd, data, size);
+}
+
+ssize_t conn_send(struct conn *c, const void *data, size_t size) {
+    return c->tls ? tls_write(c->tls, data, size) : send(c->fd, data, size, MSG_NOSIGNAL);
+}
+
+/* Small parts go into one TLS record. A repeated write finds the same bytes, as TLS demands: what
+ * has not been sent does not change. */
+static ssize_t send_tls_parts(struct conn *c, const struct iovec *parts, int n_parts) {
+    char record[TLS_RECORD];
+    size_t size = parts[0].iov_len;
+    if (n_parts < 2 || size >= sizeof(record))
+        return tls_write(c->tls, parts[0].iov_base, size);
+    size_t room = sizeof(record) - size;
+    size_t rest = parts[1].iov_len < room ? parts[1].iov_len : room;
+    memcpy(record, parts[0].iov_base, size);
+    memcpy(record + size, parts[1].iov_base, rest);
+    return tls_write(c->tls, record, size + rest);
+}
+
+static ssize_t send_parts(struct conn *c, struct iovec *parts, int n_parts) {
+    if (c->tls)
+        return send_tls_parts(c, parts, n_parts);
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n_parts};
+    return sendmsg(c->fd, &message, MSG_NOSIGNAL);
 }
 
 /* ---- reading */
@@ -90,7 +126,7 @@ static ssize_t read_body(struct conn *c) {
         return -1;
     }
     size_t room = body->capacity - body->size;
-    ssize_t n = read(c->fd, body->data + body->size, room < left ? room : left);
+    ssize_t n = conn_recv(c, body->data + body->size, room < left ? room : left);
     if (n > 0)
         body->size += (size_t)n;
     return n;
@@ -107,7 +143,7 @@ static ssize_t read_once(struct conn *c) {
         errno = ENOMEM;
         return -1;
     }
-    ssize_t n = read(c->fd, c->in.data + c->in.size, READ_STEP);
+    ssize_t n = conn_recv(c, c->in.data + c->in.size, READ_STEP);
     if (n > 0)
         c->in.size += (size_t)n;
     return n;
@@ -135,8 +171,9 @@ static bool conn_read(struct conn *c) {
         if (n < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK;
         total += (size_t)n;
-        /* A short read means that the socket is empty: spare the call that would say so. */
-        if (n < READ_STEP)
+        /* A short read means that the socket is empty: spare the call that would say so. A TLS
+         * record may be of any size. */
+        if (n < READ_STEP && !c->tls)
             break;
     }
     return true;
@@ -199,8 +236,7 @@ static int flush_reply(struct conn *c) {
         skip -= c->out_head.size;
         if (skip < c->out_body.size)
             parts[n_parts++] = (struct iovec){c->out_body.data + skip, c->out_body.size - skip};
-        struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n_parts};
-        ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
+        ssize_t n = send_parts(c, parts, n_parts);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -212,6 +248,8 @@ static int flush_reply(struct conn *c) {
 }
 
 static enum step begin_linger(struct conn *c) {
+    if (c->tls)
+        tls_say_goodbye(c->tls);
     (void)shutdown(c->fd, SHUT_WR);
     c->state = CONN_LINGER;
     c->deadline_ns = clock_mono_ns() + (int64_t)HTTP_LINGER_MS * NS_PER_MS;
@@ -249,7 +287,7 @@ static enum step step_socket(struct conn *c) {
     if (c->eof)
         return STEP_CLOSE;
     bool progress, finished;
-    int r = socket_write(c->socket, c->fd, &progress, &finished);
+    int r = socket_write(c->socket, c, &progress, &finished);
     if (r < 0)
         return STEP_CLOSE;
     if (r > 0 && finished) {
@@ -267,6 +305,26 @@ static enum step step_socket(struct conn *c) {
 
 /* ---- the states */
 
+static enum step step_handshake(struct conn *c) {
+    struct err err;
+    int r = tls_handshake(c->tls, &err);
+    if (r == 0)
+        return STEP_WAIT;
+    if (r == 1) {
+        c->state = CONN_HEAD;
+        set_deadline(c, options(c)->read_timeout_s);
+        return STEP_AGAIN;
+    }
+    if (r != -EPROTONOSUPPORT)
+        return STEP_CLOSE;
+    /* Go's answer to plain HTTP on a TLS port, in plain. */
+    const struct str plain = STR("HTTP/1.0 400 Bad Request\r\n\r\n"
+                                 "Client sent an HTTP request to an HTTPS server.\n");
+    ssize_t n = send(c->fd, plain.data, plain.size, MSG_NOSIGNAL);
+    (void)n;
+    return begin_linger(c);
+}
+
 static enum step begin_body(struct conn *c) {
     struct http_request *r = c->request;
     if (r->head.content_length > options(c)->body_max)
@@ -280,7 +338,7 @@ static enum step begin_body(struct conn *c) {
     bool expects = r->head.expect_continue && (r->head.chunked || r->head.content_length > 0);
     if (expects && c->in.size == 0) {
         const struct str go_on = STR("HTTP/1.1 100 Continue\r\n\r\n");
-        ssize_t n = send(c->fd, go_on.data, go_on.size, MSG_NOSIGNAL);
+        ssize_t n = conn_send(c, go_on.data, go_on.size);
         if (n != (ssize_t)go_on.size)
             return STEP_CLOSE;
     }
@@ -397,6 +455,9 @@ static void conn_run(struct conn *c) {
     for (;;) {
         enum step step = STEP_CLOSE;
         switch (c->state) {
+        case CONN_HANDSHAKE:
+            step = step_handshake(c);
+            break;
         case CONN_HEAD:
             step = step_head(c);
             break;
@@ -432,7 +493,7 @@ static void on_read(evutil_socket_t fd, short what, void *ctx) {
     (void)fd;
     (void)what;
     struct conn *c = ctx;
-    if (!conn_read(c))
+    if (c->state != CONN_HANDSHAKE && !conn_read(c))
         conn_close(c);
     else
         conn_run(c);
@@ -441,21 +502,30 @@ static void on_read(evutil_socket_t fd, short what, void *ctx) {
 static void on_write(evutil_socket_t fd, short what, void *ctx) {
     (void)fd;
     (void)what;
-    conn_run(ctx);
+    struct conn *c = ctx;
+    bool read_waits = c->tls && c->state != CONN_HANDSHAKE && tls_wants_write(c->tls);
+    if (read_waits && !conn_read(c))
+        conn_close(c);
+    else
+        conn_run(c);
 }
 
 /* ---- from the loop */
 
 void conn_accept(struct http_loop *loop, int fd, const char *peer) {
+    struct tls_context *tls = loop->server->options.tls;
     struct conn *c = calloc(1, sizeof(*c));
-    if (!c) {
+    if (c && tls)
+        c->tls = tls_new(tls, fd);
+    if (!c || (tls && !c->tls)) {
+        free(c);
         (void)close(fd);
         atomic_fetch_sub(&loop->server->connections, 1);
         return;
     }
     c->loop = loop;
     c->fd = fd;
-    c->state = CONN_HEAD;
+    c->state = c->tls ? CONN_HANDSHAKE : CONN_HEAD;
     c->in = buf_make(loop->server->options.headers_max + HTTP_READ_AT_ONCE + READ_STEP);
     (void)snprintf(c->peer, sizeof(c->peer), "%s", peer);
     (void)event_assign(&c->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_read, c);

@@ -9,6 +9,7 @@
 #include "http.h"
 #include "http_parse.h"
 #include "pool.h"
+#include "tls.h"
 
 enum {
     HTTP_PARAMS_MAX = 1000,         /* & in a query string or form */
@@ -87,7 +88,8 @@ struct http_request {
 };
 
 enum conn_state {
-    CONN_HEAD, /* reading the head of the next request, or idle */
+    CONN_HANDSHAKE, /* TLS only */
+    CONN_HEAD,      /* reading the head of the next request, or idle */
     CONN_BODY,
     CONN_RUNNING, /* a handler has the request */
     CONN_REPLY,   /* writing */
@@ -99,6 +101,7 @@ struct conn {
     struct http_loop *loop;
     struct conn *prev, *next;
     int fd;
+    struct tls *tls; /* NULL: plain */
     struct event read_event, write_event;
     bool reading, writing; /* events that are added */
     bool eof;
@@ -131,6 +134,8 @@ void conn_tick(struct http_loop *loop, int64_t now_ns);
 void conn_close_idle(struct http_loop *loop);
 void conn_close_all(struct http_loop *loop);
 void conn_socket_ready(struct conn *c);
+/* As send(2), through TLS where there is TLS. */
+ssize_t conn_send(struct conn *c, const void *data, size_t size);
 
 /* http_socket.c, loop thread only */
 void socket_begin(struct http_socket *s, struct conn *c);
@@ -138,7 +143,7 @@ void socket_end(struct http_socket *s); /* the connection has gone; harmless whe
 void socket_read(struct http_socket *s, struct str bytes);
 /* Writes what the kernel takes: 1 all, 0 not yet, negative errno. *ret_finished: nothing will
  * come any more. */
-int socket_write(struct http_socket *s, int fd, bool *ret_progress, bool *ret_finished);
+int socket_write(struct http_socket *s, struct conn *c, bool *ret_progress, bool *ret_finished);
 void sockets_run_ready(struct http_loop *loop);
 
 /* http_reply.c */

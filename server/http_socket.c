@@ -169,14 +169,14 @@ static void take_pieces(struct http_socket *s) {
     s->writing_tail = tail;
 }
 
-int socket_write(struct http_socket *s, int fd, bool *ret_progress, bool *ret_finished) {
+int socket_write(struct http_socket *s, struct conn *c, bool *ret_progress, bool *ret_finished) {
     take_pieces(s);
     *ret_progress = false;
     *ret_finished = false;
     while (s->writing_head) {
         struct socket_piece *p = s->writing_head;
         size_t left = p->bytes.size - p->sent;
-        ssize_t n = left ? send(fd, p->bytes.data + p->sent, left, MSG_NOSIGNAL) : 0;
+        ssize_t n = left ? conn_send(c, p->bytes.data + p->sent, left) : 0;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

@@ -16,6 +16,7 @@
 #include "command.h"
 #include "log.h"
 #include "tail.h"
+#include "tls.h"
 #include "units.h"
 
 enum { OVERRIDES_MAX = 200, STOP_GRACE_MS = 20000, FILES_WANTED = 65536 };
@@ -219,7 +220,8 @@ struct server {
     struct options *options;
     struct api api;
     struct http_server *http;
-    struct config **old; /* settings replaced by reloads; requests may still read them */
+    struct tls_context *tls; /* NULL: plain HTTP */
+    struct config **old;     /* settings replaced by reloads; requests may still read them */
     size_t n_old;
 };
 
@@ -268,8 +270,46 @@ static int seconds_of(int64_t ns) {
     return seconds > INT32_MAX ? INT32_MAX : (int)seconds;
 }
 
+static struct tls_options tls_options_of(const struct config *c) {
+    struct tls_options o = {
+        .cert_file = c->tls_cert_file,
+        .key_file = c->tls_key_file,
+        .client_ca_file = c->tls_client_ca_file,
+        .min_version = c->tls_min_version,
+    };
+    /* The settings have been checked when they were loaded. */
+    (void)tls_client_auth_parse(str_from(c->tls_client_auth_type), &o.client_auth);
+    return o;
+}
+
+static int start_tls(struct server *s, const struct config *c) {
+    struct err err = {0};
+    struct tls_options o = tls_options_of(c);
+    if (c->tls_cert_file[0] == '\0')
+        return 0;
+    int r = tls_context_new(&o, &s->tls, &err);
+    if (r < 0)
+        log_line(LOG_ERROR, "cannot set up TLS", "err=%s", log_quotez(err.text));
+    return r;
+}
+
+/* A pair of files that does not fit, as while they are being replaced, leaves the old pair in
+ * use. */
+static void reload_tls(struct server *s, const struct config *c) {
+    struct err err = {0};
+    struct tls_options o = tls_options_of(c);
+    bool wanted = c->tls_cert_file[0] != '\0';
+    if (wanted != (s->tls != NULL))
+        log_line(LOG_WARN, "TLS is switched on or off at the next start", "%s", "");
+    else if (wanted && tls_context_reload(s->tls, &o, &err) < 0)
+        log_line(LOG_ERROR, "TLS files kept as they were", "err=%s", log_quotez(err.text));
+}
+
 static int start_http(struct server *s, const struct config *c) {
     struct err err = {0};
+    int tls = start_tls(s, c);
+    if (tls < 0)
+        return tls;
     struct http_route routes[API_ROUTES_MAX];
     size_t n_routes = api_routes(&s->api, routes);
     const struct http_options o = {
@@ -283,6 +323,7 @@ static int start_http(struct server *s, const struct config *c) {
         .idle_timeout_s = seconds_of(c->server_idle_timeout_ns),
         .path_prefix = c->path_prefix,
         .connections_max = c->connections_max,
+        .tls = s->tls,
         .observe = metrics_observe,
         .observe_ctx = s->api.metrics,
     };
@@ -311,6 +352,7 @@ static void reload(struct server *s) {
         buf_done(&restart);
         s->old[s->n_old++] = now;
         api_set_config(&s->api, next);
+        reload_tls(s, next);
         log_line(LOG_INFO, "settings reloaded", "%s", "");
     } else {
         log_line(LOG_ERROR, "settings kept as they were", "%s", "");
@@ -335,6 +377,7 @@ static void stop(struct server *s) {
     notify_systemd("STOPPING=1");
     tails_stop(s->api.tails);
     http_stop(s->http, STOP_GRACE_MS);
+    tls_context_free(s->tls);
     tails_free(s->api.tails);
     engine_free(s->api.engine); /* queries ask the compactor's policy what is visible */
     if (s->api.compactor)
@@ -369,8 +412,9 @@ static int serve(struct options *o, struct config *c) {
         r = start_http(&s, c);
     if (r == 0) {
         atomic_store(&s.api.ready, true);
-        log_line(LOG_INFO, "ready", "version=%s address=%s port=%u data_dir=%s start_ms=%lld",
-                 LOGQ_VERSION, log_quotez(c->listen_address), http_port(s.http),
+        log_line(LOG_INFO, "ready",
+                 "version=%s address=%s port=%u tls=%s data_dir=%s start_ms=%lld", LOGQ_VERSION,
+                 log_quotez(c->listen_address), http_port(s.http), s.tls ? "yes" : "no",
                  log_quotez(c->data_dir), (long long)((clock_mono_ns() - start_ns) / NS_PER_MS));
         notify_systemd("READY=1");
         int number = wait_for_end(&s, &signals);
