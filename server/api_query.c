@@ -174,7 +174,9 @@ void api_query_legacy(struct http_request *r, void *ctx) {
         e = run_query(r, api, &q, now_ns, &result, &err);
     if (e == 0 && result->type != RESULT_STREAMS) {
         query_result_free(result);
-        e = err_set(&err, -EREFUSED, "legacy endpoints only support streams result type");
+        e = err_set(&err, -EREFUSED,
+                    "rpc error: code = Code(400) desc = legacy endpoints only support streams "
+                    "result type");
     }
     if (e < 0) {
         api_fail(r, e, &err);

@@ -312,28 +312,28 @@ void render_stats(struct buf *out, const struct query_stats *s) {
 
 /* ---- whole answers */
 
+/* The next flag of a comma-separated list, without blanks around it. */
+static struct str next_flag(struct str *flags) {
+    const char *comma = memchr(flags->data, ',', flags->size);
+    size_t size = comma ? (size_t)(comma - flags->data) : flags->size;
+    struct str flag = str_trim(str_make(flags->data, size));
+    *flags = str_from_offset(*flags, size + 1);
+    return flag;
+}
+
 bool render_wants_categories(struct str flags) {
-    while (flags.size > 0) {
-        const char *comma = memchr(flags.data, ',', flags.size);
-        size_t size = comma ? (size_t)(comma - flags.data) : flags.size;
-        if (str_eq(str_make(flags.data, size), categorize_flag))
+    while (flags.size > 0)
+        if (str_eq(next_flag(&flags), categorize_flag))
             return true;
-        flags = str_from_offset(flags, size + 1);
-    }
     return false;
 }
 
 void render_flags(struct buf *out, struct str flags) {
     buf_add_str(out, STR("\"encodingFlags\":["));
-    bool first = true;
-    while (flags.size > 0) {
-        const char *comma = memchr(flags.data, ',', flags.size);
-        size_t size = comma ? (size_t)(comma - flags.data) : flags.size;
+    for (bool first = true; flags.size > 0; first = false) {
         if (!first)
             buf_add_char(out, ',');
-        first = false;
-        json_write_string(out, str_make(flags.data, size));
-        flags = str_from_offset(flags, size + 1);
+        json_write_string(out, next_flag(&flags));
     }
     buf_add_char(out, ']');
 }

@@ -67,8 +67,8 @@ static void test_streams(void) {
     r.n_entries = r.n_sets = 0;
     check_render(&r, STR("foo, categorize-labels"),
                  "{\"status\":\"success\",\"data\":{\"resultType\":\"streams\",\"encodingFlags\":["
-                 "\"foo\",\" categorize-labels\"],\"result\":[]");
-    CHECK(!render_wants_categories(STR("foo, categorize-labels")));
+                 "\"foo\",\"categorize-labels\"],\"result\":[]");
+    CHECK(render_wants_categories(STR("foo, categorize-labels")));
     CHECK(render_wants_categories(STR("foo,categorize-labels")));
     CHECK(!render_wants_categories(STR("categorize-labelsx")));
 }
