@@ -215,6 +215,17 @@ enum match_card {
     CARD_ONE_TO_MANY /* group_right */
 };
 
+/* variants(metric, ...) of (log range): several metrics over one read of the same lines. Loki refuses to run it unless
+ * it is told otherwise, and so does the engine; it is parsed for /format_query and for Loki's messages. */
+struct variant {
+    struct expr *metric;
+    struct variant *next;
+};
+struct variants {
+    struct variant *list;
+    struct range_agg of; /* log, unwrap, range, offset; nothing else */
+};
+
 struct binary {
     enum binary_op op;
     struct expr *left, *right;
@@ -235,7 +246,8 @@ enum expr_kind {
     EXPR_BINARY,
     EXPR_LITERAL,
     EXPR_VECTOR,
-    EXPR_LABEL_REPLACE
+    EXPR_LABEL_REPLACE,
+    EXPR_VARIANTS
 };
 
 struct expr {
@@ -245,6 +257,7 @@ struct expr {
         struct range_agg range;
         struct vector_agg vector_agg;
         struct binary binary;
+        struct variants variants;
         double number; /* EXPR_LITERAL, EXPR_VECTOR */
         struct {
             struct expr *inner;

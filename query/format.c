@@ -318,13 +318,8 @@ static void format_grouping(struct buf *out, const struct grouping *g) {
     buf_add_char(out, ')');
 }
 
-static void format_range(struct buf *out, const struct range_agg *range) {
-    buf_add_str(out, range_op_name(range->op));
-    buf_add_char(out, '(');
-    if (range->op == RANGE_QUANTILE) {
-        float_format(out, range->parameter);
-        buf_add_char(out, ',');
-    }
+/* selector, stages, unwrap, [range] and offset */
+static void format_log_range(struct buf *out, const struct range_agg *range) {
     format_log(out, &range->log);
     if (range->unwrap) {
         buf_add_char(out, ' ');
@@ -341,6 +336,16 @@ static void format_range(struct buf *out, const struct range_agg *range) {
         add(out, " offset ");
         duration_format_go(out, range->offset_ns);
     }
+}
+
+static void format_range(struct buf *out, const struct range_agg *range) {
+    buf_add_str(out, range_op_name(range->op));
+    buf_add_char(out, '(');
+    if (range->op == RANGE_QUANTILE) {
+        float_format(out, range->parameter);
+        buf_add_char(out, ',');
+    }
+    format_log_range(out, range);
     buf_add_char(out, ')');
     if (range->grouping.present)
         format_grouping(out, &range->grouping);
@@ -392,6 +397,18 @@ static void format_label_replace(struct buf *out, const struct expr *e) {
     buf_add_char(out, ')');
 }
 
+static void format_variants(struct buf *out, const struct variants *variants) {
+    add(out, "variants(");
+    for (const struct variant *v = variants->list; v; v = v->next) {
+        expr_format(out, v->metric);
+        if (v->next)
+            add(out, ", ");
+    }
+    add(out, ") of (");
+    format_log_range(out, &variants->of);
+    buf_add_char(out, ')');
+}
+
 /* Recursion is bounded by QUERY_TREE_DEPTH_MAX. */
 void expr_format(struct buf *out, const struct expr *e) {
     switch (e->kind) {
@@ -422,6 +439,9 @@ void expr_format(struct buf *out, const struct expr *e) {
     case EXPR_LABEL_REPLACE:
         format_label_replace(out, e);
         return;
+    case EXPR_VARIANTS:
+        format_variants(out, &e->variants);
+        return;
     }
 }
 
@@ -447,7 +467,8 @@ static bool pretty_short(struct buf *out, const struct expr *e, unsigned level) 
 /* A stage, or the line filters of a run: together if that is short, else one below the other. */
 static void pretty_stage(struct buf *out, const struct stage *s, unsigned level) {
     size_t before = out->size;
-    indent(out, level);
+    if (s->kind != STAGE_DECOLORIZE) /* the one that Loki does not indent */
+        indent(out, level);
     size_t start = out->size;
     stage_format(out, s);
     if (s->kind != STAGE_LINE_FILTER || out->size - start <= PRETTY_LINE_MAX)
@@ -491,23 +512,15 @@ static void pretty_grouping(struct buf *out, const struct grouping *g) {
     buf_add_char(out, ')');
 }
 
-static void pretty_range(struct buf *out, const struct range_agg *range, unsigned level) {
-    indent(out, level);
-    buf_add_str(out, range_op_name(range->op));
-    add(out, "(\n");
-    if (range->op == RANGE_QUANTILE) {
-        indent(out, level + 1);
-        float_format_g(out, range->parameter);
-        add(out, ",\n");
-    }
-    pretty_log(out, &range->log, level + 1);
+static void pretty_log_range(struct buf *out, const struct range_agg *range, unsigned level) {
+    pretty_log(out, &range->log, level);
     if (range->unwrap) {
         buf_add_char(out, '\n');
-        indent(out, level + 2);
+        indent(out, level + 1);
         format_unwrap(out, range->unwrap);
         for (const struct stage *s = range->unwrap->post_filters; s; s = s->next) {
             buf_add_char(out, '\n');
-            pretty_stage(out, s, level + 2);
+            pretty_stage(out, s, level + 1);
         }
     }
     add(out, " [");
@@ -520,6 +533,18 @@ static void pretty_range(struct buf *out, const struct range_agg *range, unsigne
         duration_format_prometheus(out,
                                    range->offset_ns < 0 ? -range->offset_ns : range->offset_ns);
     }
+}
+
+static void pretty_range(struct buf *out, const struct range_agg *range, unsigned level) {
+    indent(out, level);
+    buf_add_str(out, range_op_name(range->op));
+    add(out, "(\n");
+    if (range->op == RANGE_QUANTILE) {
+        indent(out, level + 1);
+        float_format_g(out, range->parameter);
+        add(out, ",\n");
+    }
+    pretty_log_range(out, range, level + 1);
     buf_add_char(out, '\n');
     indent(out, level);
     buf_add_char(out, ')');
@@ -560,6 +585,21 @@ static void pretty_label_replace(struct buf *out, const struct expr *e, unsigned
     buf_add_char(out, ')');
 }
 
+static void pretty_variants(struct buf *out, const struct variants *variants, unsigned level) {
+    indent(out, level);
+    add(out, "variants(\n");
+    for (const struct variant *v = variants->list; v; v = v->next) {
+        pretty(out, v->metric, level + 1);
+        add(out, v->next ? ",\n" : "\n");
+    }
+    indent(out, level);
+    add(out, ") of (\n");
+    pretty_log_range(out, &variants->of, level + 1);
+    buf_add_char(out, '\n');
+    indent(out, level);
+    buf_add_char(out, ')');
+}
+
 /* Recursion is bounded by QUERY_TREE_DEPTH_MAX. Every level prints its part once to see whether it fits; the maximum
  * of `out` bounds that. */
 static void pretty(struct buf *out, const struct expr *e, unsigned level) {
@@ -578,6 +618,8 @@ static void pretty(struct buf *out, const struct expr *e, unsigned level) {
         pretty_vector_agg(out, &e->vector_agg, level);
     } else if (e->kind == EXPR_LABEL_REPLACE) {
         pretty_label_replace(out, e, level);
+    } else if (e->kind == EXPR_VARIANTS) {
+        pretty_variants(out, &e->variants, level);
     } else {
         pretty(out, e->binary.left, level + 1);
         buf_add_char(out, '\n');

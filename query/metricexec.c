@@ -1,4 +1,5 @@
 /* Metric queries: the expression evaluated from its leaves up, each node for all steps at once. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -74,8 +75,7 @@ static int eval_binary(struct exec *x, const struct binary *b, unsigned depth, s
 
 static int eval(struct exec *x, const struct expr *e, unsigned depth, struct vec *ret,
                 struct err *reterr) {
-    if (depth > QUERY_DEPTH_MAX)
-        return err_set(reterr, -ESYNTAX, "the query is nested deeper than %d", QUERY_DEPTH_MAX);
+    assert(depth <= QUERY_TREE_DEPTH_MAX);
     int r = exec_check(x, reterr);
     if (r < 0)
         return r;
@@ -94,6 +94,8 @@ static int eval(struct exec *x, const struct expr *e, unsigned depth, struct vec
     case EXPR_LABEL_REPLACE:
         r = eval(x, e->label_replace.inner, depth + 1, ret, reterr);
         return r < 0 ? r : vec_label_replace(x, e, ret, ret, reterr);
+    case EXPR_VARIANTS:
+        return err_set(reterr, -EREFUSED, "multi variant queries are disabled for this instance");
     case EXPR_LOG:
         break;
     }

@@ -213,6 +213,7 @@ int check_stages(struct parser *p, struct expr *e) {
     }
     case EXPR_LABEL_REPLACE:
         return check_stages(p, e->label_replace.inner);
+    case EXPR_VARIANTS: /* refused before it is run */
     case EXPR_LITERAL:
     case EXPR_VECTOR:
         break;

@@ -263,7 +263,7 @@ static int parse_metric(struct parser *p, struct expr *first, struct expr **ret)
     if (r < 0)
         return r;
     r = parse_binary(p, 1, first, ret);
-    if (r == 0 && (*ret)->kind == EXPR_LOG)
+    if (r == 0 && ((*ret)->kind == EXPR_LOG || (*ret)->kind == EXPR_VARIANTS))
         r = parser_unexpected(p, NULL);
     parser_leave(p);
     return r;
@@ -519,6 +519,47 @@ static int parse_modifiers(struct parser *p, struct binary *b) {
     return r;
 }
 
+/* "(a, b)" of variants: one metric at least. */
+static int parse_variant_list(struct parser *p, struct expr *e) {
+    struct variant **tail = &e->variants.list;
+    do {
+        struct variant *v = parser_alloc(p, sizeof(*v));
+        if (!v)
+            return -ENOMEM;
+        int r = parser_advance(p);
+        if (r == 0)
+            r = parse_metric(p, NULL, &v->metric);
+        if (r == 0)
+            r = add_depth(p, e, v->metric);
+        if (r < 0)
+            return r;
+        *tail = v;
+        tail = &v->next;
+    } while (parser_at(p, TOK_COMMA));
+    return parser_take(p, TOK_CLOSE_PARENTHESIS, NULL, NULL);
+}
+
+static int parse_variants(struct parser *p, struct expr **ret) {
+    struct expr *e = new_expr(p, EXPR_VARIANTS);
+    if (!e)
+        return -ENOMEM;
+    int r = parser_advance(p);
+    if (r == 0 && !parser_at(p, TOK_OPEN_PARENTHESIS))
+        r = parser_unexpected(p, "(");
+    if (r == 0)
+        r = parse_variant_list(p, e);
+    if (r == 0)
+        r = parser_take(p, TOK_OF, "of", NULL);
+    if (r == 0)
+        r = parser_take(p, TOK_OPEN_PARENTHESIS, "(", NULL);
+    if (r == 0)
+        r = parse_log_range(p, "{ or (", &e->variants.of);
+    if (r == 0)
+        r = parser_take(p, TOK_CLOSE_PARENTHESIS, ")", NULL);
+    *ret = e;
+    return r;
+}
+
 static int parse_log(struct parser *p, struct expr **ret) {
     struct expr *e = new_expr(p, EXPR_LOG);
     if (!e)
@@ -536,6 +577,9 @@ static int parse_operand(struct parser *p, struct expr **ret) {
         int r = parser_advance(p);
         if (r < 0 || (r = parse_expr(p, ret)) < 0)
             return r;
+        /* Loki's grammar knows no parentheses around variants. */
+        if ((*ret)->kind == EXPR_VARIANTS)
+            return parser_unexpected(p, NULL);
         return parser_take(p, TOK_CLOSE_PARENTHESIS, NULL, NULL);
     }
     case TOK_RANGE_OP:
@@ -551,7 +595,7 @@ static int parse_operand(struct parser *p, struct expr **ret) {
     case TOK_LABEL_REPLACE:
         return parse_label_replace(p, ret);
     case TOK_VARIANTS:
-        return parser_fail(p, "variants queries are not supported");
+        return parse_variants(p, ret);
     default:
         return parser_unexpected(p, NULL);
     }
@@ -633,6 +677,12 @@ int validate_expr(struct parser *p, const struct expr *e) {
     }
     case EXPR_LABEL_REPLACE:
         return validate_expr(p, e->label_replace.inner);
+    case EXPR_VARIANTS: {
+        int r = validate_matchers(p, &e->variants.of.log);
+        for (const struct variant *v = e->variants.list; r == 0 && v; v = v->next)
+            r = validate_expr(p, v->metric);
+        return r;
+    }
     case EXPR_LITERAL:
     case EXPR_VECTOR:
         break;

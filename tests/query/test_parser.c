@@ -28,6 +28,10 @@ static struct str parse_and_format(struct str query) {
 static const struct {
     const char *query, *want;
 } good[] = {
+    {"variants(rate({a=\"b\"}[1m]), sum by (c)(rate({a=\"b\"}[1m]))) of ({a=\"b\"} | json[1m])",
+     NULL},
+    {"variants(vector(1)) of ((({a=\"b\"} | unwrap c)[5m] offset 1m))",
+     "variants(vector(1.000000)) of ({a=\"b\"} | unwrap c[5m] offset 1m0s)"},
     {"{a=\"b\"}", NULL},
     {" {  a = `b` ,\tc!=\"d\", e=~\"f.*\", g !~ 'h' } ", ""},
     {"{a=\"b\",c!=\"\\x64\",e=~\"f.*\"}", "{a=\"b\", c!=\"d\", e=~\"f.*\"}"},
@@ -149,6 +153,16 @@ static void formats_and_reads_back(void) {
 static const struct {
     const char *query, *want;
 } bad[] = {
+    {"variants", "parse error at line 1, col 9: syntax error: unexpected $end, expecting ("},
+    {"variants(1) by", "parse error at line 1, col 13: syntax error: unexpected by, expecting of"},
+    {"(variants(1) of ({a=\"b\"}[1m]))",
+     "parse error at line 1, col 30: syntax error: unexpected )"},
+    {"sum(variants(1) of ({a=\"b\"}[1m]))",
+     "parse error at line 1, col 33: syntax error: unexpected )"},
+    {"variants(1) of ({a=~\".*\"}[1m])",
+     "parse error : queries require at least one regexp or equality matcher that does not have an "
+     "empty-compatible value. For instance, app=~\".*\" does not meet this requirement, but "
+     "app=~\".+\" will"},
     {"", "parse error : syntax error: unexpected $end"},
     {"{", "parse error at line 1, col 2: syntax error: unexpected $end, expecting IDENTIFIER or }"},
     {"{a=\"b\"", "parse error at line 1, col 7: syntax error: unexpected $end, expecting } or ,"},
@@ -350,6 +364,17 @@ static void prettifies(void) {
          "  |= \"something long enough to be broken\" != \"debug\"\n"
          "  | json\n"
          "  | line_format \"{{.method}}\""},
+        {"{app=\"api\", environment=\"production\"} | decolorize | line_format "
+         "\"something long enough to be broken into lines\" | json",
+         "{app=\"api\", environment=\"production\"}\n"
+         "| decolorize\n"
+         "  | line_format \"something long enough to be broken into lines\"\n"
+         "  | json"},
+        {"variants(sum by (a) (rate({app=\"api\"} | json [1m])), "
+         "count_over_time({app=\"api\"}[1m])) of "
+         "({app=\"api\"}[1m])",
+         "variants(\n  sum by (a)(rate({app=\"api\"} | json[1m])),\n"
+         "  count_over_time({app=\"api\"}[1m])\n) of (\n  {app=\"api\"} [1m]\n)"},
         {"topk(5, quantile_over_time(0.99, {app=\"api\", environment=\"production\"} | json | "
          "unwrap "
          "bytes(a_rather_long_label_name_to_break_the_line) [5m] offset 1h) by (b)) > 1",
