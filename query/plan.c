@@ -41,16 +41,18 @@ static int plan_needles(struct plan *p, struct err *reterr) {
     if (!p->needles)
         return exec_no_memory(reterr);
     for (size_t i = 0; i < count; i++) {
-        struct plan_needle *n = &p->needles[p->n_needles++];
-        gram_query_init(&n->grams, needles[i].text, needles[i].fold);
+        struct gram_query grams;
+        gram_query_init(&grams, needles[i].text, needles[i].fold);
+        gram_query_add(&p->grams, &grams);
         bool fold = needles[i].fold;
         struct str text = fold ? foldable_part(needles[i].text) : needles[i].text;
-        n->finder = finder_make(text, fold);
+        struct finder *finder = &p->needles[p->n_needles++];
+        *finder = finder_make(text, fold);
         /* The longest is most likely the rarest; an exact one beats a folded one of its size. */
         const struct finder *best = p->search;
         if (text.size > 0 && (!best || text.size > best->needle.size ||
                               (text.size == best->needle.size && best->fold && !fold)))
-            p->search = &n->finder;
+            p->search = finder;
         p->n_search = p->search != NULL;
     }
     return 0;
@@ -232,12 +234,15 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
         .start_ns = o->start_ns,
         .end_ns = o->end_ns,
         .tap = x->query->tap,
+        .grams = ret->grams.count > 0 ? &ret->grams : NULL,
     };
     r = store_select(x->store, &select, &ret->snapshot, reterr);
     if (r < 0)
         goto out;
     ret->n_streams = snapshot_streams(ret->snapshot, &ret->streams);
     x->stats.streams += ret->n_streams;
+    x->stats.blocks_considered += snapshot_excluded(ret->snapshot);
+    x->stats.blocks_skipped_filter += snapshot_excluded(ret->snapshot);
     r = plan_tasks(ret, o->order, reterr);
 out:
     if (r < 0)
@@ -252,9 +257,6 @@ void plan_done(struct plan *p) {
 }
 
 bool plan_may_contain(const struct plan *p, const struct block_ref *block) {
-    for (size_t i = 0; i < p->n_needles; i++)
-        if (p->needles[i].grams.count > 0 && !block_ref_may_contain(block, &p->needles[i].grams))
-            return false;
     for (size_t i = 0; i < p->n_choices; i++) {
         bool any = !p->choices[i].grams;
         for (size_t j = 0; j < p->choices[i].count && !any; j++)

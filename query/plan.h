@@ -17,12 +17,6 @@ struct plan_task {
     int64_t first_ns, last_ns;
 };
 
-/* A literal that every line must contain. */
-struct plan_needle {
-    struct finder finder; /* for block bytes; an empty needle: only the gram filter is asked */
-    struct gram_query grams;
-};
-
 /* Literals of which every line must contain at least one: |= "a" or "b", |~ "a|b". */
 struct plan_choice {
     struct gram_query *grams; /* NULL when one alternative has none */
@@ -57,7 +51,9 @@ struct plan {
     struct str *meta_names;
     size_t n_meta_names;
 
-    struct plan_needle *needles;
+    struct gram_query
+        grams; /* of literals that every line must contain: the snapshot has no other blocks */
+    struct finder *needles;
     size_t n_needles;
     struct plan_choice *choices;
     size_t n_choices;
@@ -70,5 +66,5 @@ struct plan {
 int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);
 void plan_done(struct plan *p);
 
-/* Could a block hold a line with all needles? */
+/* Could a block hold a line that has one of each choice? */
 bool plan_may_contain(const struct plan *p, const struct block_ref *block);

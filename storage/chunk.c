@@ -16,6 +16,7 @@
 #include "buf.h"
 #include "bytes.h"
 #include "chunk_format.h"
+#include "gram.h"
 #include "hash.h"
 #include "io.h"
 
@@ -420,11 +421,19 @@ struct str chunk_block_filter(const struct chunk *c, uint32_t i) {
     struct str filter = str_make(c->map + (part->filter_offset - c->map_offset), part->filter_size);
     uint8_t state = atomic_load_explicit(&part->filter_state, memory_order_relaxed);
     if (state == FILTER_UNKNOWN) {
-        bool good = (uint32_t)hash_str(filter) == part->filter_checksum;
+        bool good = (uint32_t)hash_str(filter) == part->filter_checksum &&
+                    gram_filter_is_sound((const uint8_t *)filter.data, filter.size);
         state = good ? FILTER_GOOD : FILTER_BAD;
         atomic_store_explicit(&part->filter_state, state, memory_order_relaxed);
     }
     return state == FILTER_GOOD ? filter : (struct str){0};
+}
+
+void chunk_prefetch_filter(const struct chunk *c, uint32_t i, const struct gram_query *q) {
+    const struct chunk_part *part = &c->parts[i];
+    if (i < c->n_parts && part->filter_size > 0 && c->map)
+        gram_prefetch((const uint8_t *)c->map + (part->filter_offset - c->map_offset),
+                      part->filter_size, q);
 }
 
 size_t chunk_cost_bytes(const struct chunk *c) {

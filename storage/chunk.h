@@ -19,6 +19,7 @@
 
 #include "block.h"
 #include "err.h"
+#include "gram.h"
 #include "labels.h"
 
 struct chunk_head {
@@ -71,6 +72,8 @@ const struct block_info *chunk_block_info(const struct chunk *c, uint32_t i);
 uint64_t chunk_block_offset(const struct chunk *c, uint32_t i);
 /* Bytes of the filter of block i, mapped; empty when there is none. */
 struct str chunk_block_filter(const struct chunk *c, uint32_t i);
+/* Has fetched what asking that filter will touch first. */
+void chunk_prefetch_filter(const struct chunk *c, uint32_t i, const struct gram_query *q);
 /* Memory and mapped bytes that keeping this chunk open costs. */
 size_t chunk_cost_bytes(const struct chunk *c);
 

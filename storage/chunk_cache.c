@@ -7,12 +7,18 @@
 
 #include "map.h"
 
+/* The bytes by which the map finds a chunk: a path would have to be made for each look. */
+struct chunk_key {
+    uint64_t stream_id, chunk_seq;
+};
+
 struct cached_chunk {
     struct cached_chunk *newer, *older; /* LRU list; only while in the cache */
     unsigned holders;
     bool forgotten; /* out of the map; freed with its last holder */
     size_t cost_bytes;
     struct chunk *chunk;
+    struct chunk_key key;
     char path[];
 };
 
@@ -20,10 +26,14 @@ struct chunk_cache {
     int dir_fd;
     size_t budget_bytes;
     pthread_mutex_t lock; /* guards all below and the links and holders of each chunk */
-    struct map by_path;
+    struct map by_key;
     struct cached_chunk *newest, *oldest;
     size_t total_bytes;
 };
+
+static struct str key_str(const struct chunk_key *key) {
+    return str_make((const char *)key, sizeof(*key));
+}
 
 struct chunk_cache *chunk_cache_new(int dir_fd, size_t budget_bytes) {
     struct chunk_cache *c = calloc(1, sizeof(*c));
@@ -48,7 +58,7 @@ void chunk_cache_free(struct chunk_cache *c) {
         cached_free(k);
         k = older;
     }
-    map_done(&c->by_path);
+    map_done(&c->by_key);
     (void)pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -77,7 +87,7 @@ static void link_newest(struct chunk_cache *c, struct cached_chunk *k) {
 
 /* Takes the chunk out of the cache; the caller frees it when nobody holds it. Lock held. */
 static void drop(struct chunk_cache *c, struct cached_chunk *k) {
-    (void)map_remove(&c->by_path, str_from(k->path));
+    (void)map_remove(&c->by_key, key_str(&k->key));
     unlink_chunk(c, k);
     c->total_bytes -= k->cost_bytes;
     k->forgotten = true;
@@ -106,8 +116,8 @@ static void free_list(struct cached_chunk *k) {
     }
 }
 
-static struct cached_chunk *hold_present(struct chunk_cache *c, const char *path) {
-    struct cached_chunk *k = map_get(&c->by_path, str_from(path));
+static struct cached_chunk *hold_present(struct chunk_cache *c, const struct chunk_key *key) {
+    struct cached_chunk *k = map_get(&c->by_key, key_str(key));
     if (!k)
         return NULL;
     k->holders++;
@@ -118,31 +128,46 @@ static struct cached_chunk *hold_present(struct chunk_cache *c, const char *path
     return k;
 }
 
-int chunk_cache_get(struct chunk_cache *c, const char *path, struct cached_chunk **ret,
-                    struct err *reterr) {
-    (void)pthread_mutex_lock(&c->lock);
-    struct cached_chunk *k = hold_present(c, path);
-    (void)pthread_mutex_unlock(&c->lock);
-    if (k) {
-        *ret = k;
-        return 0;
-    }
+static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
+                      struct err *reterr) {
+    char path[CHUNK_PATH_MAX];
+    int r = chunk_path(path, id->tenant, id->day, id->stream_id, id->chunk_seq);
+    if (r < 0)
+        return r;
     size_t path_size = strlen(path) + 1;
     struct cached_chunk *fresh = calloc(1, sizeof(*fresh) + path_size);
     if (!fresh)
         return err_set(reterr, -ENOMEM, "no memory to open a chunk");
     memcpy(fresh->path, path, path_size);
-    int r = chunk_open(c->dir_fd, path, &fresh->chunk, reterr);
+    fresh->key = (struct chunk_key){.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
+    r = chunk_open(c->dir_fd, path, &fresh->chunk, reterr);
     if (r < 0) {
         free(fresh);
         return r;
     }
     fresh->holders = 1;
     fresh->cost_bytes = chunk_cost_bytes(fresh->chunk) + sizeof(*fresh) + path_size;
-    struct cached_chunk *dropped = NULL;
+    *ret = fresh;
+    return 0;
+}
+
+int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
+                    struct err *reterr) {
+    struct chunk_key key = {.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
     (void)pthread_mutex_lock(&c->lock);
-    k = hold_present(c, path); /* another thread may have been faster */
-    if (!k && map_put(&c->by_path, str_from(fresh->path), fresh) == 0) {
+    struct cached_chunk *k = hold_present(c, &key);
+    (void)pthread_mutex_unlock(&c->lock);
+    if (k) {
+        *ret = k;
+        return 0;
+    }
+    struct cached_chunk *fresh, *dropped = NULL;
+    int r = open_fresh(c, id, &fresh, reterr);
+    if (r < 0)
+        return r;
+    (void)pthread_mutex_lock(&c->lock);
+    k = hold_present(c, &key); /* another thread may have been faster */
+    if (!k && map_put(&c->by_key, key_str(&fresh->key), fresh) == 0) {
         link_newest(c, fresh);
         c->total_bytes += fresh->cost_bytes;
         dropped = evict(c);
@@ -179,9 +204,10 @@ const char *cached_chunk_path(const struct cached_chunk *held) {
     return held->path;
 }
 
-void chunk_cache_forget(struct chunk_cache *c, const char *path) {
+void chunk_cache_forget(struct chunk_cache *c, uint64_t stream_id, uint64_t chunk_seq) {
+    struct chunk_key key = {.stream_id = stream_id, .chunk_seq = chunk_seq};
     (void)pthread_mutex_lock(&c->lock);
-    struct cached_chunk *k = map_get(&c->by_path, str_from(path));
+    struct cached_chunk *k = map_get(&c->by_key, key_str(&key));
     bool unheld = k && k->holders == 0;
     if (k)
         drop(c, k);
@@ -193,6 +219,6 @@ void chunk_cache_forget(struct chunk_cache *c, const char *path) {
 void chunk_cache_stats(struct chunk_cache *c, uint64_t *ret_bytes, uint64_t *ret_count) {
     (void)pthread_mutex_lock(&c->lock);
     *ret_bytes = c->total_bytes;
-    *ret_count = c->by_path.count;
+    *ret_count = c->by_key.count;
     (void)pthread_mutex_unlock(&c->lock);
 }

@@ -14,13 +14,20 @@ struct cached_chunk;
 struct chunk_cache *chunk_cache_new(int dir_fd, size_t budget_bytes);
 void chunk_cache_free(struct chunk_cache *c);
 
-/* The chunk at `path`, held until chunk_cache_put. Errors of chunk_open. */
-int chunk_cache_get(struct chunk_cache *c, const char *path, struct cached_chunk **ret,
+/* What names a chunk file (chunk_path); stream and number are what it is found by. */
+struct chunk_id {
+    struct str tenant;
+    int32_t day;
+    uint64_t stream_id, chunk_seq;
+};
+
+/* The chunk, held until chunk_cache_put. Errors of chunk_open. */
+int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
                     struct err *reterr);
 void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held);
 const struct chunk *cached_chunk_get(const struct cached_chunk *held);
 const char *cached_chunk_path(const struct cached_chunk *held);
 
 /* The file is gone: forget it as soon as nobody holds it. */
-void chunk_cache_forget(struct chunk_cache *c, const char *path);
+void chunk_cache_forget(struct chunk_cache *c, uint64_t stream_id, uint64_t chunk_seq);
 void chunk_cache_stats(struct chunk_cache *c, uint64_t *ret_bytes, uint64_t *ret_count);

@@ -331,18 +331,39 @@ void gram_query_init(struct gram_query *q, struct str needle, bool fold_unicode)
     }
 }
 
+void gram_query_add(struct gram_query *q, const struct gram_query *other) {
+    for (uint32_t i = 0; i < other->count; i++)
+        query_add(q, other->hashes[i]);
+}
+
+/* The bits of a filter of `size` bytes; 0 when no filter has that size. */
+static uint32_t filter_bits(size_t size) {
+    size_t bytes = size > FILTER_HEADER ? size - FILTER_HEADER : 0;
+    return bytes % 8 == 0 && bytes <= SCRATCH_BITS / 8 ? (uint32_t)bytes * 8 : 0;
+}
+
+static uint32_t gram_place(uint32_t hash, uint32_t m) {
+    return (uint32_t)((uint64_t)hash * m >> GRAM_HASH_BITS);
+}
+
+bool gram_filter_is_sound(const uint8_t *filter, size_t size) {
+    uint32_t m = filter_bits(size);
+    return m > 0 && get_le32(filter) == m && get_le32(filter + 4) == 0;
+}
+
 bool gram_may_contain(const uint8_t *filter, size_t size, const struct gram_query *q) {
-    if (size < FILTER_HEADER)
-        return true;
-    uint32_t m = get_le32(filter);
-    if (m == 0 || m > SCRATCH_BITS || m % 64 != 0 || get_le32(filter + 4) != 0 ||
-        size - FILTER_HEADER < m / 8)
-        return true;
+    uint32_t m = filter_bits(size);
     const uint8_t *bits = filter + FILTER_HEADER;
-    for (uint32_t i = 0; i < q->count; i++) {
-        uint32_t at = (uint32_t)((uint64_t)q->hashes[i] * m >> GRAM_HASH_BITS);
+    for (uint32_t i = 0; m > 0 && i < q->count; i++) {
+        uint32_t at = gram_place(q->hashes[i], m);
         if (!(bits[at >> 3] >> (at & 7) & 1))
             return false;
     }
     return true;
+}
+
+void gram_prefetch(const uint8_t *filter, size_t size, const struct gram_query *q) {
+    uint32_t m = filter_bits(size);
+    if (m > 0 && q->count > 0)
+        __builtin_prefetch(filter + FILTER_HEADER + (gram_place(q->hashes[0], m) >> 3));
 }

@@ -43,6 +43,14 @@ struct gram_query {
  * U+017F; so are grams with a byte >= 0x80. */
 void gram_query_init(struct gram_query *q, struct str needle, bool fold_unicode);
 
-/* May `filter` (as gram_build wrote it, `size` bytes) contain all grams? True when the filter is malformed or
- * empty. */
+/* Adds the grams of `other`: both needles are looked for. */
+void gram_query_add(struct gram_query *q, const struct gram_query *other);
+
+/* Is it a filter as gram_build writes them? What is not must not be asked. */
+bool gram_filter_is_sound(const uint8_t *filter, size_t size);
+
+/* May a sound `filter` contain all grams? Its number of bits follows from `size`, so that the header is not touched:
+ * most answers cost the one cache line of the first gram. True when `size` is that of no filter. */
 bool gram_may_contain(const uint8_t *filter, size_t size, const struct gram_query *q);
+/* Has that cache line fetched: for a caller that will ask soon, after some other filters. */
+void gram_prefetch(const uint8_t *filter, size_t size, const struct gram_query *q);

@@ -17,12 +17,14 @@ void store_delete_chunk_file(struct store *s, struct str tenant, int32_t day, ui
     if (!d)
         return; /* the orphan sweep will find the file */
     memcpy(d->path, path, size);
+    d->stream_id = stream_id;
+    d->chunk_seq = chunk_seq;
     (void)pthread_mutex_lock(&s->snap_lock);
     d->at_clock = s->clock++;
     d->next = s->doomed;
     s->doomed = d;
     (void)pthread_mutex_unlock(&s->snap_lock);
-    chunk_cache_forget(s->cache, path);
+    chunk_cache_forget(s->cache, stream_id, chunk_seq);
 }
 
 /* Takes out the files that no running snapshot can need. snap_lock held. */
@@ -69,7 +71,7 @@ size_t store_reap(struct store *s) {
         struct doomed *next = d->next;
         /* Again: a snapshot that began before the deletion may have opened it since, and the map of a cached tail
          * would keep the file's space. */
-        chunk_cache_forget(s->cache, d->path);
+        chunk_cache_forget(s->cache, d->stream_id, d->chunk_seq);
         (void)io_unlink(s->dir_fd, d->path);
         remove_empty_folder(s, d->path);
         free(d);

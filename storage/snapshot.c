@@ -141,29 +141,32 @@ static struct block_ref *add_ref(struct builder *b) {
     return ref;
 }
 
-static int add_chunk(struct builder *b, const struct index_chunk *row) {
-    char path[CHUNK_PATH_MAX];
-    struct cached_chunk *cached;
-    struct err err = {0};
-    int r = chunk_path(path, b->sel->tenant, row->day, row->stream_id, row->chunk_seq);
-    if (r < 0)
-        return r;
-    r = chunk_cache_get(b->store->cache, path, &cached, &err);
-    if (r == -ENOMEM)
-        return r;
-    if (r == -EMFILE || r == -ENFILE) /* says nothing about the file: the answer would lack data */
-        return err_set(b->reterr, r, "%s", err.text);
-    if (r < 0) { /* a damaged or lost file costs itself only */
-        store_log(b->store, LOG_LEVEL_ERROR, "chunk left out of a query", "file=%s error=\"%s\"",
-                  path, err.text);
-        return 0;
-    }
-    struct snapshot *snap = b->snap;
-    snap->held[snap->n_held++] = cached;
+/* Could a block with this filter hold what is looked for? */
+static bool is_wanted(struct builder *b, struct str filter) {
+    const struct gram_query *grams = b->sel->grams;
+    if (!grams || filter.size == 0 ||
+        gram_may_contain((const uint8_t *)filter.data, filter.size, grams))
+        return true;
+    b->snap->n_excluded++;
+    return false;
+}
+
+/* Filters are far apart in memory: each is fetched so many blocks before it is asked. */
+enum { FILTERS_AHEAD = 16 };
+
+static int add_chunk_blocks(struct builder *b, const struct index_chunk *row,
+                            struct cached_chunk *cached) {
     const struct chunk *chunk = cached_chunk_get(cached);
-    for (uint32_t i = 0; i < chunk_block_count(chunk); i++) {
+    const struct gram_query *grams = b->sel->grams;
+    uint32_t count = chunk_block_count(chunk);
+    for (uint32_t i = 0; grams && i < FILTERS_AHEAD && i < count; i++)
+        chunk_prefetch_filter(chunk, i, grams);
+    for (uint32_t i = 0; i < count; i++) {
+        if (grams && i + FILTERS_AHEAD < count)
+            chunk_prefetch_filter(chunk, i + FILTERS_AHEAD, grams);
         const struct block_info *info = chunk_block_info(chunk, i);
-        if (!ranges_meet(info->first_ns, info->last_ns, b->sel->start_ns, b->sel->end_ns))
+        if (!ranges_meet(info->first_ns, info->last_ns, b->sel->start_ns, b->sel->end_ns) ||
+            !(grams ? is_wanted(b, chunk_block_filter(chunk, i)) : true))
             continue;
         struct block_ref *ref = add_ref(b);
         if (!ref)
@@ -182,6 +185,35 @@ static int add_chunk(struct builder *b, const struct index_chunk *row) {
     return 0;
 }
 
+static int add_chunk(struct builder *b, const struct index_chunk *row) {
+    struct chunk_id id = {.tenant = b->sel->tenant,
+                          .day = row->day,
+                          .stream_id = row->stream_id,
+                          .chunk_seq = row->chunk_seq};
+    struct cached_chunk *cached;
+    struct err err = {0};
+    int r = chunk_cache_get(b->store->cache, &id, &cached, &err);
+    if (r == -ENOMEM)
+        return r;
+    if (r == -EMFILE || r == -ENFILE) /* says nothing about the file: the answer would lack data */
+        return err_set(b->reterr, r, "%s", err.text);
+    if (r < 0) { /* a damaged or lost file costs itself only */
+        char path[CHUNK_PATH_MAX];
+        if (chunk_path(path, id.tenant, id.day, id.stream_id, id.chunk_seq) == 0)
+            store_log(b->store, LOG_LEVEL_ERROR, "chunk left out of a query",
+                      "file=%s error=\"%s\"", path, err.text);
+        return 0;
+    }
+    struct snapshot *snap = b->snap;
+    size_t refs_before = b->n_refs;
+    r = add_chunk_blocks(b, row, cached);
+    if (b->n_refs > refs_before)
+        snap->held[snap->n_held++] = cached;
+    else
+        chunk_cache_put(b->store->cache, cached);
+    return r;
+}
+
 #define MEMORY_ORDER (UINT64_C(1) << 63)
 
 static bool is_flushed(const struct mem_block *m, const struct index_chunk *rows, size_t n_rows) {
@@ -196,7 +228,8 @@ static int add_memory(struct builder *b, struct memory_part *p, const struct ind
                       size_t n_rows) {
     for (size_t i = 0; i < p->n_blocks; i++) {
         struct mem_block *m = p->blocks[i];
-        if (is_flushed(m, rows, n_rows))
+        if (is_flushed(m, rows, n_rows) ||
+            (!m->rows && !is_wanted(b, str_make(m->filter, m->filter_size))))
             continue;
         struct block_ref *ref = add_ref(b);
         if (!ref)
@@ -454,6 +487,10 @@ void store_snapshot_free(struct snapshot *snap) {
 size_t snapshot_streams(const struct snapshot *snap, const struct snap_stream **ret) {
     *ret = snap->streams;
     return snap->n_streams;
+}
+
+uint64_t snapshot_excluded(const struct snapshot *snap) {
+    return snap->n_excluded;
 }
 
 /* ---- label sets only */

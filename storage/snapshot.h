@@ -47,6 +47,7 @@ struct snapshot {
     size_t n_streams;
     struct block_ref *refs; /* all of them */
     size_t n_refs;
+    uint64_t n_excluded; /* blocks that select.grams left out */
     struct stream **pinned;
     size_t n_pinned;
     struct cached_chunk **held;

@@ -13,6 +13,7 @@
 #include "blockref.h"
 #include "entry.h"
 #include "err.h"
+#include "gram.h"
 #include "index.h"
 #include "labels.h"
 #include "matcher.h"
@@ -118,6 +119,9 @@ struct select {
     int64_t start_ns; /* inclusive */
     int64_t end_ns;   /* inclusive */
     struct tap *tap;  /* is told what the snapshot contains (tap.h); NULL = none */
+    /* Blocks whose filter lacks one of these are left out, and streams without any other; NULL = none. Such a
+     * block cannot hold a twin of a line that has them all, so duplicates are found as before. */
+    const struct gram_query *grams;
 };
 
 struct snap_stream {
@@ -138,6 +142,8 @@ int store_select(struct store *s, const struct select *sel, struct snapshot **re
                  struct err *reterr);
 void store_snapshot_free(struct snapshot *snap);
 size_t snapshot_streams(const struct snapshot *snap, const struct snap_stream **ret);
+/* Blocks in the range that select.grams left out. */
+uint64_t snapshot_excluded(const struct snapshot *snap);
 
 /* Label sets only, without touching blocks: for labels, values, series. A stream counts when its [first, last]
  * overlaps the range and is visible. fn non-zero stops and is returned. */

@@ -16,6 +16,7 @@
 struct doomed {
     struct doomed *next;
     uint64_t at_clock; /* snapshots that began at or before this may still read it */
+    uint64_t stream_id, chunk_seq;
     char path[];
 };
 

@@ -165,28 +165,45 @@ static void case_and_lines(void) {
     CHECK(may_contain(size, STR("any"), false));
 }
 
-/* Malformed filters let everything pass. */
+/* What is no filter is told from one; a size that no filter has lets everything pass. */
 static void malformed_filters(void) {
     size_t size = build(STR("some words in a line"));
     struct gram_query q;
     gram_query_init(&q, STR("absent needle"), false);
+    CHECK(gram_filter_is_sound(filter, size));
     CHECK(!gram_may_contain(filter, size, &q));
     for (size_t cut = 0; cut < size; cut++) {
         uint8_t *copy = malloc(cut > 0 ? cut : 1);
         memcpy(copy, filter, cut);
-        CHECK(gram_may_contain(copy, cut, &q));
+        CHECK(!gram_filter_is_sound(copy, cut));
+        (void)gram_may_contain(copy, cut, &q); /* reads nothing behind the end */
         free(copy);
     }
     static const uint32_t sizes[] = {0, 1, 63, 65, (1 << 20) + 64, UINT32_MAX};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         memcpy(other, filter, size);
         put_le32(other, sizes[i]);
-        CHECK(gram_may_contain(other, size, &q));
+        CHECK(!gram_filter_is_sound(other, size));
     }
     memcpy(other, filter, size);
     other[4] = 1;
-    CHECK(gram_may_contain(other, size, &q));
+    CHECK(!gram_filter_is_sound(other, size));
     CHECK(gram_may_contain(NULL, 0, &q));
+    CHECK(gram_may_contain(filter, 8, &q));
+    CHECK(gram_may_contain(filter, size - 3, &q));
+}
+
+/* Two needles asked as one: the filter must have the grams of both. */
+static void joined_queries(void) {
+    size_t size = build(STR("first words here\nsecond text there"));
+    struct gram_query q, other_query;
+    gram_query_init(&q, STR("first words"), false);
+    gram_query_init(&other_query, STR("second text"), false);
+    gram_query_add(&q, &other_query);
+    CHECK(gram_may_contain(filter, size, &q));
+    gram_query_init(&other_query, STR("xylophone"), false);
+    gram_query_add(&q, &other_query);
+    CHECK(!gram_may_contain(filter, size, &q));
 }
 
 static double fill(size_t size) {
@@ -240,6 +257,7 @@ int main(void) {
     RUN(hashes_stay_as_they_are);
     RUN(case_and_lines);
     RUN(malformed_filters);
+    RUN(joined_queries);
     RUN(size_and_rates);
     gram_builder_free(fast);
     gram_builder_free(scalar);
