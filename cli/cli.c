@@ -16,7 +16,7 @@ static int help(const struct options *o) {
     } names[] = {
         {"grep", COMMAND_GREP},     {"query", COMMAND_QUERY},   {"instant-query", COMMAND_INSTANT},
         {"labels", COMMAND_LABELS}, {"series", COMMAND_SERIES}, {"stats", COMMAND_STATS},
-        {"push", COMMAND_PUSH},     {"help", COMMAND_HELP},
+        {"push", COMMAND_PUSH},     {"api", COMMAND_API},       {"help", COMMAND_HELP},
     };
     enum command wanted = o->command == COMMAND_HELP ? COMMAND_GREP : o->command;
     const char *word =
@@ -57,6 +57,8 @@ static int run(const struct options *o) {
         return cmd_stats(o);
     case COMMAND_PUSH:
         return cmd_push(o);
+    case COMMAND_API:
+        return cmd_api(o);
     case COMMAND_HELP:
         return help(o);
     case COMMAND_VERSION:

@@ -12,6 +12,7 @@ int cmd_instant(const struct options *o);
 int cmd_labels(const struct options *o);
 int cmd_series(const struct options *o);
 int cmd_stats(const struct options *o);
+int cmd_api(const struct options *o);
 int cmd_push(const struct options *o);
 
 /* All of main() but the process: reads argv, runs the command, closes stdout. */

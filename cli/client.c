@@ -220,33 +220,6 @@ void client_close(struct client *c) {
     free(c);
 }
 
-/* ---- parameters */
-
-void param_add(struct buf *form, const char *name, struct str value) {
-    static const char hex[] = "0123456789ABCDEF";
-    if (form->size > 0)
-        buf_add_char(form, '&');
-    buf_add_str(form, str_from(name));
-    buf_add_char(form, '=');
-    for (size_t i = 0; i < value.size; i++) {
-        uint8_t b = (uint8_t)value.data[i];
-        bool plain = (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') ||
-                     b == '-' || b == '_' || b == '.' || b == '~';
-        if (plain) {
-            buf_add_char(form, (char)b);
-        } else {
-            char escaped[3] = {'%', hex[b >> 4], hex[b & 15]};
-            buf_add(form, escaped, 3);
-        }
-    }
-}
-
-void param_add_i64(struct buf *form, const char *name, int64_t value) {
-    char text[24];
-    int n = snprintf(text, sizeof(text), "%lld", (long long)value);
-    param_add(form, name, str_make(text, (size_t)n));
-}
-
 /* ---- requests */
 
 static int connection_error(struct client *c, CURLcode code, struct err *reterr) {
@@ -377,12 +350,4 @@ int client_status_error(const struct client *c, const struct client_answer *answ
     if (status == 400 || status == 422)
         return err_set(reterr, -EREFUSED, "%.*s", STR_ARG(words));
     return err_set(reterr, -EREFUSED, "%s answered %ld: %.*s", c->base, status, STR_ARG(words));
-}
-
-bool client_refused_range(const struct err *err) {
-    return strstr(err->text, "the query time range exceeds the limit") != NULL;
-}
-
-bool client_refused_limit(const struct err *err) {
-    return strstr(err->text, "max entries limit per query exceeded") != NULL;
 }

@@ -20,10 +20,6 @@ enum {
 int client_open(const struct options *o, struct client **ret, struct err *reterr);
 void client_close(struct client *c);
 
-/* Appends name=value to a form, escaped. */
-void param_add(struct buf *form, const char *name, struct str value);
-void param_add_i64(struct buf *form, const char *name, int64_t value);
-
 /* Asks for `path` with the form's parameters (as POST when they are too long for a URL) and
  * gives the body of a 2xx answer; retried as --retries says. The body is NUL-terminated behind
  * its size and lives until the next call. -EREFUSED: the server answered something else, the
@@ -39,11 +35,6 @@ struct client_answer {
 /* One POST, never retried. 0 whenever there is an answer, of any status. */
 int client_post(struct client *c, const char *path, const char *content_type, struct str body,
                 struct client_answer *ret, struct err *reterr);
-
-/* True when the message says that a longer range or more lines were asked for than the server
- * allows. */
-bool client_refused_range(const struct err *err);
-bool client_refused_limit(const struct err *err);
 
 /* "the server answered 401: ..." with what to do about it. */
 int client_status_error(const struct client *c, const struct client_answer *answer,

@@ -83,7 +83,7 @@ static int count_by_query(struct session *s, struct tally *t, struct range range
     param_add(&form, "query", buf_str(&query));
     /* Samples count in (time - range, time]; lines in [start, end). */
     param_add_i64(&form, "time", range.end_ns - 1);
-    int r = client_ask(s->client, "/loki/api/v1/query", &form, &body, reterr);
+    int r = source_ask(s->source, "/loki/api/v1/query", &form, &body, reterr);
     if (r == 0)
         r = answer_parse(body, s->options->quiet, &root, &data, reterr);
     if (r == 0) {
@@ -125,7 +125,7 @@ static int count_by_fetching(struct session *s, struct tally *t, struct range ra
         .fn = count_page,
         .ctx = t,
     };
-    return pages_fetch(s->client, &request, &lines, reterr);
+    return pages_fetch(s->source, &request, &lines, reterr);
 }
 
 static int count_window(struct session *s, struct range window, void *ctx, struct err *reterr) {
@@ -203,7 +203,7 @@ static int print_lines(struct grep *g, struct session *s, bool *ret_found, struc
         .fn = o->quiet ? found_one : printer_page,
         .ctx = printer,
     };
-    r = pages_fetch(s->client, &request, &lines, reterr);
+    r = pages_fetch(s->source, &request, &lines, reterr);
     printer_free(printer);
     if (r < 0)
         return r;

@@ -51,7 +51,7 @@ static int list_window(struct session *s, struct range window, void *ctx, struct
     start_form(&form, window);
     if (list->selector)
         param_add(&form, list->param, str_from(list->selector));
-    int r = client_ask(s->client, list->path, &form, &body, reterr);
+    int r = source_ask(s->source, list->path, &form, &body, reterr);
     buf_done(&form);
     if (r == 0)
         r = answer_parse(body, s->options->quiet, &root, &data, reterr);
@@ -164,7 +164,7 @@ static int stats_window(struct session *s, struct range window, void *ctx, struc
     json_error_t error;
     start_form(&form, window);
     param_add(&form, "query", str_from(stats->selector));
-    int r = client_ask(s->client, "/loki/api/v1/index/stats", &form, &body, reterr);
+    int r = source_ask(s->source, "/loki/api/v1/index/stats", &form, &body, reterr);
     buf_done(&form);
     if (r < 0)
         return r;

@@ -10,10 +10,11 @@
 
 #include "batch.h"
 #include "cli.h"
+#include "client.h"
 #include "clock.h"
 #include "logql.h"
 #include "session.h"
-#include "source.h"
+#include "reader.h"
 #include "units.h"
 
 enum {
@@ -45,7 +46,7 @@ struct push {
 
 struct feed {
     const char *path;
-    struct source *source;
+    struct reader *reader;
     struct batch batch;
     struct buf labels;
     int64_t oldest_ns; /* monotonic: when the first line entered the batch */
@@ -89,7 +90,7 @@ static void report(struct push *p) {
                       (long long)(elapsed_ms / 1000), (long long)(elapsed_ms % 1000 / 100));
         if (p->cut > 0)
             (void)fprintf(stderr, "logq: %llu lines longer than %d bytes were cut into pieces\n",
-                          (unsigned long long)p->cut, SOURCE_LINE_MAX);
+                          (unsigned long long)p->cut, READER_LINE_MAX);
     }
     if (p->refused > 0) {
         (void)fprintf(stderr, "logq: the server refused %llu lines (the others are stored): %s\n",
@@ -217,9 +218,9 @@ static int take_lines(struct push *p, struct feed *f, struct err *reterr) {
     struct str line;
     int64_t ns;
     for (;;) {
-        enum source_state state = source_next(f->source, &line, &ns);
-        if (state != SOURCE_LINE)
-            return state == SOURCE_END;
+        enum reader_state state = reader_next(f->reader, &line, &ns);
+        if (state != READER_LINE)
+            return state == READER_END;
         if (f->batch.n_lines == 0)
             f->oldest_ns = clock_mono_ns();
         batch_add(&f->batch, ns, line);
@@ -242,7 +243,7 @@ static int time_left_ms(const struct feed *f) {
  * source. */
 static int pump(struct push *p, struct feed *f, int wait_ms, struct err *reterr) {
     int left_ms = time_left_ms(f);
-    int r = source_fill(f->source, wait_ms < left_ms ? wait_ms : left_ms, reterr);
+    int r = reader_fill(f->reader, wait_ms < left_ms ? wait_ms : left_ms, reterr);
     if (r < 0)
         return r;
     int ended = take_lines(p, f, reterr);
@@ -259,14 +260,14 @@ static int pump(struct push *p, struct feed *f, int wait_ms, struct err *reterr)
 static int open_feed(struct push *p, struct feed *f, struct err *reterr) {
     const struct options *o = p->options;
     bool forced_now = o->timestamp && strcmp(o->timestamp, "now") == 0;
-    return source_open(f->path, o->follow, forced_now, &f->source, reterr);
+    return reader_open(f->path, o->follow, forced_now, &f->reader, reterr);
 }
 
 static void close_feed(struct push *p, struct feed *f) {
-    if (f->source)
-        p->cut += source_cut_lines(f->source);
-    source_close(f->source);
-    f->source = NULL;
+    if (f->reader)
+        p->cut += reader_cut_lines(f->reader);
+    reader_close(f->reader);
+    f->reader = NULL;
 }
 
 /* File after file. */
@@ -295,7 +296,7 @@ static int follow_all(struct push *p, struct feed *feeds, size_t n_feeds, struct
     int wait_ms = n_feeds > 0 ? (int)(BATCH_AGE_MS / (5 * n_feeds)) : 0;
     while (r >= 0 && open > 0 && !interrupted) {
         for (size_t i = 0; i < n_feeds && r >= 0; i++) {
-            if (!feeds[i].source)
+            if (!feeds[i].reader)
                 continue;
             r = pump(p, &feeds[i], open > 1 ? wait_ms + 1 : BATCH_AGE_MS, reterr);
             if (r == 1) {
@@ -369,9 +370,10 @@ static int run_push(struct push *p, struct session *s, struct feed *feeds, size_
     }
     if (r == 0)
         r = session_open(s, o, reterr);
+    if (r == 0)
+        r = client_open(o, &p->client, reterr);
     if (r < 0)
         return r;
-    p->client = s->client;
     r = o->follow ? follow_all(p, feeds, n_feeds, reterr) : push_all(p, feeds, n_feeds, reterr);
     if (r == 0 || p->lines > 0 || p->refused > 0)
         report(p);
@@ -401,6 +403,7 @@ int cmd_push(const struct options *o) {
         buf_done(&feeds[i].labels);
     }
     free(feeds);
+    client_close(p.client);
     session_close(&s);
     if (r < 0)
         return session_trouble(&err);

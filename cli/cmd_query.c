@@ -64,7 +64,7 @@ static int print_log(struct session *s, struct str query, enum output_form form,
         .fn = printer_page,
         .ctx = printer,
     };
-    r = pages_fetch(s->client, &request, &lines, reterr);
+    r = pages_fetch(s->source, &request, &lines, reterr);
     printer_free(printer);
     *ret_found = lines > 0;
     return r;
@@ -108,7 +108,7 @@ static int ask_metric(struct metric *m, struct range window, struct str step, st
     param_add_i64(&form, "start", window.start_ns);
     param_add_i64(&form, "end", window.end_ns);
     param_add(&form, "step", step);
-    int r = client_ask(m->session->client, "/loki/api/v1/query_range", &form, &body, reterr);
+    int r = source_ask(m->session->source, "/loki/api/v1/query_range", &form, &body, reterr);
     buf_done(&form);
     if (r == 0)
         r = answer_parse(body, m->session->options->quiet, &root, &data, reterr);
@@ -158,7 +158,7 @@ static int ask_all_metrics(struct metric *m, struct range range, struct err *ret
         int64_t steps = window_ns / step < POINTS_MAX ? window_ns / step : POINTS_MAX;
         struct range window = {at, at + steps * step < end_ns ? at + steps * step : end_ns};
         int r = ask_metric(m, window, str_make(text, (size_t)n), reterr);
-        if (r == -EREFUSED && client_refused_range(reterr) && steps > 1) {
+        if (r == -EREFUSED && source_refused_range(reterr) && steps > 1) {
             window_ns /= 2;
             continue;
         }
@@ -212,7 +212,7 @@ static int ask_instant(struct session *s, struct str query, int64_t at_ns, enum 
     param_add_i64(&params, "time", at_ns);
     if (o->limit > 0)
         param_add_i64(&params, "limit", o->limit);
-    int r = client_ask(s->client, "/loki/api/v1/query", &params, &body, reterr);
+    int r = source_ask(s->source, "/loki/api/v1/query", &params, &body, reterr);
     buf_done(&params);
     if (r == 0)
         r = answer_parse(body, o->quiet, &root, &data, reterr);

@@ -8,7 +8,8 @@
 
 enum {
     ALL_SERVER = COMMAND_GREP | COMMAND_QUERY | COMMAND_INSTANT | COMMAND_LABELS | COMMAND_SERIES |
-                 COMMAND_STATS | COMMAND_PUSH,
+                 COMMAND_STATS | COMMAND_PUSH | COMMAND_API,
+    READS = ALL_SERVER & ~COMMAND_PUSH,
     RANGED = COMMAND_GREP | COMMAND_QUERY | COMMAND_LABELS | COMMAND_SERIES | COMMAND_STATS,
     LINES = COMMAND_GREP | COMMAND_QUERY,
     RESULTS = LINES | COMMAND_INSTANT,
@@ -55,6 +56,9 @@ static const struct spec specs[] = {
     {"proxy-url", 0, ALL_SERVER, KIND_TEXT, AT(proxy_url), "LOKI_HTTP_PROXY_URL"},
     {"envproxy", 0, ALL_SERVER, KIND_FLAG, AT(env_proxy), "LOKI_ENV_PROXY"},
     {"compress", 0, ALL_SERVER, KIND_FLAG, AT(compress), NULL},
+
+    {"data-dir", 0, READS, KIND_TEXT, AT(data_dir), "LOGQ_DATA_DIR"},
+    {"no-index", 0, READS, KIND_FLAG, AT(no_index), NULL},
 
     {"since", 0, RANGED, KIND_TEXT, AT(since), NULL},
     {"from", 0, RANGED, KIND_TEXT, AT(from), NULL},
@@ -112,7 +116,7 @@ static const struct {
 } commands[] = {
     {"grep", COMMAND_GREP},     {"query", COMMAND_QUERY},   {"instant-query", COMMAND_INSTANT},
     {"labels", COMMAND_LABELS}, {"series", COMMAND_SERIES}, {"stats", COMMAND_STATS},
-    {"push", COMMAND_PUSH},     {"help", COMMAND_HELP},
+    {"push", COMMAND_PUSH},     {"api", COMMAND_API},       {"help", COMMAND_HELP},
 };
 
 const char *options_name(size_t index, unsigned *ret_commands) {
@@ -300,6 +304,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *reterr
     int r = read_environment(ret, reterr);
     if (r < 0)
         return r;
+    const char *env_addr = ret->addr, *env_data_dir = ret->data_dir;
     int command_at = find_command(argc, argv, &ret->command);
     unsigned known = ret->command == COMMAND_HELP ? (unsigned)COMMAND_GREP : ret->command;
     struct walk w = {.argv = argv, .argc = argc, .command = known, .options = ret};
@@ -317,6 +322,8 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *reterr
     }
     if (r < 0)
         return r;
+    if (ret->addr != env_addr && ret->data_dir == env_data_dir)
+        ret->data_dir = NULL; /* who names a server means it */
     if (!ret->addr)
         ret->addr = "http://localhost:3100";
     if (ret->version)

@@ -20,6 +20,7 @@ enum command {
     COMMAND_PUSH = 1 << 6,
     COMMAND_HELP = 1 << 7,
     COMMAND_VERSION = 1 << 8,
+    COMMAND_API = 1 << 9,
 };
 
 enum {
@@ -50,6 +51,10 @@ struct options {
     bool compress; /* accepted for logcli's sake: answers are always asked for as gzip */
     struct option_list headers;
     int64_t retries, min_backoff_s, max_backoff_s;
+
+    /* a data directory instead */
+    const char *data_dir;
+    bool no_index;
 
     /* time */
     const char *since, *from, *to, *now, *timezone;

@@ -19,7 +19,7 @@ struct seam {
 };
 
 struct fetch {
-    struct client *client;
+    struct source *source;
     const struct page_request *request;
     size_t lines_max;
     int64_t window_ns;
@@ -231,7 +231,7 @@ static int ask_page(struct fetch *f, struct range window, size_t lines, struct e
     param_add(&form, "direction", f->request->forward ? STR("forward") : STR("backward"));
     if (f->request->interval)
         param_add(&form, "interval", str_from(f->request->interval));
-    int r = client_ask(f->client, "/loki/api/v1/query_range", &form, &body, reterr);
+    int r = source_ask(f->source, "/loki/api/v1/query_range", &form, &body, reterr);
     buf_done(&form);
     return r < 0 ? r : parse_page(f, body, reterr);
 }
@@ -285,21 +285,21 @@ static int fetch_window(struct fetch *f, struct range window, struct err *reterr
 /* Whether a refused request is worth asking again for less. Only the first request of a window
  * can be refused for these reasons, so no line has been given out twice. */
 static bool ask_for_less(struct fetch *f, const struct err *err) {
-    if (client_refused_limit(err) && f->lines_max / 2 >= PAGE_LINES_MIN) {
+    if (source_refused_limit(err) && f->lines_max / 2 >= PAGE_LINES_MIN) {
         f->lines_max /= 2;
         return true;
     }
-    if (client_refused_range(err) && f->window_ns / 2 >= WINDOW_MIN_S * NS_PER_S) {
+    if (source_refused_range(err) && f->window_ns / 2 >= WINDOW_MIN_S * NS_PER_S) {
         f->window_ns /= 2;
         return true;
     }
     return false;
 }
 
-int pages_fetch(struct client *c, const struct page_request *q, uint64_t *ret_lines,
+int pages_fetch(struct source *s, const struct page_request *q, uint64_t *ret_lines,
                 struct err *reterr) {
     struct fetch f = {
-        .client = c,
+        .source = s,
         .request = q,
         .lines_max = q->lines_max > 0 ? q->lines_max : PAGE_LINES_MAX,
         .window_ns = WINDOW_MAX_NS,

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client.h"
 #include "err.h"
+#include "source.h"
 #include "str.h"
 #include "when.h"
 
@@ -52,7 +52,7 @@ struct page_request {
     void *ctx;
 };
 
-int pages_fetch(struct client *c, const struct page_request *q, uint64_t *ret_lines,
+int pages_fetch(struct source *s, const struct page_request *q, uint64_t *ret_lines,
                 struct err *reterr);
 
 /* Parses an answer, checks that it is {"status":"success","data":...}, prints its warnings to

@@ -7,6 +7,8 @@
 
 enum { WINDOW_MIN_S = 60 };
 
+static bool partial; /* something could not be read */
+
 int session_open(struct session *s, const struct options *o, struct err *reterr) {
     *s = (struct session){.options = o, .now_ns = clock_now_ns()};
     int r = when_use_zone(o->timezone, reterr);
@@ -17,11 +19,12 @@ int session_open(struct session *s, const struct options *o, struct err *reterr)
                     o->timestamp_format);
     if (r == 0)
         r = when_range(o, s->now_ns, &s->range, reterr);
-    return r == 0 ? client_open(o, &s->client, reterr) : r;
+    return r == 0 && o->command != COMMAND_PUSH ? source_open(o, &s->source, reterr) : r;
 }
 
 void session_close(struct session *s) {
-    client_close(s->client);
+    partial = source_close(s->source) || partial;
+    s->source = NULL;
 }
 
 int session_trouble(const struct err *err) {
@@ -32,6 +35,8 @@ int session_trouble(const struct err *err) {
 }
 
 int session_status(const struct options *o, bool found) {
+    if (partial) /* as grep has it: a match does not make good for a file that cannot be read */
+        return o->quiet && found ? CLI_FOUND : CLI_TROUBLE;
     return found || o->logcli_exit ? CLI_FOUND : CLI_NOTHING;
 }
 
@@ -41,7 +46,7 @@ int session_each_window(struct session *s, struct range range, window_fn *fn, vo
     struct range rest = range, before = range, window;
     while (when_next_window(&rest, true, size_ns, &window)) {
         int r = fn(s, window, ctx, reterr);
-        if (r == -EREFUSED && client_refused_range(reterr) &&
+        if (r == -EREFUSED && source_refused_range(reterr) &&
             size_ns / 2 >= WINDOW_MIN_S * NS_PER_S) {
             size_ns /= 2;
             rest = before;

@@ -2,27 +2,28 @@
  * said. */
 #pragma once
 
-#include "client.h"
 #include "cli.h"
 #include "err.h"
 #include "options.h"
+#include "source.h"
 #include "when.h"
 
 struct session {
     const struct options *options;
-    struct client *client;
+    struct source *source;
     int64_t now_ns;
     struct range range;
 };
 
-/* Checks --timezone, --output-timestamp-format, the range, and opens the client. */
+/* Checks --timezone, --output-timestamp-format, the range, and opens the source (not for push). */
 int session_open(struct session *s, const struct options *o, struct err *reterr);
 void session_close(struct session *s);
 
 /* "logq: TEXT" on stderr; CLI_TROUBLE. */
 int session_trouble(const struct err *err);
 
-/* CLI_FOUND or CLI_NOTHING, as --logcli-exit has it. */
+/* After session_close: CLI_FOUND or CLI_NOTHING, as --logcli-exit has it; CLI_TROUBLE when a part
+ * of the data could not be read. */
 int session_status(const struct options *o, bool found);
 
 /* Runs fn for window after window of the range, oldest first;

@@ -1,202 +1,101 @@
+#include "source.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "clock.h"
-#include "source.h"
-#include "units.h"
-
-enum { FOLLOW_POLL_MS = 200 };
+#include "client.h"
 
 struct source {
-    int fd;
-    const char *path;
-    bool follow, forced_now, is_stdin;
-    bool at_end; /* nothing more to read */
-    bool reopen; /* the file was replaced: what is left is given, then the new one opened */
-    ino_t inode;
-    dev_t device;
-    uint64_t read_offset; /* of the buffer's end in the file */
-    char *data;
-    size_t start, end; /* what has been read and not given */
-    size_t scanned;    /* no line break before this */
-    bool in_piece;     /* the bytes at start go on a line that was cut */
-    uint64_t cut_lines;
-    struct stamper stamper;
+    const struct source_ops *ops;
+    void *state;
 };
 
-static int open_file(struct source *s, struct err *reterr) {
-    struct stat st;
-    s->fd = open(s->path, O_RDONLY | O_CLOEXEC);
-    if (s->fd < 0 || fstat(s->fd, &st) < 0)
-        return err_set(reterr, -errno, "cannot read %s: %s", s->path, strerror(errno));
-    if (S_ISDIR(st.st_mode))
-        return err_set(reterr, -EISDIR, "%s is a folder: name its files", s->path);
-    s->inode = st.st_ino;
-    s->device = st.st_dev;
-    s->read_offset = 0;
-    s->start = s->end = s->scanned = 0;
-    if (!S_ISREG(st.st_mode)) {
-        stamper_init_stream(&s->stamper, s->forced_now);
-        return 0;
-    }
-    ssize_t n = pread(s->fd, s->data, STAMPER_LOOK_AHEAD, 0);
-    if (n < 0)
-        return err_set(reterr, -errno, "cannot read %s: %s", s->path, strerror(errno));
-    int64_t modified_ns = (int64_t)st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec;
-    stamper_init_file(&s->stamper, s->forced_now, modified_ns, (uint64_t)st.st_size,
-                      str_make(s->data, (size_t)n));
-    return 0;
-}
-
-int source_open(const char *path, bool follow, bool forced_now, struct source **ret,
-                struct err *reterr) {
+int source_open(const struct options *o, struct source **ret, struct err *reterr) {
     struct source *s = calloc(1, sizeof(*s));
-    int r = 0;
-    if (!s || !(s->data = malloc(SOURCE_BUFFER_SIZE))) {
-        free(s);
+    if (!s)
         return err_set(reterr, -ENOMEM, "out of memory");
-    }
-    s->path = path;
-    s->forced_now = forced_now;
-    s->is_stdin = strcmp(path, "-") == 0;
-    s->follow = follow && !s->is_stdin;
-    s->fd = -1;
-    if (s->is_stdin) {
-        s->fd = STDIN_FILENO;
-        stamper_init_stream(&s->stamper, forced_now);
-    } else {
-        r = open_file(s, reterr);
-    }
+    int r = o->data_dir ? source_dir_open(o, &s->ops, &s->state, reterr)
+                        : source_http_open(o, &s->ops, &s->state, reterr);
     if (r < 0) {
-        source_close(s);
+        free(s);
         return r;
     }
     *ret = s;
     return 0;
 }
 
-void source_close(struct source *s) {
+bool source_close(struct source *s) {
     if (!s)
-        return;
-    if (s->fd > STDIN_FILENO)
-        close(s->fd);
-    free(s->data);
+        return false;
+    bool trouble = s->ops->close(s->state);
     free(s);
+    return trouble;
 }
 
-uint64_t source_cut_lines(const struct source *s) {
-    return s->cut_lines;
+int source_ask(struct source *s, const char *path, const struct buf *form, struct str *ret_body,
+               struct err *reterr) {
+    if (form->failed)
+        return err_set(reterr, -ENOMEM, "out of memory");
+    return s->ops->ask(s->state, path, form, ret_body, reterr);
 }
 
-/* ---- lines */
-
-/* The next SOURCE_LINE_MAX bytes at most that end where a UTF-8 character does, if that is near. */
-static size_t piece_size(const struct source *s) {
-    size_t size = SOURCE_LINE_MAX;
-    for (int back = 0; back < 4; back++)
-        if (((uint8_t)s->data[s->start + size - (size_t)back] & 0xc0) != 0x80)
-            return size - (size_t)back;
-    return size;
+bool source_refused_range(const struct err *err) {
+    return strstr(err->text, "the query time range exceeds the limit") != NULL;
 }
 
-static void give(struct source *s, size_t size, size_t skip, struct str *ret_line,
-                 int64_t *ret_ns) {
-    struct str line = str_make(s->data + s->start, size);
-    uint64_t end_offset = s->read_offset - (s->end - s->start) + size + skip;
-    s->start += size + skip;
-    s->scanned = s->start;
-    if (skip > 0 && line.size > 0 && line.data[line.size - 1] == '\r')
-        line.size--;
-    *ret_line = line;
-    *ret_ns = stamper_next(&s->stamper, line, end_offset, clock_now_ns());
+bool source_refused_limit(const struct err *err) {
+    return strstr(err->text, "max entries limit per query exceeded") != NULL;
 }
 
-enum source_state source_next(struct source *s, struct str *ret_line, int64_t *ret_ns) {
-    const char *newline =
-        s->scanned < s->end ? memchr(s->data + s->scanned, '\n', s->end - s->scanned) : NULL;
-    size_t size = (newline ? (size_t)(newline - s->data) : s->end) - s->start;
-    if (size > SOURCE_LINE_MAX) {
-        s->cut_lines += !s->in_piece;
-        s->in_piece = true;
-        give(s, piece_size(s), 0, ret_line, ret_ns);
-        return SOURCE_LINE;
-    }
-    if (newline) {
-        s->in_piece = false;
-        give(s, size, 1, ret_line, ret_ns);
-        return SOURCE_LINE;
-    }
-    s->scanned = s->end;
-    bool last = s->at_end || s->reopen;
-    if (last && size > 0) {
-        s->in_piece = false;
-        give(s, size, 0, ret_line, ret_ns);
-        return SOURCE_LINE;
-    }
-    return s->at_end ? SOURCE_END : SOURCE_EMPTY;
+/* ---- a server */
+
+static int http_ask(void *state, const char *path, const struct buf *form, struct str *ret_body,
+                    struct err *reterr) {
+    return client_ask(state, path, form, ret_body, reterr);
 }
 
-/* ---- reading */
-
-static void make_room(struct source *s) {
-    if (s->start == 0)
-        return;
-    memmove(s->data, s->data + s->start, s->end - s->start);
-    s->end -= s->start;
-    s->scanned -= s->start;
-    s->start = 0;
+static bool http_close(void *state) {
+    client_close(state);
+    return false;
 }
 
-/* At the end of a followed file: has it been cut, or another file taken its name? */
-static int follow_on(struct source *s, int timeout_ms, struct err *reterr) {
-    struct stat st, now;
-    if (s->reopen) {
-        close(s->fd);
-        s->fd = -1;
-        s->reopen = false;
-        return open_file(s, reterr) < 0 ? -EIO : 1;
-    }
-    if (fstat(s->fd, &st) == 0 && (uint64_t)st.st_size < s->read_offset) {
-        /* Truncated in place (copytruncate): begin anew. */
-        s->reopen = true;
-        return 1;
-    }
-    if (stat(s->path, &now) == 0 && (now.st_ino != s->inode || now.st_dev != s->device)) {
-        s->reopen = true;
-        return 1;
-    }
-    int wait_ms = timeout_ms < FOLLOW_POLL_MS ? timeout_ms : FOLLOW_POLL_MS;
-    if (wait_ms > 0)
-        (void)poll(NULL, 0, wait_ms);
+int source_http_open(const struct options *o, const struct source_ops **ret_ops, void **ret_state,
+                     struct err *reterr) {
+    static const struct source_ops ops = {.ask = http_ask, .close = http_close};
+    struct client *client;
+    int r = client_open(o, &client, reterr);
+    if (r < 0)
+        return r;
+    *ret_ops = &ops;
+    *ret_state = client;
     return 0;
 }
 
-int source_fill(struct source *s, int timeout_ms, struct err *reterr) {
-    make_room(s);
-    if (!s->follow) {
-        struct pollfd p = {.fd = s->fd, .events = POLLIN};
-        int ready = poll(&p, 1, timeout_ms);
-        if (ready == 0 || (ready < 0 && errno == EINTR))
-            return 0;
+/* ---- parameters */
+
+void param_add(struct buf *form, const char *name, struct str value) {
+    static const char hex[] = "0123456789ABCDEF";
+    if (form->size > 0)
+        buf_add_char(form, '&');
+    buf_add_str(form, str_from(name));
+    buf_add_char(form, '=');
+    for (size_t i = 0; i < value.size; i++) {
+        uint8_t b = (uint8_t)value.data[i];
+        bool plain = (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') ||
+                     b == '-' || b == '_' || b == '.' || b == '~';
+        if (plain) {
+            buf_add_char(form, (char)b);
+        } else {
+            char escaped[3] = {'%', hex[b >> 4], hex[b & 15]};
+            buf_add(form, escaped, 3);
+        }
     }
-    ssize_t n = read(s->fd, s->data + s->end, SOURCE_BUFFER_SIZE - s->end);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
-        return 0;
-    if (n < 0)
-        return err_set(reterr, -errno, "cannot read %s: %s", s->path, strerror(errno));
-    if (n > 0) {
-        s->end += (size_t)n;
-        s->read_offset += (uint64_t)n;
-        return 1;
-    }
-    if (s->follow)
-        return follow_on(s, timeout_ms, reterr);
-    s->at_end = true;
-    return 1;
+}
+
+void param_add_i64(struct buf *form, const char *name, int64_t value) {
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%lld", (long long)value);
+    param_add(form, name, str_make(text, (size_t)n));
 }

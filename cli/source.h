@@ -1,40 +1,41 @@
-/* source: lines of a file or of standard input, with their times; a followed file is read on
- * when it grows, is cut or is replaced. One thread. */
+/* source: where answers come from: a server over HTTP, or a data directory (--data-dir). Commands ask the API's read
+ * endpoints and do not know which of the two answers. One thread. */
 #pragma once
 
-#include <assert.h>
 #include <stdbool.h>
-#include <stdint.h>
 
+#include "buf.h"
 #include "err.h"
-#include "stamper.h"
+#include "options.h"
 #include "str.h"
-
-enum {
-    SOURCE_LINE_MAX = 256 << 10, /* Loki's max_line_size: longer lines come in pieces of it */
-    SOURCE_BUFFER_SIZE = 1 << 20,
-};
-static_assert(SOURCE_LINE_MAX * 2 <= SOURCE_BUFFER_SIZE, "a piece must fit with room to read");
 
 struct source;
 
-enum source_state {
-    SOURCE_LINE,  /* a line */
-    SOURCE_EMPTY, /* nothing now: source_fill */
-    SOURCE_END,   /* all lines were given */
+/* `o` must outlive the source. */
+int source_open(const struct options *o, struct source **ret, struct err *reterr);
+/* NULL is fine. True when something could not be read, which has been said on stderr. */
+bool source_close(struct source *s);
+
+/* Appends name=value to a form, escaped. */
+void param_add(struct buf *form, const char *name, struct str value);
+void param_add_i64(struct buf *form, const char *name, int64_t value);
+
+/* Asks for `path` with the form's parameters and gives the body of a 2xx answer; it is NUL-terminated behind its size
+ * and lives until the next call. -EREFUSED: another answer, the text is its own words. Other errnos: no answer. */
+int source_ask(struct source *s, const char *path, const struct buf *form, struct str *ret_body,
+               struct err *reterr);
+
+/* True when the message says that a longer range or more lines were asked for than the API allows. */
+bool source_refused_range(const struct err *err);
+bool source_refused_limit(const struct err *err);
+
+/* ---- the two kinds; each sets ops and state */
+struct source_ops {
+    int (*ask)(void *state, const char *path, const struct buf *form, struct str *ret_body,
+               struct err *reterr);
+    bool (*close)(void *state);
 };
-
-/* `path` "-" is standard input. */
-int source_open(const char *path, bool follow, bool forced_now, struct source **ret,
-                struct err *reterr);
-void source_close(struct source *s);
-
-/* The next line that has been read: without line break; lives until the next source_fill. */
-enum source_state source_next(struct source *s, struct str *ret_line, int64_t *ret_ns);
-
-/* Reads on. Waits up to `timeout_ms` for standard input or a followed file. 1 = read something
- * or reached the end, 0 = nothing came (or a signal did), negative = trouble. */
-int source_fill(struct source *s, int timeout_ms, struct err *reterr);
-
-/* Lines that were cut into pieces. */
-uint64_t source_cut_lines(const struct source *s);
+int source_http_open(const struct options *o, const struct source_ops **ret_ops, void **ret_state,
+                     struct err *reterr);
+int source_dir_open(const struct options *o, const struct source_ops **ret_ops, void **ret_state,
+                    struct err *reterr);

@@ -17,6 +17,11 @@ static const char server_text[] =
     "  --retries N --min-backoff S --max-backoff S\n"
     "  --compress                accepted for logcli's sake: answers come as gzip anyway\n"
     "\n"
+    "No server (all commands but push):\n"
+    "  --data-dir DIR            read the directory of a logqd, running or not, or a copy of it\n"
+    "                            ($LOGQ_DATA_DIR, unless --addr is given)\n"
+    "  --no-index                look at all chunk files: for a damaged DIR/index\n"
+    "\n"
     "Everywhere:\n"
     "  -z, --timezone ZONE       Local, UTC, Europe/Berlin: of times that are read and shown\n"
     "  -q, --quiet               less on stderr; in grep mode no output at all, the status says\n"
@@ -131,6 +136,14 @@ static const char stats_text[] = "logq stats [SELECTOR]: bytes, chunks, streams 
                                  "\n"
                                  "  logq stats '{app=\"api\"}' --since 7d\n";
 
+static const char api_text[] =
+    "logq api PATH [NAME=VALUE]...: the answer of a reading endpoint, as it is\n"
+    "\n"
+    "  logq api /loki/api/v1/labels\n"
+    "  logq api /loki/api/v1/index/volume query='{app=~\".+\"}' limit=5 | jq .data.result\n"
+    "  logq --data-dir /var/lib/logq api /loki/api/v1/query "
+    "query='count_over_time({app=\"api\"}[1h])'\n";
+
 static const char push_text[] =
     "logq push [FILE]...: send lines; no FILE or - is standard input\n"
     "\n"
@@ -162,7 +175,7 @@ void usage_add(struct buf *out, enum command command) {
         {COMMAND_GREP, grep_text, true, true},         {COMMAND_QUERY, query_text, true, true},
         {COMMAND_INSTANT, instant_text, false, false}, {COMMAND_LABELS, labels_text, false, true},
         {COMMAND_SERIES, series_text, false, true},    {COMMAND_STATS, stats_text, false, true},
-        {COMMAND_PUSH, push_text, false, false},
+        {COMMAND_API, api_text, false, false},         {COMMAND_PUSH, push_text, false, false},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (texts[i].command != command)

@@ -271,6 +271,10 @@ bool http_on_loop(const struct http_loop *loop) {
     return own_loop == loop;
 }
 
+void http_own_loop(struct http_loop *loop) {
+    own_loop = loop;
+}
+
 static void *loop_main(void *arg) {
     struct http_loop *loop = arg;
     own_loop = loop;

@@ -1,5 +1,6 @@
 /* http_internal: what http.c (server, loops, routing), http_conn.c (connections) and
- * http_reply.c (requests and replies) share. Nobody else includes it. */
+ * http_reply.c (requests and replies) share, and local.c, which answers without connections.
+ * Nobody else includes it. */
 #pragma once
 
 #include <event2/event.h>
@@ -125,6 +126,8 @@ struct conn {
 void http_dispatch(struct http_request *r);
 /* Is the calling thread that of the loop? */
 bool http_on_loop(const struct http_loop *loop);
+/* Makes the calling thread that of the loop (local.c). */
+void http_own_loop(struct http_loop *loop);
 void http_wake(struct http_loop *loop);
 
 /* http_conn.c, loop thread only */

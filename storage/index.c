@@ -17,6 +17,7 @@
 #include "hash.h"
 #include "index_internal.h"
 #include "io.h"
+#include "scratch.h"
 
 #define MAP_DEFAULT (UINT64_C(64) << 30)
 #define MAP_SMALLEST                                                                               \
@@ -30,6 +31,7 @@ enum {
     DATABASES_MAX = 16,
     RESIZE_WAIT_SECONDS = 10,
     PATH_LENGTH_MAX = 4096,
+    COPY_ATTEMPTS = 10, /* of a reader without a lock: two commits during a copy are rare */
 };
 
 static const char FORMAT_KEY[] = "format";
@@ -288,10 +290,68 @@ static void reserve_lock_file(const struct index *ix) {
     io_close(fd);
 }
 
+/* A file that ends before its last page would end the reader with SIGBUS. */
+static int check_file_size(struct index *ix, struct err *reterr) {
+    MDB_envinfo info;
+    MDB_stat stat;
+    uint64_t size;
+    mdb_filehandle_t fd;
+    int rc = mdb_env_info(ix->env, &info);
+    if (rc == 0)
+        rc = mdb_env_stat(ix->env, &stat);
+    if (rc == 0)
+        rc = mdb_env_get_fd(ix->env, &fd);
+    if (rc != 0)
+        return index_fail(reterr, rc, "cannot be looked at");
+    int r = io_file_size(fd, &size);
+    if (r < 0)
+        return err_set(reterr, r, "index: cannot get its size: %s", err_name(r));
+    return size / stat.ms_psize > info.me_last_pgno
+               ? 0
+               : err_set(reterr, -ECORRUPT, "index %s is cut off: %llu bytes, %zu pages of %u",
+                         ix->path, (unsigned long long)size, info.me_last_pgno + 1, stat.ms_psize);
+}
+
+/* Copies the index into `path`. A page that the copied state needs is free for the writer again from the second commit
+ * after it on: a copy that took so long is thrown away. */
+static int copy_once(struct index *ix, const char *path) {
+    MDB_envinfo before, after;
+    (void)mdb_env_info(ix->env, &before);
+    int rc = mdb_env_copy(ix->env, path);
+    (void)mdb_env_info(ix->env, &after);
+    return rc != 0 ? index_code(rc) : after.me_last_txnid > before.me_last_txnid + 1 ? -EAGAIN : 0;
+}
+
+/* Without the lock file a writer does not know of us and may use pages again while we read them. So a copy of our own
+ * is read. Where there is no room for one, the index itself has to do. */
+static int read_a_copy(struct index *ix, unsigned flags, uint64_t map_bytes) {
+    char path[SCRATCH_PATH_MAX];
+    if (scratch_make(path) < 0)
+        return 0;
+    int r = -EAGAIN;
+    for (int attempt = 0; attempt < COPY_ATTEMPTS && r == -EAGAIN; attempt++) {
+        scratch_empty(path);
+        r = copy_once(ix, path);
+    }
+    if (r == 0) {
+        char *original = ix->path;
+        MDB_env *original_env = ix->env;
+        ix->path = path;
+        if (env_try(ix, flags, map_bytes) == 0)
+            mdb_env_close(original_env);
+        else
+            ix->env = original_env;
+        ix->path = original;
+    }
+    scratch_drop(path);
+    return 0;
+}
+
 static int env_open(struct index *ix, uint64_t map_bytes, struct err *reterr) {
-    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (ix->read_only ? MDB_RDONLY : 0);
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (ix->read_only ? MDB_RDONLY : 0) |
+                     (ix->scratch ? MDB_NOSYNC : 0);
     int rc;
-    if (!ix->read_only)
+    if (!ix->read_only && !ix->scratch)
         reserve_lock_file(ix);
     for (;;) {
         rc = env_try(ix, flags, map_bytes);
@@ -306,7 +366,8 @@ static int env_open(struct index *ix, uint64_t map_bytes, struct err *reterr) {
     if (rc != 0)
         return err_set(reterr, index_code(rc), "cannot open the index %s: %s", ix->path,
                        mdb_strerror(rc));
-    return 0;
+    int r = ix->read_only ? check_file_size(ix, reterr) : 0;
+    return r == 0 && (flags & MDB_NOLOCK) ? read_a_copy(ix, flags, map_bytes) : r;
 }
 
 int index_open(const char *path, const struct index_options *o, struct index **ret,
@@ -317,9 +378,10 @@ int index_open(const char *path, const struct index_options *o, struct index **r
     pthread_mutex_init(&ix->lock, NULL);
     pthread_cond_init(&ix->idle, NULL);
     ix->read_only = o->read_only;
+    ix->scratch = o->scratch;
     ix->path = strndup(path, PATH_LENGTH_MAX);
     int r = ix->path ? 0 : err_set(reterr, -ENOMEM, "no memory for the index");
-    if (r == 0 && !ix->read_only) {
+    if (r == 0 && !ix->read_only && !ix->scratch) {
         r = io_mkdirs(AT_FDCWD, path, 0770);
         if (r < 0)
             err_set(reterr, r, "cannot create the index folder %s: %s", path, err_name(r));
@@ -328,7 +390,7 @@ int index_open(const char *path, const struct index_options *o, struct index **r
         r = env_open(ix, o->map_bytes ? o->map_bytes : MAP_DEFAULT, reterr);
     if (r == 0)
         r = open_databases(ix, reterr);
-    if (r == 0 && !ix->read_only) {
+    if (r == 0 && !ix->read_only && !ix->scratch) {
         r = io_fsync_dir(AT_FDCWD, path);
         if (r < 0)
             err_set(reterr, r, "cannot fsync the index folder %s: %s", path, err_name(r));

@@ -26,6 +26,7 @@ struct index;
 
 struct index_options {
     bool read_only;     /* another process may be writing */
+    bool scratch;       /* dies with the process: nothing is synced */
     uint64_t map_bytes; /* address space reserved; 0 = 64 GiB */
 };
 

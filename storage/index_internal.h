@@ -19,7 +19,7 @@ enum {
 struct index {
     MDB_env *env;
     char *path;
-    bool read_only;
+    bool read_only, scratch;
     MDB_dbi meta, tenants, streams, byhash, postings, chunks;
     /* The map may change its size only while no transaction is open in this process. Guards: n_txns,
      * wants_growth, and the environment's map while it is changed. */

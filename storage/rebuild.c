@@ -13,6 +13,7 @@ enum { ROWS_PER_COMMIT = 1000, SET_ASIDE_MAX = 1000 };
 
 struct rebuild {
     int dir_fd;
+    bool read_only; /* damaged files stay where they are */
     struct index *index;
     struct index_txn *txn;
     unsigned rows_in_txn;
@@ -88,6 +89,10 @@ out:
 static int set_file_aside(struct rebuild *b, int cause) {
     if (cause == -ENOMEM || cause == -EMFILE || cause == -ENFILE)
         return cause;
+    if (b->read_only) {
+        b->result->damaged++;
+        return 0;
+    }
     char aside[sizeof(b->path) + 16];
     (void)snprintf(aside, sizeof(aside), "%s.damaged", b->path);
     b->result->damaged++;
@@ -154,6 +159,8 @@ static int set_index_aside(int dir_fd) {
 
 static int fill_index(struct rebuild *b) {
     int r = io_list(b->dir_fd, "chunks", rebuild_tenant, b);
+    if (r == -ENOENT && b->read_only)
+        r = 0; /* all that there is may be in the WAL */
     if (r == 0)
         r = commit_some(b, false);
     if (r == 0)
@@ -169,8 +176,10 @@ static int fill_index(struct rebuild *b) {
     return r;
 }
 
-int rebuild_fill(int dir_fd, struct index *index, struct store_rebuild *ret, struct err *reterr) {
-    struct rebuild b = {.dir_fd = dir_fd, .index = index, .result = ret, .reterr = reterr};
+int rebuild_fill(int dir_fd, struct index *index, bool read_only, struct store_rebuild *ret,
+                 struct err *reterr) {
+    struct rebuild b = {
+        .dir_fd = dir_fd, .index = index, .read_only = read_only, .result = ret, .reterr = reterr};
     int r = fill_index(&b);
     return r < 0 ? err_prefix(reterr, r, "cannot rebuild the index") : 0;
 }
@@ -200,7 +209,7 @@ int store_rebuild_index(const char *data_dir, struct store_rebuild *ret, struct 
     struct index_options o = {0};
     r = index_open(path, &o, &index, reterr);
     if (r == 0)
-        r = rebuild_fill(dir_fd, index, ret, reterr);
+        r = rebuild_fill(dir_fd, index, false, ret, reterr);
     index_close(index);
 out:
     if (lock_fd >= 0)

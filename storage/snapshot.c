@@ -11,7 +11,7 @@
 
 #include "clock.h"
 
-enum { SNAPSHOT_ARENA_MAX = 1 << 30 };
+enum { SNAPSHOT_ARENA_MAX = 1 << 30, SELECT_ATTEMPTS = 4 };
 
 /* Blocks of one stream that stand in memory. */
 struct memory_part {
@@ -37,6 +37,7 @@ struct builder {
     struct err *reterr;
     struct block_ref **refs; /* of the stream being built */
     size_t n_refs, refs_capacity;
+    bool last_attempt; /* a chunk file that is not there is lost, not just deleted by the server */
 };
 
 /* ---- heads */
@@ -195,6 +196,8 @@ static int add_chunk(struct builder *b, const struct index_chunk *row) {
     int r = chunk_cache_get(b->store->cache, &id, &cached, &err);
     if (r == -ENOMEM)
         return r;
+    if (r == -ENOENT && !b->last_attempt)
+        return -EAGAIN;
     if (r == -EMFILE || r == -ENFILE) /* says nothing about the file: the answer would lack data */
         return err_set(b->reterr, r, "%s", err.text);
     if (r < 0) { /* a damaged or lost file costs itself only */
@@ -426,15 +429,16 @@ static void leave(struct store *s, struct snapshot *snap) {
     (void)pthread_mutex_unlock(&s->snap_lock);
 }
 
-int store_select(struct store *s, const struct select *sel, struct snapshot **ret,
-                 struct err *reterr) {
+static int select_once(struct store *s, const struct select *sel, bool last_attempt,
+                       struct snapshot **ret, struct err *reterr) {
     struct snapshot *snap = calloc(1, sizeof(*snap));
     if (!snap)
         return err_set(reterr, -ENOMEM, "no memory for a snapshot");
     snap->store = s;
     snap->arena = arena_make(SNAPSHOT_ARENA_MAX);
     enter(s, snap);
-    struct builder b = {.store = s, .sel = sel, .snap = snap, .reterr = reterr};
+    struct builder b = {
+        .store = s, .sel = sel, .snap = snap, .reterr = reterr, .last_attempt = last_attempt};
     struct index_stream *rows = NULL;
     size_t n_rows = 0;
     if (sel->tap)
@@ -457,6 +461,16 @@ int store_select(struct store *s, const struct select *sel, struct snapshot **re
     }
     *ret = snap;
     return 0;
+}
+
+/* A server does not know of the readers of other processes: between their look at the index and at the files it may
+ * have deleted some. The index then says what came in their place. */
+int store_select(struct store *s, const struct select *sel, struct snapshot **ret,
+                 struct err *reterr) {
+    int r = -EAGAIN;
+    for (int left = s->options.read_only ? SELECT_ATTEMPTS : 1; r == -EAGAIN && left > 0; left--)
+        r = select_once(s, sel, left == 1, ret, reterr);
+    return r;
 }
 
 void store_snapshot_free(struct snapshot *snap) {

@@ -19,6 +19,7 @@
 
 #include "clock.h"
 #include "io.h"
+#include "scratch.h"
 #include "store_private.h"
 #include "units.h"
 #include "walrec.h"
@@ -103,12 +104,26 @@ static int judge_format(const struct store *s, struct str text, uint64_t *ret_in
     return 0;
 }
 
+/* A copy of the chunk files alone is enough to read. */
+static int look_for_chunks(const struct store *s, struct err *reterr) {
+    int fd = io_open(s->dir_fd, "chunks", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    io_close(fd);
+    return fd >= 0 ? 0
+                   : err_set(reterr, -ENOENT,
+                             "%s is not a data directory of logqd: no format, no chunks",
+                             s->options.data_dir);
+}
+
 /* Before anything of a newer kind is written, the file says so: an older build then refuses the directory instead of
  * skipping what it cannot read. */
 static int check_format(struct store *s, struct err *reterr) {
     struct buf text = buf_make(FORMAT_TEXT_MAX);
     int r = io_read_file(s->dir_fd, "format", &text);
     uint64_t incompatible = 0;
+    if (r == -ENOENT && s->options.read_only) {
+        r = look_for_chunks(s, reterr);
+        goto out;
+    }
     if (r == 0) {
         r = judge_format(s, buf_str(&text), &incompatible, reterr);
         if (r < 0)
@@ -162,7 +177,7 @@ static int reserve_numbers(struct index_txn *t, void *ctx, struct err *reterr) {
  * that it does not know must not become orphans, nor be overwritten by numbers given again. */
 static int fill_new_index(struct store *s, struct err *reterr) {
     struct store_rebuild found = {0};
-    int r = rebuild_fill(s->dir_fd, s->index, &found, reterr);
+    int r = rebuild_fill(s->dir_fd, s->index, false, &found, reterr);
     if (r == 0 && (found.chunks > 0 || found.damaged > 0))
         store_log(s, LOG_LEVEL_WARN, "the index was lost and has been rebuilt from chunk files",
                   "chunks=%llu streams=%llu damaged=%llu", (unsigned long long)found.chunks,
@@ -178,15 +193,57 @@ static int read_counters(struct store *s, uint64_t *ret_id, uint64_t *ret_seq, s
     return r < 0 ? err_set(reterr, r, "cannot read the index's counters: %s", err_name(r)) : 0;
 }
 
+/* A reader's own index in a scratch folder: the trailers of the chunk files say all that it needs. */
+static int make_scratch_index(struct store *s, struct err *reterr) {
+    char path[SCRATCH_PATH_MAX];
+    struct store_rebuild found = {0};
+    index_close(s->index);
+    s->index = NULL;
+    int r = scratch_make(path);
+    if (r < 0)
+        return err_set(reterr, r, "no place for an index of its own in /dev/shm, TMPDIR or /tmp");
+    const struct index_options o = {.scratch = true};
+    r = index_open(path, &o, &s->index, reterr);
+    scratch_drop(path);
+    if (r == 0)
+        r = rebuild_fill(s->dir_fd, s->index, true, &found, reterr);
+    if (r == 0 && found.damaged > 0)
+        store_log(s, LOG_LEVEL_ERROR, "damaged chunk files are left out", "files=%llu",
+                  (unsigned long long)found.damaged);
+    return r;
+}
+
+/* What a reader cannot use: not there, damaged, not readable, without the counters that come last. */
+static int open_index_read_only(struct store *s, const char *path, uint64_t *ret_id,
+                                uint64_t *ret_seq, struct err *reterr) {
+    const struct index_options o = {.read_only = true};
+    struct err err = {0};
+    int r = s->options.ignore_index ? -ENOENT : index_open(path, &o, &s->index, &err);
+    if (r == 0)
+        r = read_counters(s, ret_id, ret_seq, &err);
+    if (r == 0 && *ret_seq > 0)
+        return 0;
+    if (r == -ENOMEM)
+        return err_set(reterr, r, "%s", err.text);
+    if (r < 0 && !s->options.ignore_index)
+        store_log(s, LOG_LEVEL_WARN, "the index cannot be used, all chunk files are looked at",
+                  "error=\"%s\"", err.text);
+    r = make_scratch_index(s, reterr);
+    return r < 0 ? r : read_counters(s, ret_id, ret_seq, reterr);
+}
+
 static int open_index(struct store *s, struct err *reterr) {
     char path[4096];
     (void)snprintf(path, sizeof(path), "%s/index", s->options.data_dir);
-    struct index_options o = {.read_only = s->options.read_only};
-    int r = index_open(path, &o, &s->index, reterr);
-    if (r < 0)
-        return r;
     uint64_t next_id = 0, next_seq = 0;
-    r = read_counters(s, &next_id, &next_seq, reterr);
+    int r;
+    if (s->options.read_only) {
+        r = open_index_read_only(s, path, &next_id, &next_seq, reterr);
+    } else {
+        r = index_open(path, &(struct index_options){0}, &s->index, reterr);
+        if (r == 0)
+            r = read_counters(s, &next_id, &next_seq, reterr);
+    }
     if (r == 0 && next_seq == 0 && !s->options.read_only) {
         r = fill_new_index(s, reterr);
         if (r == 0)
@@ -297,13 +354,23 @@ static int replay_record(const struct wal_record *record, void *ctx) {
     return r == 0 ? relieve_memory(p) : r;
 }
 
+/* A reader that may not read the WAL shows what is in chunk files, and says so. */
+static int without_wal(struct store *s, int cause, struct err *reterr) {
+    if (!s->options.read_only || (cause != -EACCES && cause != -EPERM))
+        return cause;
+    store_log(s, LOG_LEVEL_ERROR, "the newest lines are left out", "error=\"%s\"", reterr->text);
+    return 0;
+}
+
 static int replay(struct store *s, struct err *reterr) {
     int wal_fd = io_open(s->dir_fd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (wal_fd == -ENOENT && s->options.read_only)
+        return 0;
     if (wal_fd < 0)
-        return wal_fd == -ENOENT && s->options.read_only
-                   ? 0
-                   : err_set(reterr, wal_fd, "cannot open %s/wal: %s", s->options.data_dir,
-                             err_name(wal_fd));
+        return without_wal(s,
+                           err_set(reterr, wal_fd, "cannot open %s/wal: %s", s->options.data_dir,
+                                   err_name(wal_fd)),
+                           reterr);
     int64_t begun = clock_mono_ns();
     struct replay p = {.store = s,
                        .arena = arena_make(ARENA_MAX),
@@ -320,10 +387,11 @@ static int replay(struct store *s, struct err *reterr) {
     s->replayed_entries = p.entries;
     s->replay_ns = (uint64_t)(clock_mono_ns() - begun);
     if (p.entries > 0 || s->lost_wal_bytes > 0)
-        store_log(s, s->lost_wal_bytes ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "wal replayed",
-                  "entries=%llu torn_bytes=%llu seconds=%.3f", (unsigned long long)p.entries,
-                  (unsigned long long)s->lost_wal_bytes, (double)s->replay_ns / 1e9);
-    return r < 0 ? r : 0;
+        store_log(s, s->lost_wal_bytes && !s->options.read_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+                  "wal replayed", "entries=%llu torn_bytes=%llu seconds=%.3f",
+                  (unsigned long long)p.entries, (unsigned long long)s->lost_wal_bytes,
+                  (double)s->replay_ns / 1e9);
+    return r < 0 ? without_wal(s, r, reterr) : 0;
 }
 
 static int open_wal(struct store *s, struct err *reterr) {

@@ -26,7 +26,10 @@ struct snapshot;
 
 struct store_options {
     const char *data_dir;
-    bool read_only; /* offline reader: no LOCK, WAL replayed in memory, nothing written */
+    /* Offline reader: no LOCK, WAL replayed in memory, nothing written. An index that cannot be used is made anew in
+     * memory from the chunk files. */
+    bool read_only;
+    bool ignore_index; /* read_only: as if there were none */
     struct wal_options wal;
     uint64_t head_budget_bytes; /* memory for all heads; 0 = default 128 MiB */
     uint64_t wal_max_bytes;     /* flush oldest heads when the WAL is larger; 0 = default 512 MiB */

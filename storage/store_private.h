@@ -82,8 +82,9 @@ void *flush_thread(void *store);
 
 /* ---- rebuild.c */
 
-/* Puts all chunk files into an index, the counters last. */
-int rebuild_fill(int dir_fd, struct index *index, struct store_rebuild *ret, struct err *reterr);
+/* Puts all chunk files into an index, the counters last. `read_only`: the folder is not touched. */
+int rebuild_fill(int dir_fd, struct index *index, bool read_only, struct store_rebuild *ret,
+                 struct err *reterr);
 
 /* Looks a stream up in memory, then in the index, else makes it. Pinned. */
 int store_find_or_add(struct store *s, struct str tenant, struct labels labels, struct stream **ret,

@@ -8,14 +8,14 @@
 
 #include "batch.h"
 #include "clock.h"
-#include "source.h"
+#include "reader.h"
 #include "test.h"
 #include "units.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define MODIFIED (INT64_C(1795262400) * NS_PER_S) /* 2026-11-21T12:00:00Z */
 
-static char folder[] = "/tmp/logq-test-source-XXXXXX";
+static char folder[] = "/tmp/logq-test-reader-XXXXXX";
 static char path[sizeof(folder) + 16];
 
 static void write_file(struct str content, const char *mode) {
@@ -34,13 +34,13 @@ static void set_modified(int64_t ns) {
 }
 
 /* Reads on until a line or the end; false at the end. */
-static bool next_line(struct source *s, struct str *line, int64_t *ns) {
+static bool next_line(struct reader *s, struct str *line, int64_t *ns) {
     struct err err = {0};
     for (int i = 0; i < 1000; i++) {
-        enum source_state state = source_next(s, line, ns);
-        if (state == SOURCE_LINE)
+        enum reader_state state = reader_next(s, line, ns);
+        if (state == READER_LINE)
             return true;
-        if (state == SOURCE_END || source_fill(s, 0, &err) < 0)
+        if (state == READER_END || reader_fill(s, 0, &err) < 0)
             return false;
     }
     return false;
@@ -57,17 +57,17 @@ static void check_file(struct str content, const struct want *want, size_t count
     set_modified(MODIFIED);
     /* Twice: the same file has the same times. */
     for (int round = 0; round < 2; round++) {
-        struct source *s = NULL;
+        struct reader *s = NULL;
         struct str line;
         int64_t ns;
-        CHECK_INT(source_open(path, false, false, &s, &err), 0);
+        CHECK_INT(reader_open(path, false, false, &s, &err), 0);
         for (size_t i = 0; i < count; i++) {
             CHECK(next_line(s, &line, &ns));
             CHECK_STR(line, str_from(want[i].line));
             CHECK_INT(ns - MODIFIED, want[i].ns);
         }
         CHECK(!next_line(s, &line, &ns));
-        source_close(s);
+        reader_close(s);
     }
 }
 
@@ -96,10 +96,10 @@ static void test_times_of_files(void) {
 }
 
 static void test_long_lines(void) {
-    enum { SIZE = 3 * SOURCE_LINE_MAX + 10 };
+    enum { SIZE = 3 * READER_LINE_MAX + 10 };
     static char content[SIZE + 3];
     struct err err = {0};
-    struct source *s = NULL;
+    struct reader *s = NULL;
     struct str line;
     int64_t ns, last = INT64_MIN;
     /* Two-byte characters at odd offsets: no piece ends inside of one. */
@@ -110,11 +110,11 @@ static void test_long_lines(void) {
     memcpy(content + SIZE, "\nz\n", 3);
     write_file(str_make(content, sizeof(content)), "w");
     set_modified(MODIFIED);
-    CHECK_INT(source_open(path, false, false, &s, &err), 0);
+    CHECK_INT(reader_open(path, false, false, &s, &err), 0);
     size_t total = 0;
     for (int i = 0; i < 4; i++) {
         CHECK(next_line(s, &line, &ns));
-        CHECK(line.size <= SOURCE_LINE_MAX);
+        CHECK(line.size <= READER_LINE_MAX);
         CHECK(memcmp(line.data, content + total, line.size) == 0);
         CHECK(((uint8_t)line.data[0] & 0xc0) != 0x80);
         CHECK(ns > last);
@@ -125,19 +125,19 @@ static void test_long_lines(void) {
     CHECK(next_line(s, &line, &ns));
     CHECK_STR(line, STR("z"));
     CHECK(!next_line(s, &line, &ns));
-    CHECK_INT(source_cut_lines(s), 1);
-    source_close(s);
+    CHECK_INT(reader_cut_lines(s), 1);
+    reader_close(s);
 }
 
 static void test_follow(void) {
     struct err err = {0};
-    struct source *s = NULL;
+    struct reader *s = NULL;
     struct str line;
     int64_t ns;
     int64_t opened_ns = clock_now_ns();
     write_file(STR("one\ntw"), "w");
     set_modified(MODIFIED);
-    CHECK_INT(source_open(path, true, false, &s, &err), 0);
+    CHECK_INT(reader_open(path, true, false, &s, &err), 0);
     CHECK(next_line(s, &line, &ns));
     CHECK_STR(line, STR("one"));
     CHECK(!next_line(s, &line, &ns)); /* "tw" may go on */
@@ -161,31 +161,31 @@ static void test_follow(void) {
     write_file(STR("a\n"), "w");
     CHECK(next_line(s, &line, &ns));
     CHECK_STR(line, STR("a"));
-    source_close(s);
+    reader_close(s);
     unlink(moved);
 }
 
 static void test_forced_now(void) {
     struct err err = {0};
-    struct source *s = NULL;
+    struct reader *s = NULL;
     struct str line;
     int64_t ns, last = clock_now_ns() - 1;
     write_file(STR("2001-01-01 00:00:00 a\n2001-01-01 00:00:00 a\nb\n"), "w");
-    CHECK_INT(source_open(path, false, true, &s, &err), 0);
+    CHECK_INT(reader_open(path, false, true, &s, &err), 0);
     for (int i = 0; i < 3; i++) {
         CHECK(next_line(s, &line, &ns));
         CHECK(ns > last);
         last = ns;
     }
-    source_close(s);
+    reader_close(s);
 }
 
 static void test_trouble(void) {
     struct err err = {0};
-    struct source *s = NULL;
-    CHECK_INT(source_open("/nonexistent/file", false, false, &s, &err), -ENOENT);
+    struct reader *s = NULL;
+    CHECK_INT(reader_open("/nonexistent/file", false, false, &s, &err), -ENOENT);
     CHECK(strstr(err.text, "/nonexistent/file") != NULL);
-    CHECK_INT(source_open(folder, false, false, &s, &err), -EISDIR);
+    CHECK_INT(reader_open(folder, false, false, &s, &err), -EISDIR);
 }
 
 /* The bytes that a server gets, byte by byte. */
