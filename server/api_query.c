@@ -116,11 +116,14 @@ static void answer_query(struct http_request *r, struct api *api, bool instant) 
         .encoding_flags = flags,
         .categorize = render_wants_categories(flags),
     };
-    struct buf body = buf_make(BUF_NO_MAX);
-    render_query_result(&body, result, &options);
-    query_result_free(result);
-    http_reply(r, 200, json_type, &body);
-    buf_done(&body);
+    struct renderer *renderer = renderer_new(result, &options);
+    if (!renderer) {
+        query_result_free(result);
+        api_fail(r, -ENOMEM, &err);
+        return;
+    }
+    const struct http_body body = {renderer_next, renderer_free, renderer};
+    http_reply_body(r, 200, json_type, &body);
 }
 
 void api_query_range(struct http_request *r, void *api) {

@@ -53,9 +53,11 @@ struct config {
     bool auth_enabled; /* multi-tenant: X-Scope-OrgID required; default false */
     char *data_dir;    /* logq.data_dir, or Loki's common.path_prefix; default ./data */
     /* server */
-    char *listen_address; /* server.http_listen_address, default 127.0.0.1 */
-    uint16_t listen_port; /* server.http_listen_port, default 3100 */
-    char *path_prefix;    /* server.http_path_prefix */
+    char *listen_address;           /* server.http_listen_address, default 127.0.0.1 */
+    uint16_t listen_port;           /* server.http_listen_port, default 3100 */
+    char *path_prefix;              /* server.http_path_prefix */
+    const struct str *cors_origins; /* server.http_cors_origins */
+    size_t n_cors_origins;
     int64_t server_read_timeout_ns, server_write_timeout_ns, server_idle_timeout_ns;
     char *log_level; /* server.log_level */
     /* server.http_tls_config; cert_file "" = plain HTTP */

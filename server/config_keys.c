@@ -61,6 +61,13 @@ const struct config_key config_keys[] = {
     KEY("server.http_listen_port", KEY_U16, AT(listen_port), "3100", "Port to listen on."),
     KEY("server.http_path_prefix", KEY_TEXT, AT(path_prefix), "\"\"",
         "Path below which all endpoints live, for example /loki-a."),
+    {.path = "server.http_cors_origins",
+     .type = KEY_LIST,
+     .offset = AT(cors_origins),
+     .count_offset = AT(n_cors_origins),
+     .fallback = "[]",
+     .doc = "Origins whose web pages may read answers, for example [https://grafana.example]; "
+            "[\"*\"] = all, [] = none."},
     KEY("server.http_listen_conn_limit", KEY_U32, AT(connections_max), "10000",
         "Connections at once; further ones get 503 and are closed."),
     KEY("server.http_server_read_timeout", KEY_DURATION, AT(server_read_timeout_ns), "30s",

@@ -161,7 +161,9 @@ void http_dispatch(struct http_request *r) {
         return;
     }
     bool reads = r->head.method == HTTP_GET || r->head.method == HTTP_HEAD;
-    if (known) {
+    if (known && http_cors_is_preflight(r)) {
+        http_cors_answer(r);
+    } else if (known) {
         struct buf empty = buf_make(1);
         http_reply(r, 405, NULL, &empty);
     } else if (doubled && reads) {
@@ -242,6 +244,7 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx) {
         r = next;
     }
     sockets_run_ready(loop);
+    streams_run_made(loop);
     if (stop && !loop->stopping) {
         loop->stopping = true;
         (void)event_del(loop->listen_event);
@@ -442,7 +445,8 @@ static struct http_server *new_server(const struct http_options *o, const struct
 static int start_threads(struct http_server *s, struct err *reterr) {
     s->pool = pool_new("http", s->options.workers, 1024);
     s->query_pool = pool_new("http-query", s->options.query_workers, 1024);
-    if (!s->pool || !s->query_pool)
+    s->body_pool = pool_new("http-body", HTTP_BODY_THREADS, HTTP_BODY_QUEUE);
+    if (!s->pool || !s->query_pool || !s->body_pool)
         return err_set(reterr, -ENOMEM, "cannot start worker threads");
     sigset_t all, before;
     (void)sigfillset(&all);
@@ -492,6 +496,7 @@ int http_start(const struct http_options *o, const struct http_route *routes, si
         join_loops(s);
         pool_free(s->pool);
         pool_free(s->query_pool);
+        pool_free(s->body_pool);
         free_server(s);
         return r;
     }
@@ -534,6 +539,7 @@ void http_stop(struct http_server *s, int grace_ms) {
     join_loops(s);
     pool_free(s->pool);
     pool_free(s->query_pool);
+    pool_free(s->body_pool);
     int64_t until = clock_mono_ns() + (int64_t)CANCEL_GRACE_MS * 1000000;
     for (;;) {
         for (unsigned i = 0; i < s->n_loops; i++)

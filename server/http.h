@@ -29,7 +29,8 @@ enum http_method {
     HTTP_PUT = 4,
     HTTP_DELETE = 8,
     HTTP_HEAD = 16,
-    HTTP_OTHER = 32
+    HTTP_OPTIONS = 32,
+    HTTP_OTHER = 64
 };
 
 typedef void http_handler(struct http_request *req, void *ctx);
@@ -68,7 +69,10 @@ struct http_options {
     int read_timeout_s, write_timeout_s, idle_timeout_s;
     const char *path_prefix;  /* "" or "/loki" */
     unsigned connections_max; /* 503 and close above; 0 = 10000 */
-    struct tls_context *tls;  /* the caller's, until http_stop has returned; NULL: plain HTTP */
+    /* Origins whose pages may read replies, "*" = all; borrowed until http_stop has returned. */
+    const struct str *cors_origins;
+    size_t n_cors_origins;
+    struct tls_context *tls; /* the caller's, until http_stop has returned; NULL: plain HTTP */
     /* After each reply: method, route name, status, seconds; any loop thread. */
     void (*observe)(void *ctx, enum http_method m, const char *route, int status, double seconds);
     void *observe_ctx;
@@ -111,6 +115,18 @@ struct http_header {
 void http_reply(struct http_request *r, int status, const char *content_type, struct buf *body);
 void http_reply_headers(struct http_request *r, int status, const char *content_type,
                         const struct http_header *extra, size_t n_extra, struct buf *body);
+/* A body that is made while it is sent: memory is bounded by two pieces, not by its length or the
+ * client's patience. */
+struct http_body {
+    /* Appends the next part, 64 KiB or so; false behind the last one. Any thread, one at a time.
+     * An `out` that fails ends the connection. */
+    bool (*next)(void *ctx, struct buf *out);
+    void (*done)(void *ctx); /* exactly once: all has been made, or nobody wants it */
+    void *ctx;
+};
+/* What is short leaves as by http_reply; longer bodies leave in chunks. */
+void http_reply_body(struct http_request *r, int status, const char *content_type,
+                     const struct http_body *body);
 /* text/plain; charset=utf-8 with X-Content-Type-Options: nosniff. */
 void http_reply_error(struct http_request *r, int status, struct str text);
 

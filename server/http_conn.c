@@ -57,6 +57,8 @@ static void conn_close(struct conn *c) {
     }
     if (c->socket)
         socket_end(c->socket);
+    if (c->stream)
+        stream_end(c->stream);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -192,6 +194,8 @@ static void start_reply(struct conn *c) {
     const struct http_server *s = c->loop->server;
     if (atomic_load(&s->stopping))
         c->keep_alive = false;
+    if (r->stream && r->head.minor == 0)
+        c->keep_alive = false;         /* the end of the connection is the end of the body */
     bool upgrades = r->socket != NULL; /* says "Connection: Upgrade" itself */
     if (!upgrades && !c->keep_alive)
         buf_add_str(&r->reply_head, STR("Connection: close\r\n"));
@@ -209,6 +213,9 @@ static void start_reply(struct conn *c) {
     r->reply_head = r->reply_body = (struct buf){0};
     c->request = NULL;
     c->socket = r->socket;
+    c->stream = r->stream;
+    if (c->stream)
+        stream_begin(c->stream, c);
     request_free(r);
     c->state = CONN_REPLY;
     set_deadline(c, options(c)->write_timeout_s);
@@ -256,6 +263,18 @@ static enum step begin_linger(struct conn *c) {
     return STEP_AGAIN;
 }
 
+/* All that was there has been sent. */
+static enum step step_stream(struct conn *c) {
+    c->out_sent = 0;
+    int r = stream_take(c->stream, &c->out_body);
+    c->starved = r == 0;
+    if (r >= 0)
+        return r > 0 ? STEP_AGAIN : STEP_WAIT;
+    stream_end(c->stream);
+    c->stream = NULL;
+    return r == -ENODATA ? STEP_AGAIN : STEP_CLOSE;
+}
+
 static enum step step_reply(struct conn *c) {
     int r = flush_reply(c);
     if (r < 0)
@@ -264,6 +283,8 @@ static enum step step_reply(struct conn *c) {
         return STEP_WAIT;
     buf_done(&c->out_head);
     buf_done(&c->out_body);
+    if (c->stream)
+        return step_stream(c);
     if (c->socket && !c->eof) {
         c->state = CONN_SOCKET;
         c->deadline_ns = 0;
@@ -483,7 +504,8 @@ static void conn_run(struct conn *c) {
         }
         if (step == STEP_WAIT) {
             set_events(c, wants_read(c),
-                       c->state == CONN_REPLY || (c->state == CONN_SOCKET && c->socket_blocked));
+                       (c->state == CONN_REPLY && !c->starved) ||
+                           (c->state == CONN_SOCKET && c->socket_blocked));
             return;
         }
     }
@@ -544,6 +566,8 @@ void conn_replied(struct http_request *r) {
     if (!c) {
         if (r->socket)
             socket_end(r->socket);
+        if (r->stream)
+            stream_end(r->stream);
         request_free(r);
         return;
     }
@@ -571,6 +595,11 @@ void conn_tick(struct http_loop *loop, int64_t now_ns) {
 
 void conn_socket_ready(struct conn *c) {
     if (c->state == CONN_SOCKET)
+        conn_run(c);
+}
+
+void conn_stream_ready(struct conn *c) {
+    if (c->state == CONN_REPLY && c->starved)
         conn_run(c);
 }
 

@@ -20,6 +20,8 @@ enum {
     HTTP_READ_AT_ONCE = 256 << 10,  /* per connection and wake-up, so that all get their turn */
     HTTP_PROGRESS_BYTES = 16 << 10, /* a body that grew by this has earned a new deadline */
     HTTP_REPLY_MAX = 1 << 30,
+    HTTP_BODY_THREADS = 2, /* each is busy for a millisecond or two at a time */
+    HTTP_BODY_QUEUE = 1024,
     /* A client of a taken-over connection that takes nothing of what waits for it for so long is
      * given up: a paused tail may come back within minutes, memory is bounded all the while. */
     HTTP_SOCKET_STALL_S = 300,
@@ -38,10 +40,11 @@ struct http_loop {
     struct conn *conns;              /* all of this loop */
     struct http_request *in_handler; /* whose handler this loop's thread runs at the moment */
     bool stopping;
-    /* guards: replied, ready, stop_wanted, quit_wanted, and what sockets hand over */
+    /* guards: replied, ready, stop_wanted, quit_wanted, and what sockets and streams hand over */
     pthread_mutex_t lock;
     struct http_request *replied_head, *replied_tail;
     struct http_socket *ready; /* have something to write */
+    struct http_stream *made;  /* have a piece to send */
     bool stop_wanted;          /* accept no more */
     bool quit_wanted;          /* end the thread */
 };
@@ -54,7 +57,7 @@ struct http_server {
     struct http_loop *loops;
     unsigned n_loops;
     uint16_t port;
-    struct pool *pool, *query_pool;
+    struct pool *pool, *query_pool, *body_pool;
     atomic_uint connections;
     atomic_size_t body_bytes; /* held by all requests */
     atomic_uint running;      /* requests whose handler has not replied */
@@ -86,6 +89,7 @@ struct http_request {
     int status;
     struct buf reply_head, reply_body;
     struct http_socket *socket; /* takes the connection over behind a 101; NULL = stays HTTP */
+    struct http_stream *stream; /* makes the body; NULL = reply_body is all of it */
 };
 
 enum conn_state {
@@ -112,6 +116,8 @@ struct conn {
     size_t head_scanned;
     struct http_request *request;
     struct http_socket *socket; /* has taken over, or will behind the present reply */
+    struct http_stream *stream; /* CONN_REPLY: makes the rest of the body */
+    bool starved;               /* CONN_REPLY: all is sent, the next piece is being made */
     struct http_chunked chunked;
     size_t body_at_deadline; /* size of the body when the deadline was set */
     struct buf out_head, out_body;
@@ -137,6 +143,7 @@ void conn_tick(struct http_loop *loop, int64_t now_ns);
 void conn_close_idle(struct http_loop *loop);
 void conn_close_all(struct http_loop *loop);
 void conn_socket_ready(struct conn *c);
+void conn_stream_ready(struct conn *c);
 /* As send(2), through TLS where there is TLS. */
 ssize_t conn_send(struct conn *c, const void *data, size_t size);
 
@@ -149,6 +156,20 @@ void socket_read(struct http_socket *s, struct str bytes);
 int socket_write(struct http_socket *s, struct conn *c, bool *ret_progress, bool *ret_finished);
 void sockets_run_ready(struct http_loop *loop);
 
+/* http_cors.c */
+void http_cors_add_headers(struct http_request *r, struct buf *head);
+bool http_cors_is_preflight(const struct http_request *r);
+void http_cors_answer(struct http_request *r);
+
+/* http_stream.c, loop thread only but for the first */
+bool stream_is_packed(const struct http_stream *s);
+void stream_begin(struct http_stream *s, struct conn *c);
+void stream_end(struct http_stream *s); /* the connection wants no more of it */
+/* 1 a piece; 0 it is being made, conn_stream_ready will tell; -ENODATA behind the last one; another
+ * errno: the body cannot be made. */
+int stream_take(struct http_stream *s, struct buf *ret);
+void streams_run_made(struct http_loop *loop);
+
 /* http_reply.c */
 struct http_request *request_new(struct http_loop *loop, const char *peer);
 void request_free(struct http_request *r);
@@ -156,4 +177,8 @@ void request_free(struct http_request *r);
 bool request_charge_body(struct http_request *r, size_t bytes);
 /* Fills the reply of a request that never got to a handler. */
 void request_refuse(struct http_request *r, int status, struct str text);
+/* Fills the head of a reply whose body r->stream makes. */
+void request_reply_stream(struct http_request *r, int status, const char *content_type);
+/* Hands a finished reply to its loop. */
+void http_send_to_loop(struct http_request *r);
 const char *http_status_text(int status);

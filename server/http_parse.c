@@ -56,9 +56,9 @@ static enum http_method method_of(struct str name) {
         struct str name;
         enum http_method method;
     } known[] = {
-        {STR_INIT("GET"), HTTP_GET},       {STR_INIT("POST"), HTTP_POST},
-        {STR_INIT("PUT"), HTTP_PUT},       {STR_INIT("HEAD"), HTTP_HEAD},
-        {STR_INIT("DELETE"), HTTP_DELETE},
+        {STR_INIT("GET"), HTTP_GET},         {STR_INIT("POST"), HTTP_POST},
+        {STR_INIT("PUT"), HTTP_PUT},         {STR_INIT("HEAD"), HTTP_HEAD},
+        {STR_INIT("OPTIONS"), HTTP_OPTIONS}, {STR_INIT("DELETE"), HTTP_DELETE},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (str_eq(known[i].name, name))

@@ -40,6 +40,7 @@ struct http_request *request_new(struct http_loop *loop, const char *peer) {
     r->reply_head = buf_make(64 << 10);
     r->reply_body = buf_make(HTTP_REPLY_MAX);
     r->socket = NULL;
+    r->stream = NULL;
     return r;
 }
 
@@ -255,9 +256,11 @@ static void render_head(struct http_request *r, const char *content_type,
                         const struct http_header *extra, size_t n_extra) {
     struct buf *h = &r->reply_head;
     bool has_body = r->status != 101 && r->status != 204 && r->status != 304;
-    bool may_gzip = has_body && r->reply_body.size >= GZIP_MIN;
-    bool gzipped = may_gzip && http_accepts_gzip(http_request_header(r, "Accept-Encoding")) &&
-                   gzip_body(&r->reply_body);
+    bool may_gzip = has_body && (r->stream || r->reply_body.size >= GZIP_MIN);
+    bool gzipped = r->stream
+                       ? stream_is_packed(r->stream)
+                       : may_gzip && http_accepts_gzip(http_request_header(r, "Accept-Encoding")) &&
+                             gzip_body(&r->reply_body);
     buf_addf(h, "HTTP/1.1 %d %s\r\n", r->status, http_status_text(r->status));
     if (has_body && content_type)
         buf_addf(h, "Content-Type: %s\r\n", content_type);
@@ -267,14 +270,17 @@ static void render_head(struct http_request *r, const char *content_type,
         buf_addf(h, "Vary: Accept-Encoding\r\n");
     if (gzipped)
         buf_addf(h, "Content-Encoding: gzip\r\n");
-    if (has_body)
+    if (r->stream && r->head.minor > 0)
+        buf_add_str(h, STR("Transfer-Encoding: chunked\r\n"));
+    else if (has_body && !r->stream)
         buf_addf(h, "Content-Length: %zu\r\n", r->reply_body.size);
+    http_cors_add_headers(r, h);
     add_date(h);
     if (!has_body || r->head.method == HTTP_HEAD)
         buf_done(&r->reply_body);
 }
 
-static void send_to_loop(struct http_request *r) {
+void http_send_to_loop(struct http_request *r) {
     struct http_loop *loop = r->loop;
     if (http_on_loop(loop) && loop->in_handler == r) {
         r->replied = true;
@@ -315,7 +321,12 @@ void http_reply_headers(struct http_request *r, int status, const char *content_
                         const struct http_header *extra, size_t n_extra, struct buf *body) {
     assert(r->status == 0 && "exactly one reply");
     fill_reply(r, status, content_type, extra, n_extra, body);
-    send_to_loop(r);
+    http_send_to_loop(r);
+}
+
+void request_reply_stream(struct http_request *r, int status, const char *content_type) {
+    assert(r->status == 0 && "exactly one reply");
+    fill_reply(r, status, content_type, NULL, 0, NULL);
 }
 
 void http_reply(struct http_request *r, int status, const char *content_type, struct buf *body) {

@@ -14,6 +14,7 @@
 #include "api.h"
 #include "clock.h"
 #include "command.h"
+#include "config_keys.h"
 #include "log.h"
 #include "tail.h"
 #include "tls.h"
@@ -37,7 +38,8 @@ static const char usage[] =
     "  --data-dir DIR        logq.data_dir, default ./data\n"
     "  --listen ADDR:PORT    server.http_listen_address and http_listen_port, default "
     "127.0.0.1:3100\n"
-    "  --set KEY=VALUE       any other setting; see docs/configuration.md\n"
+    "  --set KEY=VALUE       any other setting; see docs/configuration.md. Loki's own options are\n"
+    "                        understood, too: --server.path-prefix=/logs\n"
     "  --check-config        print the effective settings and exit\n"
     "  --config-doc          print the documentation of all settings and exit\n"
     "  --version, --help\n\n"
@@ -79,6 +81,25 @@ static int add_listen(struct options *o, const char *text) {
         (void)snprintf(o->address, sizeof(o->address), "%.*s", (int)size, text);
     int r = add_override(o, "server.http_listen_address", o->address);
     return r < 0 ? r : add_override(o, "server.http_listen_port", colon + 1);
+}
+
+/* The key of a setting that is an option of its own, as in Loki: --server.path-prefix,
+ * --server.http-listen-port. `name` is changed in place, it belongs to argv. NULL: none. */
+static const char *key_of_option(char *name) {
+    static const char *const odd[][2] = {
+        {"server.path-prefix", "server.http_path_prefix"},
+        {"log.level", "server.log_level"},
+        {"auth.enabled", "auth_enabled"},
+    };
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+        if (strcmp(name, odd[i][0]) == 0)
+            return odd[i][1];
+    if (!strchr(name, '.'))
+        return NULL;
+    for (char *c = name; *c; c++)
+        *c = (char)(*c == '-' ? '_' : *c);
+    const struct config_key *key = config_key_find(str_from(name));
+    return key ? key->path : NULL;
 }
 
 static int take_valued(struct options *o, const char *name, char *value) {
@@ -135,7 +156,8 @@ static int parse_options(int argc, char **argv, struct options *o) {
         char *value = strchr(name, '=');
         if (value)
             *value++ = '\0';
-        if (!takes_value(name)) {
+        const char *key = takes_value(name) ? NULL : key_of_option(name);
+        if (!key && !takes_value(name)) {
             (void)fprintf(stderr, "logqd: unknown option -%s; see --help\n", name);
             return -EINVAL;
         }
@@ -145,7 +167,7 @@ static int parse_options(int argc, char **argv, struct options *o) {
             (void)fprintf(stderr, "logqd: -%s needs a value\n", name);
             return -EINVAL;
         }
-        int r = take_valued(o, name, value);
+        int r = key ? add_override(o, key, value) : take_valued(o, name, value);
         if (r < 0)
             return r;
     }
@@ -322,6 +344,8 @@ static int start_http(struct server *s, const struct config *c) {
         .write_timeout_s = seconds_of(c->server_write_timeout_ns),
         .idle_timeout_s = seconds_of(c->server_idle_timeout_ns),
         .path_prefix = c->path_prefix,
+        .cors_origins = c->cors_origins,
+        .n_cors_origins = c->n_cors_origins,
         .connections_max = c->connections_max,
         .tls = s->tls,
         .observe = metrics_observe,

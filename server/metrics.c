@@ -86,6 +86,8 @@ static const char *method_name(enum http_method m) {
         return "DELETE";
     case HTTP_HEAD:
         return "HEAD";
+    case HTTP_OPTIONS:
+        return "OPTIONS";
     case HTTP_OTHER:
         break;
     }

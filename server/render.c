@@ -1,4 +1,5 @@
-/* render: answers are appended byte by byte to one buffer; no tree is built. Streams are grouped
+/* render: answers are appended byte by byte to a buffer; no tree is built, and a long answer can be
+ * had in parts. Streams are grouped
  * first: entries come sorted by time over all streams, each naming its label set, and leave as
  * one list per distinct set (plain) or per stored stream (categorized). */
 #include "render.h"
@@ -119,6 +120,26 @@ out:
 
 /* ---- streams */
 
+enum { PART_BYTES = 64 << 10 };
+
+/* How far an answer has been written. */
+struct render_state {
+    const struct query_result *result;
+    struct render_options options;
+    size_t enough; /* bytes of the buffer at which a part ends */
+    bool started, grouped, any;
+    struct grouping_result grouping; /* streams */
+    size_t item;                     /* group or series */
+    bool open;                       /* its beginning has been written */
+    size_t value;                    /* of it */
+};
+
+static void next_item(struct render_state *s) {
+    s->item++;
+    s->open = false;
+    s->value = 0;
+}
+
 void render_value(struct buf *out, int64_t ts_ns, struct str line, bool categorize,
                   struct labels metadata, struct labels parsed) {
     buf_add_str(out, STR("[\""));
@@ -142,29 +163,42 @@ void render_value(struct buf *out, int64_t ts_ns, struct str line, bool categori
     buf_add_char(out, ']');
 }
 
-static void render_streams(struct buf *out, const struct query_result *r, bool categorize) {
-    struct grouping_result grouping;
-    if (group_entries(r, categorize, &grouping) < 0)
-        out->failed = true;
-    bool first = true;
-    for (size_t i = 0; i < grouping.n_groups && !out->failed; i++) {
-        const struct group *g = &grouping.groups[i];
-        if (g->count == 0)
-            continue;
-        buf_add_str(out, first ? STR("{\"stream\":") : STR(",{\"stream\":"));
-        first = false;
+/* One stream from s->value on, until `out` has a part's size. */
+static void render_stream(struct buf *out, struct render_state *s, const struct group *g) {
+    const struct query_result *r = s->result;
+    bool categorize = s->options.categorize;
+    if (!s->open) {
+        buf_add_str(out, s->any ? STR(",{\"stream\":") : STR("{\"stream\":"));
+        s->any = s->open = true;
         render_labels(out, g->labels);
         buf_add_str(out, STR(",\"values\":["));
-        for (uint32_t n = 0; n < g->count; n++) {
-            if (n > 0)
-                buf_add_char(out, ',');
-            const struct result_entry *e = &r->entries[grouping.order[g->first + n]];
-            const struct result_set *set = &r->sets[e->set];
-            render_value(out, e->ts_ns, e->line, categorize, set->metadata, set->parsed);
-        }
-        buf_add_str(out, STR("]}"));
     }
-    grouping_done(&grouping);
+    while (s->value < g->count && out->size < s->enough) {
+        if (s->value > 0)
+            buf_add_char(out, ',');
+        const struct result_entry *e = &r->entries[s->grouping.order[g->first + s->value++]];
+        const struct result_set *set = &r->sets[e->set];
+        render_value(out, e->ts_ns, e->line, categorize, set->metadata, set->parsed);
+    }
+    if (s->value == g->count) {
+        buf_add_str(out, STR("]}"));
+        next_item(s);
+    }
+}
+
+/* True when all streams have been written. */
+static bool render_streams(struct buf *out, struct render_state *s) {
+    if (!s->grouped && group_entries(s->result, s->options.categorize, &s->grouping) < 0)
+        out->failed = true;
+    s->grouped = true;
+    while (s->item < s->grouping.n_groups && out->size < s->enough && !out->failed) {
+        const struct group *g = &s->grouping.groups[s->item];
+        if (g->count == 0)
+            s->item++;
+        else
+            render_stream(out, s, g);
+    }
+    return s->item == s->grouping.n_groups;
 }
 
 void render_legacy_streams(struct buf *out, const struct query_result *r) {
@@ -218,20 +252,30 @@ static void render_point(struct buf *out, const struct result_point *p) {
     buf_add_str(out, STR("\"]"));
 }
 
-static void render_series(struct buf *out, const struct query_result *r) {
-    bool vector = r->type == RESULT_VECTOR;
-    for (size_t i = 0; i < r->n_series; i++) {
-        const struct result_series *s = &r->series[i];
-        buf_add_str(out, i > 0 ? STR(",{\"metric\":") : STR("{\"metric\":"));
-        render_labels(out, s->labels);
+static void render_row(struct buf *out, struct render_state *s, const struct result_series *row) {
+    bool vector = s->result->type == RESULT_VECTOR;
+    if (!s->open) {
+        s->open = true;
+        buf_add_str(out, s->item > 0 ? STR(",{\"metric\":") : STR("{\"metric\":"));
+        render_labels(out, row->labels);
         buf_add_str(out, vector ? STR(",\"value\":") : STR(",\"values\":["));
-        for (size_t n = 0; n < s->n_points; n++) {
-            if (n > 0)
-                buf_add_char(out, ',');
-            render_point(out, &s->points[n]);
-        }
-        buf_add_str(out, vector ? STR("}") : STR("]}"));
     }
+    while (s->value < row->n_points && out->size < s->enough) {
+        if (s->value > 0)
+            buf_add_char(out, ',');
+        render_point(out, &row->points[s->value++]);
+    }
+    if (s->value == row->n_points) {
+        buf_add_str(out, vector ? STR("}") : STR("]}"));
+        next_item(s);
+    }
+}
+
+/* True when all series have been written. */
+static bool render_series(struct buf *out, struct render_state *s) {
+    while (s->item < s->result->n_series && out->size < s->enough && !out->failed)
+        render_row(out, s, &s->result->series[s->item]);
+    return s->item == s->result->n_series;
 }
 
 /* ---- stats: Loki's tree; Grafana shows the summary, logcli the rest */
@@ -338,7 +382,7 @@ void render_flags(struct buf *out, struct str flags) {
     buf_add_char(out, ']');
 }
 
-void render_query_result(struct buf *out, const struct query_result *r,
+static void render_start(struct buf *out, const struct query_result *r,
                          const struct render_options *o) {
     static const char *const types[] = {
         [RESULT_STREAMS] = "streams",
@@ -352,17 +396,67 @@ void render_query_result(struct buf *out, const struct query_result *r,
         buf_add_char(out, ',');
     }
     buf_add_str(out, STR("\"result\":"));
-    if (r->type == RESULT_SCALAR) {
-        render_point(out, &r->scalar);
-    } else {
+    if (r->type != RESULT_SCALAR)
         buf_add_char(out, '[');
-        if (r->type == RESULT_STREAMS)
-            render_streams(out, r, o->categorize);
-        else
-            render_series(out, r);
-        buf_add_char(out, ']');
-    }
-    buf_add_str(out, STR(",\"stats\":"));
+}
+
+/* The next part of an answer, until `out` has s->enough bytes; false behind the last one. */
+static bool render_part(struct buf *out, struct render_state *s) {
+    const struct query_result *r = s->result;
+    if (!s->started)
+        render_start(out, r, &s->options);
+    s->started = true;
+    bool all = true;
+    if (r->type == RESULT_SCALAR)
+        render_point(out, &r->scalar);
+    else
+        all = r->type == RESULT_STREAMS ? render_streams(out, s) : render_series(out, s);
+    if (!all)
+        return !out->failed;
+    buf_add_str(out, r->type == RESULT_SCALAR ? STR(",\"stats\":") : STR("],\"stats\":"));
     render_stats(out, &r->stats);
     buf_add_str(out, STR("}}\n"));
+    return false;
+}
+
+void render_query_result(struct buf *out, const struct query_result *r,
+                         const struct render_options *o) {
+    struct render_state s = {.result = r, .options = *o, .enough = SIZE_MAX};
+    (void)render_part(out, &s);
+    grouping_done(&s.grouping);
+}
+
+/* ---- answers in parts */
+
+struct renderer {
+    struct query_result *result;
+    struct render_state state;
+};
+
+struct renderer *renderer_new(struct query_result *r, const struct render_options *o) {
+    struct renderer *n = calloc(1, sizeof(*n));
+    struct str flags = arena_copy(&r->arena, o->encoding_flags);
+    if (!n || (o->encoding_flags.size > 0 && !flags.data)) {
+        free(n);
+        return NULL;
+    }
+    n->result = r;
+    n->state = (struct render_state){.result = r, .options = *o};
+    n->state.options.encoding_flags = flags;
+    return n;
+}
+
+bool renderer_next(void *renderer, struct buf *out) {
+    struct renderer *n = renderer;
+    n->state.enough = out->size + PART_BYTES;
+    return render_part(out, &n->state);
+}
+
+void renderer_free(void *renderer) {
+    struct renderer *n = renderer;
+    if (!n)
+        return;
+    grouping_done(&n->state.grouping);
+    query_result_free(n->result);
+    free(n);
 }

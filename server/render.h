@@ -16,8 +16,14 @@ struct render_options {
 void render_query_result(struct buf *out, const struct query_result *r,
                          const struct render_options *o);
 
-/* Is categorize-labels one of the comma-separated flags? Exact, as in Loki: no blanks are
- * trimmed. */
+/* The same in parts of some 64 KiB, see struct http_body. Takes the result (renderer_free frees
+ * it); NULL without memory, then the result stays the caller's. */
+struct renderer;
+struct renderer *renderer_new(struct query_result *result, const struct render_options *o);
+bool renderer_next(void *renderer, struct buf *out); /* false behind the last part */
+void renderer_free(void *renderer);
+
+/* Is categorize-labels one of the comma-separated flags? */
 bool render_wants_categories(struct str encoding_flags);
 
 /* The answer of /api/prom/query: {"streams":[{"labels":"{...}","entries":[...]}],"stats":{...}} */

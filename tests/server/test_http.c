@@ -69,6 +69,40 @@ static void on_big(struct http_request *r, void *ctx) {
     http_reply(r, 200, "text/plain", &body);
 }
 
+/* A body made in parts: lines of 16 bytes, as many as the parameter n says; f: fails at the end. */
+struct lines {
+    long next, count;
+    bool fails;
+};
+
+static atomic_long lines_made;
+static atomic_int bodies_done;
+
+static bool lines_next(void *ctx, struct buf *out) {
+    struct lines *l = ctx;
+    for (int i = 0; i < 4096 && l->next < l->count; i++)
+        buf_addf(out, "%015ld\n", l->next++);
+    atomic_store(&lines_made, l->next);
+    if (l->next == l->count && l->fails)
+        out->failed = true;
+    return l->next < l->count;
+}
+
+static void lines_done(void *ctx) {
+    free(ctx);
+    atomic_fetch_add(&bodies_done, 1);
+}
+
+static void on_lines(struct http_request *r, void *ctx) {
+    (void)ctx;
+    struct lines *l = calloc(1, sizeof(*l));
+    struct str n = http_param(r, "n");
+    l->count = n.size > 0 ? strtol(n.data, NULL, 10) : 0;
+    l->fails = http_param(r, "f").data != NULL;
+    const struct http_body body = {lines_next, lines_done, l};
+    http_reply_body(r, 200, "text/plain", &body);
+}
+
 /* Waits for its client to go away. */
 static void on_wait(struct http_request *r, void *ctx) {
     (void)ctx;
@@ -108,6 +142,7 @@ static const struct http_route routes[] = {
     {HTTP_GET | HTTP_POST, "/params", on_params, NULL, HTTP_ON_QUERY_POOL, "params", NULL},
     {HTTP_GET | HTTP_POST, "/nothing", on_nothing, NULL, HTTP_ON_LOOP, "nothing", NULL},
     {HTTP_GET, "/big", on_big, NULL, HTTP_ON_POOL, "big", NULL},
+    {HTTP_GET, "/lines", on_lines, NULL, HTTP_ON_POOL, "lines", NULL},
     {HTTP_GET, "/wait", on_wait, NULL, HTTP_ON_QUERY_POOL, "wait", NULL},
     {HTTP_GET, "/gate", on_gate, NULL, HTTP_ON_LOOP, "gate", NULL},
 };
@@ -497,6 +532,153 @@ static void test_gzip_and_large_replies(void) {
     (void)close(fd);
 }
 
+/* ---- bodies in parts */
+
+/* Everything until the server closes. */
+static struct buf hear_all(int fd, struct str request) {
+    struct buf in = buf_make(BUF_NO_MAX);
+    say(fd, request);
+    while (hear(fd, &in))
+        ;
+    (void)close(fd);
+    return in;
+}
+
+static struct str body_of(const struct buf *in) {
+    const char *end = str_find(buf_str(in), STR("\r\n\r\n"));
+    return end ? str_from_offset(buf_str(in), (size_t)(end - in->data) + 4) : STR("");
+}
+
+/* Takes the chunks apart; false when the last one is missing. */
+static bool unchunk(struct str text, struct buf *out) {
+    for (;;) {
+        const char *line = str_find(text, STR("\r\n"));
+        if (!line)
+            return false;
+        size_t size = strtoul(text.data, NULL, 16), head = (size_t)(line - text.data) + 2;
+        if (head + size + 2 > text.size)
+            return false;
+        buf_add(out, text.data + head, size);
+        text = str_from_offset(text, head + size + 2);
+        if (size == 0)
+            return text.size == 0;
+    }
+}
+
+static bool are_lines(struct str text, long count) {
+    if (text.size != (size_t)count * 16)
+        return false;
+    for (long i = 0; i < count; i++)
+        if (strtol(text.data + i * 16, NULL, 10) != i)
+            return false;
+    return true;
+}
+
+static bool gunzip(struct str packed, struct buf *out) {
+    z_stream z = {.next_in = (Bytef *)packed.data, .avail_in = (uInt)packed.size};
+    if (inflateInit2(&z, 15 + 16) != Z_OK)
+        return false;
+    int r = Z_OK;
+    while (r == Z_OK) {
+        char plain[65536];
+        z.next_out = (Bytef *)plain;
+        z.avail_out = sizeof(plain);
+        r = inflate(&z, Z_NO_FLUSH);
+        buf_add(out, plain, sizeof(plain) - z.avail_out);
+    }
+    (void)inflateEnd(&z);
+    return r == Z_STREAM_END && z.avail_in == 0;
+}
+
+static void wait_done(int want) {
+    for (int i = 0; i < 5000 && atomic_load(&bodies_done) < want; i++)
+        nap();
+    CHECK_INT(atomic_load(&bodies_done), want);
+}
+
+static void test_body_in_parts(void) {
+    atomic_store(&bodies_done, 0);
+    struct buf plain = buf_make(BUF_NO_MAX);
+    struct buf in = hear_all(
+        dial(), STR("GET /lines?n=100000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    CHECK(str_find(buf_str(&in), STR("Transfer-Encoding: chunked\r\n")) != NULL);
+    CHECK(str_find(buf_str(&in), STR("Content-Length")) == NULL);
+    CHECK(unchunk(body_of(&in), &plain) && are_lines(buf_str(&plain), 100000));
+    buf_done(&in);
+
+    struct buf packed = buf_make(BUF_NO_MAX);
+    buf_clear(&plain);
+    in = hear_all(dial(), STR("GET /lines?n=300000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                              "Accept-Encoding: gzip\r\n\r\n"));
+    CHECK(str_find(buf_str(&in), STR("Content-Encoding: gzip\r\n")) != NULL);
+    CHECK(unchunk(body_of(&in), &packed) && gunzip(buf_str(&packed), &plain));
+    CHECK(are_lines(buf_str(&plain), 300000));
+    buf_done(&in);
+
+    in = hear_all(dial(), STR("GET /lines?n=100000 HTTP/1.0\r\n\r\n"));
+    CHECK(str_find(buf_str(&in), STR("chunked")) == NULL);
+    CHECK(are_lines(body_of(&in), 100000));
+    buf_done(&in);
+
+    /* Short ones have a length; HEAD has no body. */
+    in = hear_all(dial(), STR("GET /lines?n=10 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    CHECK(str_find(buf_str(&in), STR("Content-Length: 160\r\n")) != NULL);
+    CHECK(are_lines(body_of(&in), 10));
+    buf_done(&in);
+    in = hear_all(dial(),
+                  STR("HEAD /lines?n=100000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    CHECK(str_find(buf_str(&in), STR("chunked")) != NULL && body_of(&in).size == 0);
+    buf_done(&in);
+
+    /* What cannot be made to its end must not look complete. */
+    buf_clear(&plain);
+    in = hear_all(dial(), STR("GET /lines?n=100000&f=1 HTTP/1.1\r\nHost: x\r\n\r\n"));
+    CHECK(!unchunk(body_of(&in), &plain) && plain.size > 0);
+    buf_done(&in);
+    in = hear_all(dial(),
+                  STR("GET /lines?n=10&f=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    CHECK(str_starts(buf_str(&in), STR("HTTP/1.1 500 ")));
+    buf_done(&in);
+    wait_done(7);
+    buf_done(&packed);
+    buf_done(&plain);
+}
+
+/* A client that does not read: no more is made than fits into the kernel's buffers and two pieces.
+ * One that goes away frees the body. The connection can be used again behind a body in parts. */
+static void test_body_waits_for_its_reader(void) {
+    enum { COUNT = 4000000 }; /* 64 MB */
+    atomic_store(&bodies_done, 0);
+    int fd = dial();
+    say(fd, STR("GET /lines?n=4000000 HTTP/1.1\r\nHost: x\r\n\r\n"
+                "GET /label/abc/values HTTP/1.1\r\nHost: x\r\n\r\n"));
+    for (int i = 0; i < 100; i++)
+        nap();
+    CHECK(atomic_load(&lines_made) < COUNT / 4);
+    struct buf in = buf_make(BUF_NO_MAX), plain = buf_make(BUF_NO_MAX);
+    while (!str_find(str_from_offset(buf_str(&in), in.size > 300 ? in.size - 300 : 0),
+                     STR("\r\n\r\nabc")) &&
+           hear(fd, &in))
+        ;
+    const char *second = str_find(buf_str(&in), STR("0\r\n\r\nHTTP/1.1 200 OK"));
+    CHECK(second != NULL);
+    struct str first = body_of(&in);
+    if (second)
+        first.size = (size_t)(second - first.data) + 5;
+    CHECK(unchunk(first, &plain) && are_lines(buf_str(&plain), COUNT));
+    (void)close(fd);
+    wait_done(1);
+
+    fd = dial();
+    say(fd, STR("GET /lines?n=4000000 HTTP/1.1\r\nHost: x\r\n\r\n"));
+    buf_clear(&in);
+    (void)hear(fd, &in);
+    (void)close(fd);
+    wait_done(2);
+    buf_done(&in);
+    buf_done(&plain);
+}
+
 static void test_accept_encoding(void) {
     static const struct {
         const char *value;
@@ -637,6 +819,8 @@ int main(void) {
     RUN(test_routing);
     RUN(test_malformed);
     RUN(test_gzip_and_large_replies);
+    RUN(test_body_in_parts);
+    RUN(test_body_waits_for_its_reader);
     RUN(test_accept_encoding);
     RUN(test_client_goes_away);
     RUN(test_slow_request);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "api.h"
 #include "render.h"
@@ -16,6 +17,21 @@ static const struct label app_a[] = {{STR_INIT("app"), STR_INIT("a")}};
 static const struct label level[] = {{STR_INIT("detected_level"), STR_INIT("info")}};
 static const struct label parsed[] = {{STR_INIT("k"), STR_INIT("v")}};
 
+/* In parts of one value at most: the same bytes. */
+static void check_parts(const struct query_result *r, const struct render_options *o,
+                        struct str want) {
+    struct query_result *copy = malloc(sizeof(*copy));
+    *copy = *r;
+    copy->arena = arena_make(1 << 20);
+    struct renderer *renderer = renderer_new(copy, o);
+    struct buf out = buf_make(BUF_NO_MAX);
+    while (renderer_next(renderer, &out))
+        ;
+    CHECK_STR(buf_str(&out), want);
+    buf_done(&out);
+    renderer_free(renderer);
+}
+
 /* The answer up to its stats, which vary. */
 static void check_render(const struct query_result *r, struct str flags, const char *want) {
     struct buf out = buf_make(BUF_NO_MAX);
@@ -24,6 +40,7 @@ static void check_render(const struct query_result *r, struct str flags, const c
         .categorize = render_wants_categories(flags),
     };
     render_query_result(&out, r, &o);
+    check_parts(r, &o, buf_str(&out));
     const char *stats = str_find(buf_str(&out), STR(",\"stats\":{\"summary\":{"));
     CHECK(stats != NULL);
     CHECK_STR(str_make(out.data, stats ? (size_t)(stats - out.data) : 0), str_from(want));
@@ -166,9 +183,55 @@ static void test_lengths(void) {
     CHECK_INT(end, 950);
 }
 
+/* Answers of several parts: each part ends soon, all of them are the whole. */
+static void test_parts(void) {
+    enum { ENTRIES = 20000, POINTS = 20000 };
+    struct result_set sets[2] = {{.merged = {api_prod, 2}, .stream = {api_prod, 2}},
+                                 {.merged = {app_a, 1}, .stream = {app_a, 1}}};
+    struct result_entry *entries = calloc(ENTRIES, sizeof(*entries));
+    struct result_point *points = calloc(POINTS, sizeof(*points));
+    for (uint32_t i = 0; i < ENTRIES; i++)
+        entries[i] = (struct result_entry){.ts_ns = i, .line = STR("a line"), .set = i & 1};
+    for (int i = 0; i < POINTS; i++)
+        points[i] = (struct result_point){.ts_ns = i * NS_PER_S, .value = i};
+    struct result_series series[3] = {
+        {{api_prod, 2}, points, POINTS}, {{app_a, 1}, points, 1}, {{api_level, 2}, points, POINTS}};
+    struct query_result results[2] = {{.type = RESULT_STREAMS,
+                                       .sets = sets,
+                                       .n_sets = 2,
+                                       .entries = entries,
+                                       .n_entries = ENTRIES},
+                                      {.type = RESULT_MATRIX, .series = series, .n_series = 3}};
+    for (int i = 0; i < 2; i++) {
+        const struct render_options o = {.categorize = true};
+        struct buf whole = buf_make(BUF_NO_MAX), joined = buf_make(BUF_NO_MAX);
+        render_query_result(&whole, &results[i], &o);
+        struct query_result *copy = malloc(sizeof(*copy));
+        *copy = results[i];
+        copy->arena = arena_make(1 << 20);
+        struct renderer *renderer = renderer_new(copy, &o);
+        int parts = 0;
+        for (bool more = true; more; parts++) {
+            struct buf part = buf_make(BUF_NO_MAX);
+            more = renderer_next(renderer, &part);
+            CHECK(part.size < 80 << 10);
+            buf_add_str(&joined, buf_str(&part));
+            buf_done(&part);
+        }
+        CHECK(parts > 5);
+        CHECK_STR(buf_str(&joined), buf_str(&whole));
+        renderer_free(renderer);
+        buf_done(&whole);
+        buf_done(&joined);
+    }
+    free(entries);
+    free(points);
+}
+
 int main(void) {
     RUN(test_streams);
     RUN(test_samples);
+    RUN(test_parts);
     RUN(test_legacy);
     RUN(test_tenants);
     RUN(test_lengths);

@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""HTTP beside the endpoints themselves: other origins (CORS), a path prefix, long answers and clients that read them slowly, several
+tenants in one read, what a stranger's tools probe."""
+import gzip
+import json
+import os
+import socket
+import time
+from urllib.parse import urlencode
+
+import harness
+from harness import Server, check, equal
+from test_tail import Refused, Tail
+
+NOW = (int(time.time()) - 60) * 10**9
+V1 = "/loki/api/v1"
+
+
+def cors_of(headers):
+    return {k.lower()[len("access-control-"):]: v for k, v in headers.items() if k.lower().startswith("access-control-")}
+
+
+def other_origins():
+    ours = "https://grafana.example"
+    with Server('server.http_cors_origins=[%s, http://localhost:3000]' % ours) as s:
+        preflight = {"Origin": ours, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-scope-orgid, authorization"}
+        status, h, data = s.request("OPTIONS", V1 + "/labels", None, preflight)
+        equal("a preflight is answered", (status, data, cors_of(h)), (204, b"", {
+            "allow-origin": ours, "allow-credentials": "true", "allow-methods": "GET, HEAD, POST, PUT, DELETE", "max-age": "600",
+            "allow-headers": "x-scope-orgid, authorization", "expose-headers": "X-Delete-Request-ID"}))
+        check("caches tell origins apart", "Origin" in h.get_all("Vary"), h.items())
+        for path in (V1 + "/labels", V1 + "/push", "/nope", V1 + "/query_range"):
+            for origin, want in ((ours, ours), ("http://localhost:3000", "http://localhost:3000"), ("https://evil.example", None), (None, None)):
+                status, h, _ = s.get(path, None, {"Origin": origin} if origin else {})
+                equal("GET %s from %s" % (path, origin), (cors_of(h).get("allow-origin"), "Origin" in (h.get_all("Vary") or [])), (want, True))
+        for name, headers in (("another origin", dict(preflight, Origin="https://evil.example")), ("no origin", {"Access-Control-Request-Method": "GET"}),
+                              ("no method", {"Origin": ours})):
+            status, h, _ = s.request("OPTIONS", V1 + "/labels", None, headers)
+            equal("a preflight of %s is 405" % name, (status, cors_of(h).get("allow-methods")), (405, None))
+        equal("a preflight for an unknown path", s.request("OPTIONS", "/nope", None, preflight)[0], 404)
+        status, h, _ = s.push([({"app": "x"}, [(NOW, "x")])], {"Origin": ours})
+        equal("a push from a page", (status, cors_of(h)["allow-origin"]), (204, ours))
+    with Server("server.http_cors_origins=[*]") as s:
+        h = s.get("/ready", None, {"Origin": "https://any.example"})[1]
+        equal("any origin, without credentials", (cors_of(h)["allow-origin"], "allow-credentials" in cors_of(h)), ("*", False))
+    with Server() as s:
+        status, h, _ = s.request("OPTIONS", V1 + "/labels", None, preflight)
+        equal("off by default", (status, cors_of(h), h.get("Vary")), (405, {}, None))
+        equal("off by default for reads, too", cors_of(s.get(V1 + "/labels", None, {"Origin": ours})[1]), {})
+
+
+def prefix():
+    for setting in (["--server.path-prefix=/logs/a"], ["-server.path-prefix", "/logs/a/"], ["--set", "server.http_path_prefix=/logs/a"]):
+        s = Server(args=setting)
+        s.start(wait=False)
+        try:
+            end = time.time() + 20
+            while time.time() < end:
+                try:
+                    if s.get("/logs/a/ready")[0] == 200:
+                        break
+                except OSError:
+                    time.sleep(0.02)
+            equal("%s: below the prefix" % setting, s.get("/logs/a/ready")[::2], (200, b"ready\n"))
+            equal("%s: outside of it" % setting, [s.get(p)[0] for p in ("/ready", "/logs/ready", "/logs/aready", "/")], [404] * 4)
+            body = json.dumps({"streams": [{"stream": {"app": "p"}, "values": [[str(NOW), "x"]]}]}).encode()
+            equal("%s: push" % setting, s.request("POST", "/logs/a/loki/api/v1/push", None, {"Content-Type": "application/json"}, body)[0], 204)
+            equal("%s: read" % setting, json.loads(s.get("/logs/a/loki/api/v1/label/app/values")[2])["data"], ["p"])
+            t = Tail(s, '{app="p"}', "/logs/a/loki/api/v1/tail")
+            check("%s: tail" % setting, t.wait_lines(1), t.messages)
+            t.drop()
+        finally:
+            s.close()
+
+
+# ---- long answers
+
+def fill(s, lines, line):
+    for at in range(0, lines, 500):
+        status, _, data = s.push([({"app": "long"}, [(NOW + at + i, "%06d %s" % (at + i, line)) for i in range(500)])])
+        assert status == 204, (status, data)
+
+
+def slow_readers(s):
+    """5,000 lines of 2 KB that need six bytes of JSON for each: 60 MB of answer from 10 MB of lines."""
+    fill(s, 5000, "\x01" * 2000)
+    s.flush()
+    params = urlencode({"query": '{app="long"}', "start": NOW, "end": NOW + 10**9, "limit": 5000, "direction": "forward"})
+    request = "GET %s/query_range?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" % (V1, params)
+    before = s.rss_kib()
+    readers = []
+    for encoding in ("", "Accept-Encoding: gzip\r\n"):
+        c = socket.socket()
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        c.connect(("127.0.0.1", s.port))
+        c.settimeout(60)
+        c.sendall((request + encoding + "\r\n").encode())
+        readers.append((c, c.recv(1000)))
+    time.sleep(1)
+    grown = s.rss_kib() - before
+    # Each holds its 10 MB of lines, what decoding took, and two pieces; never its 60 MB of JSON.
+    check("readers that wait hold lines, not answers", grown < 60 * 1024, "%d KiB for two" % grown)
+    equal("others are served meanwhile", s.get("/ready")[0], 200)
+    for c, first in readers:
+        data = bytearray(first)
+        while True:
+            part = c.recv(1 << 20)
+            if not part:
+                break
+            data += part
+        c.close()
+        head, body = data.split(b"\r\n\r\n", 1)
+        check("a long answer comes in chunks", b"Transfer-Encoding: chunked" in head and b"Content-Length" not in head, head)
+        plain, at = [], 0
+        while True:
+            line = body.index(b"\r\n", at)
+            size = int(body[at:line], 16)
+            if size == 0:
+                break
+            plain.append(body[line + 2:line + 2 + size])
+            at = line + 2 + size + 2
+        text = b"".join(plain)
+        if b"Content-Encoding: gzip" in head:
+            text = gzip.decompress(text)
+        values = [v for r in json.loads(text)["data"]["result"] for v in r["values"]]
+        equal("and is whole", (len(values), values[0][1][:6], values[-1][1][:6], len(text) > 50 << 20), (5000, "000000", "004999", True))
+    c = socket.create_connection(("127.0.0.1", s.port))
+    c.sendall((request + "\r\n").encode())
+    c.recv(1000)
+    c.close()
+    equal("one that goes away harms nobody", s.get("/ready")[0], 200)
+    equal("HTTP/1.0 gets the same bytes until the end", len(old_version(s, params)), 5000)
+    matrix = {"query": 'sum by (n) (count_over_time({app="many"} | logfmt [1m]))', "start": NOW - 3600 * 10**9, "end": NOW + 3600 * 10**9, "step": "1"}
+    s.push([({"app": "many"}, [(NOW + i, "n=%d" % i) for i in range(300)])])
+    got = json.loads(s.get(V1 + "/query_range", matrix)[2])["data"]["result"]
+    equal("a long matrix", (len(got), sum(len(r["values"]) for r in got)), (300, 300 * 60))
+
+
+def old_version(s, params):
+    with socket.create_connection(("127.0.0.1", s.port), 60) as c:
+        c.sendall(("GET %s/query_range?%s HTTP/1.0\r\n\r\n" % (V1, params)).encode())
+        data = bytearray()
+        while True:
+            part = c.recv(1 << 20)
+            if not part:
+                break
+            data += part
+    head, body = data.split(b"\r\n\r\n", 1)
+    assert b"chunked" not in head and b"Connection: close" in head, head
+    return [v for r in json.loads(body)["data"]["result"] for v in r["values"]]
+
+
+if __name__ == "__main__":
+    for part in (other_origins, prefix):
+        try:
+            part()
+        except Exception as e:  # one broken part must not hide the others
+            check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+    with Server() as server:
+        try:
+            slow_readers(server)
+        except Exception as e:
+            check("slow_readers ran to its end", False, "%s: %s" % (type(e).__name__, e))
+        equal("exit status", server.stop(), 0)
+    harness.done()
