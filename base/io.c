@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -167,8 +168,12 @@ static int make_folder(int dir_fd, const char *path, const char *parent, unsigne
     int r = io_hook_ask(IO_MKDIR, path);
     if (r < 0)
         return r;
-    if (mkdirat(dir_fd, path, (mode_t)mode) == 0)
-        return io_fsync_dir(dir_fd, parent);
+    if (mkdirat(dir_fd, path, (mode_t)mode) == 0) {
+        r = io_fsync_dir(dir_fd, parent);
+        if (r < 0)
+            (void)unlinkat(dir_fd, path, AT_REMOVEDIR);
+        return r;
+    }
     if (errno != EEXIST)
         return -errno;
     struct stat st;
@@ -227,6 +232,16 @@ int io_allocate(int fd, uint64_t size) {
     return r;
 }
 
+int io_reserve(int fd, uint64_t size) {
+    int r = io_hook_ask(IO_ALLOCATE, NULL);
+    if (r < 0)
+        return r;
+    do {
+        r = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 ? -errno : 0;
+    } while (r == -EINTR);
+    return r;
+}
+
 int io_file_size(int fd, uint64_t *ret_size) {
     int r = io_hook_ask(IO_READ, NULL);
     if (r < 0)
@@ -245,7 +260,23 @@ int io_mmap(int fd, uint64_t offset, size_t size, void **ret) {
     void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)offset);
     if (p == MAP_FAILED)
         return -errno;
+    (void)madvise(p, size, MADV_RANDOM);
     *ret = p;
+    return 0;
+}
+
+void io_munmap(void *map, size_t size) {
+    if (map)
+        (void)munmap(map, size);
+}
+
+int io_lock(int fd) {
+    int r = io_hook_ask(IO_LOCK, NULL);
+    if (r < 0)
+        return r;
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        if (errno != EINTR)
+            return -errno;
     return 0;
 }
 

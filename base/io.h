@@ -25,6 +25,7 @@ enum io_op {
     IO_CLOSE,
     IO_LIST,
     IO_COMMIT, /* LMDB commit, asked by index.c */
+    IO_LOCK,
 };
 
 /* Called before each operation with its path or NULL; a negative return is given to the caller instead of
@@ -46,15 +47,21 @@ int io_fsync_dir(int dir_fd, const char *path);
 int io_rename(int from_dir_fd, const char *from, int to_dir_fd, const char *to);
 int io_unlink(int dir_fd, const char *path);
 int io_rmdir(int dir_fd, const char *path);
-/* mkdir -p below dir_fd; fsyncs each parent in which it made something. */
+/* mkdir -p below dir_fd; fsyncs each parent in which it made something. A folder whose parent could not be synced is
+ * removed again: the next attempt must not take it for durable. */
 int io_mkdirs(int dir_fd, const char *path, unsigned mode);
 int io_truncate(int fd, uint64_t size);
 /* Reserves space and sets the size; -ENOSPC when the disk is full; quietly does ftruncate where the file
  * system cannot. */
 int io_allocate(int fd, uint64_t size);
+/* Reserves the blocks of the first `size` bytes and leaves the file's size alone. */
+int io_reserve(int fd, uint64_t size);
 int io_file_size(int fd, uint64_t *ret_size);
-/* Read-only shared map; offset must be page-aligned. Unmap with munmap. */
+/* Read-only shared map, read at random; offset must be page-aligned. */
 int io_mmap(int fd, uint64_t offset, size_t size, void **ret);
+void io_munmap(void *map, size_t size);
+/* Takes the file's exclusive lock, which ends with its last descriptor. -EWOULDBLOCK: another process has it. */
+int io_lock(int fd);
 /* Free bytes and size of the file system that holds dir_fd. */
 int io_disk_space(int dir_fd, uint64_t *ret_free, uint64_t *ret_total);
 /* Whole file into `out` (bounded by out->max). */

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "arena.h"
@@ -236,11 +235,10 @@ static int map_filters(struct chunk *c, int fd, const struct footer *f) {
     uint64_t from = f->filters_offset & ~(page - 1);
     size_t size = (size_t)(f->trailer_offset - from);
     void *map = NULL;
+    /* Read at random: a needle query touches a few bytes of each filter. */
     int r = io_mmap(fd, from, size, &map);
     if (r < 0)
         return r;
-    /* A needle query touches a few bytes of each filter: reading ahead would fetch what nobody asked for. */
-    (void)madvise(map, size, MADV_RANDOM);
     c->map = map;
     c->map_offset = from;
     c->map_size = size;
@@ -378,8 +376,7 @@ out:
 void chunk_close(struct chunk *c) {
     if (!c)
         return;
-    if (c->map)
-        (void)munmap(c->map, c->map_size);
+    io_munmap(c->map, c->map_size);
     arena_done(&c->arena);
     free(c->parts);
     free(c);

@@ -286,7 +286,7 @@ static void reserve_lock_file(const struct index *ix) {
                  ? io_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC, 0660)
                  : -1;
     if (fd >= 0)
-        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_FILE_BYTES);
+        (void)io_reserve(fd, LOCK_FILE_BYTES);
     io_close(fd);
 }
 

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 
 #include "io.h"
 #include "store_private.h"
@@ -142,7 +141,7 @@ static int rebuild_tenant(const char *name, bool is_dir, void *ctx) {
     return io_list(b->dir_fd, b->path, rebuild_day, b);
 }
 
-static int set_index_aside(int dir_fd) {
+int rebuild_set_index_aside(int dir_fd) {
     for (unsigned i = 1; i <= SET_ASIDE_MAX; i++) {
         char name[64];
         (void)snprintf(name, sizeof(name), "index.old-%u", i);
@@ -194,11 +193,11 @@ int store_rebuild_index(const char *data_dir, struct store_rebuild *ret, struct 
     if (r < 0)
         return err_set(reterr, r, "cannot open %s: %s", data_dir, err_name(r));
     lock_fd = io_open(dir_fd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    if (lock_fd < 0 || io_lock(lock_fd) < 0) {
         r = err_set(reterr, -EBUSY, "%s is in use by a running logqd: stop it first", data_dir);
         goto out;
     }
-    r = set_index_aside(dir_fd);
+    r = rebuild_set_index_aside(dir_fd);
     if (r == 0)
         r = io_mkdirs(dir_fd, "index", 0755);
     if (r < 0) {

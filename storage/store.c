@@ -14,7 +14,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -64,11 +63,13 @@ static int take_lock(struct store *s, struct err *reterr) {
     if (s->lock_fd < 0)
         return err_set(reterr, s->lock_fd, "cannot open %s/LOCK: %s", s->options.data_dir,
                        err_name(s->lock_fd));
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+    int r = io_lock(s->lock_fd);
+    if (r == -EWOULDBLOCK)
         return err_set(reterr, -EBUSY,
                        "data directory %s is in use by another logqd (its LOCK is held)",
                        s->options.data_dir);
-    return 0;
+    return r < 0 ? err_set(reterr, r, "cannot lock %s/LOCK: %s", s->options.data_dir, err_name(r))
+                 : 0;
 }
 
 static int write_format(struct store *s) {
@@ -140,6 +141,27 @@ out:
     return r;
 }
 
+static int sync_tenant_folder(const char *name, bool is_dir, void *ctx) {
+    const struct store *s = ctx;
+    char path[CHUNK_PATH_MAX];
+    (void)snprintf(path, sizeof(path), "chunks/%s", name);
+    return is_dir ? io_fsync_dir(s->dir_fd, path) : 0;
+}
+
+/* A process that was killed between making a folder and syncing its parent leaves a folder that is there, but not for
+ * good; whoever finds it there does not sync again. So all names are made durable once, before anything relies on
+ * them: those of the folders of days, of tenants, and of what stands beside them. */
+static int sync_folders(struct store *s, struct err *reterr) {
+    int r = io_list(s->dir_fd, "chunks", sync_tenant_folder, s);
+    if (r == 0)
+        r = io_fsync_dir(s->dir_fd, "chunks");
+    if (r == 0)
+        r = io_fsync_dir(s->dir_fd, ".");
+    return r < 0 ? err_set(reterr, r, "cannot sync the folders of %s: %s", s->options.data_dir,
+                           err_name(r))
+                 : 0;
+}
+
 static int open_directory(struct store *s, struct err *reterr) {
     const char *path = s->options.data_dir;
     int r = 0;
@@ -160,6 +182,9 @@ static int open_directory(struct store *s, struct err *reterr) {
             if (r < 0)
                 return err_set(reterr, r, "cannot create %s/%s: %s", path, folders[i], err_name(r));
         }
+        r = sync_folders(s, reterr);
+        if (r < 0)
+            return r;
     }
     return check_format(s, reterr);
 }
@@ -232,6 +257,23 @@ static int open_index_read_only(struct store *s, const char *path, uint64_t *ret
     return r < 0 ? r : read_counters(s, ret_id, ret_seq, reterr);
 }
 
+/* A damaged index is set aside and made anew from chunk files, which hold all that it tells. */
+static int open_sound_index(struct store *s, const char *path, struct err *reterr) {
+    const struct index_options o = {0};
+    int r = index_open(path, &o, &s->index, reterr);
+    if (r != -ECORRUPT)
+        return r;
+    store_log(s, LOG_LEVEL_ERROR,
+              "the index is damaged: it is kept as index.old-*, a new one is made", "error=\"%s\"",
+              reterr ? reterr->text : "");
+    r = rebuild_set_index_aside(s->dir_fd);
+    if (r == 0)
+        r = io_mkdirs(s->dir_fd, "index", 0755);
+    if (r < 0)
+        return err_set(reterr, r, "cannot set %s aside: %s", path, err_name(r));
+    return index_open(path, &o, &s->index, reterr);
+}
+
 static int open_index(struct store *s, struct err *reterr) {
     char path[4096];
     (void)snprintf(path, sizeof(path), "%s/index", s->options.data_dir);
@@ -240,7 +282,7 @@ static int open_index(struct store *s, struct err *reterr) {
     if (s->options.read_only) {
         r = open_index_read_only(s, path, &next_id, &next_seq, reterr);
     } else {
-        r = index_open(path, &(struct index_options){0}, &s->index, reterr);
+        r = open_sound_index(s, path, reterr);
         if (r == 0)
             r = read_counters(s, &next_id, &next_seq, reterr);
     }

@@ -82,6 +82,8 @@ void *flush_thread(void *store);
 
 /* ---- rebuild.c */
 
+/* Renames the folder of an index that nobody has open to index.old-<n>; 0 also when there is none. */
+int rebuild_set_index_aside(int dir_fd);
 /* Puts all chunk files into an index, the counters last. `read_only`: the folder is not touched. */
 int rebuild_fill(int dir_fd, struct index *index, bool read_only, struct store_rebuild *ret,
                  struct err *reterr);

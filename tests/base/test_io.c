@@ -158,6 +158,21 @@ static void test_faults(void) {
     CHECK_INT(io_unlink(top_fd, "kept"), 0);
 }
 
+static int fail_fsync(enum io_op op, const char *path, void *ctx) {
+    (void)path, (void)ctx;
+    return op == IO_FSYNC ? -EIO : 0;
+}
+
+/* A folder whose name is not durable must not be found there, and taken for durable, by the next attempt. */
+static void test_folder_that_cannot_be_synced(void) {
+    io_set_hook(fail_fsync, NULL);
+    CHECK_INT(io_mkdirs(top_fd, "new/below", 0700), -EIO);
+    io_set_hook(NULL, NULL);
+    CHECK(faccessat(top_fd, "new", F_OK, 0) < 0);
+    CHECK_INT(io_mkdirs(top_fd, "new", 0700), 0);
+    CHECK_INT(io_rmdir(top_fd, "new"), 0);
+}
+
 int main(void) {
     char folder[] = "/tmp/logq-test-io-XXXXXX";
     if (!mkdtemp(folder))
@@ -168,6 +183,7 @@ int main(void) {
     RUN(test_whole_files);
     RUN(test_list);
     RUN(test_faults);
+    RUN(test_folder_that_cannot_be_synced);
     (void)close(top_fd);
     if (rmdir(folder) < 0)
         printf("%s is not empty\n", folder);
