@@ -205,7 +205,7 @@ static void run_decode(void *ctx) {
 static void measure_decoding(struct encoded *e, const char *lines_name) {
     struct decoding d = {.encoded = e, .scratch = buf_make(BLOCK_RAW_MAX)};
     struct arena arena = arena_make(256 << 20);
-    uint64_t sizes[SECTION_META + 1] = {0}, entries = n_lines;
+    uint64_t sizes[SECTION_ROLLUP + 1] = {0}, entries = n_lines;
     d.infos = calloc(n_blocks, sizeof(*d.infos));
     d.times = malloc(BLOCK_ENTRIES_MAX * sizeof(*d.times));
     d.offsets = malloc((BLOCK_ENTRIES_MAX + 1) * sizeof(*d.offsets));
@@ -227,12 +227,14 @@ static void measure_decoding(struct encoded *e, const char *lines_name) {
         measure("decode lengths", run_decode, &d, (double)entries, "M entries/s");
         d.kind = SECTION_META;
         measure("decode one metadata column", run_decode, &d, (double)entries, "M entries/s");
-        printf("bytes per entry: times %.2f, lengths %.2f, metadata %.2f, lines %.2f of %.2f\n",
-               (double)sizes[SECTION_TIMES] / (double)entries,
-               (double)sizes[SECTION_LENGTHS] / (double)entries,
-               (double)sizes[SECTION_META] / (double)entries,
-               (double)sizes[SECTION_LINES] / (double)entries,
-               (double)line_bytes / (double)entries);
+        printf(
+            "bytes per entry: times %.2f, lengths %.2f, metadata %.2f, rollups %.2f, lines %.2f of "
+            "%.2f\n",
+            (double)sizes[SECTION_TIMES] / (double)entries,
+            (double)sizes[SECTION_LENGTHS] / (double)entries,
+            (double)sizes[SECTION_META] / (double)entries,
+            (double)sizes[SECTION_ROLLUP] / (double)entries,
+            (double)sizes[SECTION_LINES] / (double)entries, (double)line_bytes / (double)entries);
     }
     free(d.lines);
     free(d.offsets);

@@ -42,6 +42,9 @@ int windows_make(struct arena *arena, const struct steps *steps, int64_t range_n
     for (uint32_t i = 0, done = 0; i < steps->count; i++)
         for (done = done > first[i] ? done : first[i]; done < end[i]; done++)
             covered[done] = true;
+    bool whole_minutes = true;
+    for (size_t i = 0; i < n_edges && whole_minutes; i++)
+        whole_minutes = edges[i] % ROLLUP_MINUTE_NS == 0;
     *ret = (struct windows){
         .edges = edges,
         .n_cells = n_edges - 1,
@@ -51,6 +54,7 @@ int windows_make(struct arena *arena, const struct steps *steps, int64_t range_n
         .n_steps = steps->count,
         .from_ns = time_add(edges[0], 1),
         .to_ns = edges[n_edges - 1],
+        .whole_minutes = whole_minutes,
     };
     return 0;
 }

@@ -26,6 +26,7 @@ struct windows {
     const uint32_t *end;   /* per step: behind its last cell */
     uint32_t n_steps;
     int64_t from_ns, to_ns; /* all windows together, both inclusive */
+    bool whole_minutes;     /* every edge is one: a minute is in one cell (rollup.h) */
 };
 
 int windows_make(struct arena *arena, const struct steps *steps, int64_t range_ns,

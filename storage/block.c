@@ -45,6 +45,8 @@ static bool section_sane(const struct block_info *info, const struct section *s)
         return s->raw_size == (uint64_t)info->line_bytes + count;
     case SECTION_META:
         return s->raw_size >= 3;
+    case SECTION_ROLLUP:
+        return s->raw_size >= 3 && s->raw_size <= count;
     }
     return true; /* a kind that this build does not know: nobody will ask for it */
 }
@@ -321,6 +323,16 @@ int block_check_line_ends(const struct block_info *info, const uint32_t *offsets
             return err_set(reterr, -ECORRUPT, "block: line %u does not end where it should", i - 1);
     }
     return 0;
+}
+
+int block_decode_rollup(const struct block_info *info, const struct section *s, struct str stored,
+                        struct buf *scratch, struct rollup *ret, struct err *reterr) {
+    struct str raw;
+    int r = load_raw(s, stored, scratch, &raw, reterr);
+    if (r < 0)
+        return r;
+    r = rollup_open(raw, info->count, info->line_bytes, ret);
+    return r < 0 ? err_set(reterr, r, "block: rollup is malformed") : 0;
 }
 
 /* ---- metadata */

@@ -7,6 +7,7 @@
  *   lengths  varints of line lengths
  *   meta     one section per metadata name: name, dictionary of distinct values, bit-packed indexes
  *            (0 = absent)
+ *   rollup   entries and bytes per minute and value of a metadata column with few values (rollup.h)
  *   lines    line bytes, each line followed by '\n'
  * Entries are sorted by time; equal times keep arrival order. Any thread, no shared state. */
 #pragma once
@@ -19,6 +20,7 @@
 #include "buf.h"
 #include "err.h"
 #include "labels.h"
+#include "rollup.h"
 #include "str.h"
 
 enum {
@@ -27,7 +29,7 @@ enum {
     BLOCK_ENTRIES_MAX = 64 << 10, /* cut at so many entries even when lines are tiny */
     BLOCK_RAW_MAX = 64 << 20, /* decoder's bound: BLOCK_RAW_TARGET plus one push of huge lines */
     BLOCK_META_COLUMNS_MAX = 1024,
-    BLOCK_SECTIONS_MAX = BLOCK_META_COLUMNS_MAX + 3,
+    BLOCK_SECTIONS_MAX = BLOCK_META_COLUMNS_MAX + 3 + ROLLUP_COLUMNS_MAX,
 };
 
 enum block_codec {
@@ -38,12 +40,18 @@ enum block_codec {
 /* EFFORT_ZSTD_FAST: level 1, EFFORT_ZSTD: level 3; both for the lines alone. */
 enum block_effort { EFFORT_FAST, EFFORT_LZ4HC, EFFORT_ZSTD_FAST, EFFORT_ZSTD };
 
-enum section_kind { SECTION_TIMES = 1, SECTION_LENGTHS = 2, SECTION_LINES = 3, SECTION_META = 4 };
+enum section_kind {
+    SECTION_TIMES = 1,
+    SECTION_LENGTHS = 2,
+    SECTION_LINES = 3,
+    SECTION_META = 4,
+    SECTION_ROLLUP = 6
+};
 
 struct section {
     enum section_kind kind;
     enum block_codec codec;
-    uint32_t key;    /* SECTION_META: low 32 bits of hash_str(name); else 0 */
+    uint32_t key;    /* SECTION_META, SECTION_ROLLUP: low 32 bits of hash_str(name); else 0 */
     uint32_t offset; /* from the start of the encoded block */
     uint32_t stored_size;
     uint32_t raw_size;
@@ -116,6 +124,10 @@ int block_decode_lines(const struct block_info *info, const struct section *s, s
  * block); for verification, as readers stay in bounds without it. */
 int block_check_line_ends(const struct block_info *info, const uint32_t *offsets, const char *lines,
                           struct err *reterr);
+
+/* Strings borrow `stored` or scratch. */
+int block_decode_rollup(const struct block_info *info, const struct section *s, struct str stored,
+                        struct buf *scratch, struct rollup *ret, struct err *reterr);
 
 struct meta_column {
     struct str name;

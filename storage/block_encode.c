@@ -15,6 +15,7 @@
 #include "bytes.h"
 #include "gram.h"
 #include "hash.h"
+#include "rollup.h"
 
 enum {
     LZ4_ACCELERATION = 1,
@@ -42,6 +43,7 @@ struct block_encoder {
     ZSTD_CCtx *zstd;
     struct timed *sorted; /* two halves: the array and the space to merge in */
     uint32_t *order;
+    uint8_t *ids; /* of one metadata column, by entry */
     struct buf lines, column, body;
     struct section sections[BLOCK_SECTIONS_MAX];
     uint32_t n_sections;
@@ -57,10 +59,11 @@ struct block_encoder *block_encoder_new(void) {
     e->lz4_state = malloc((size_t)LZ4_sizeofState());
     e->sorted = malloc(2 * BLOCK_ENTRIES_MAX * sizeof(e->sorted[0]));
     e->order = malloc(BLOCK_ENTRIES_MAX * sizeof(e->order[0]));
+    e->ids = malloc(BLOCK_ENTRIES_MAX);
     e->lines = buf_make(BLOCK_RAW_MAX);
     e->column = buf_make(BLOCK_RAW_MAX);
     e->body = buf_make(UINT32_MAX);
-    if (!e->meta || !e->grams || !e->lz4_state || !e->sorted || !e->order) {
+    if (!e->meta || !e->grams || !e->lz4_state || !e->sorted || !e->order || !e->ids) {
         block_encoder_free(e);
         return NULL;
     }
@@ -77,6 +80,7 @@ void block_encoder_free(struct block_encoder *e) {
     ZSTD_freeCCtx(e->zstd);
     free(e->sorted);
     free(e->order);
+    free(e->ids);
     buf_done(&e->lines);
     buf_done(&e->column);
     buf_done(&e->body);
@@ -334,6 +338,42 @@ static int add_meta(struct block_encoder *e, enum block_effort effort, const str
     return 0;
 }
 
+static int add_rollup(struct block_encoder *e, enum block_effort effort,
+                      const struct rollup_input *in) {
+    buf_clear(&e->column);
+    int r = rollup_write(in, &e->column);
+    if (r <= 0)
+        return r;
+    uint32_t key = in->name.size > 0 ? (uint32_t)hash_str(in->name) : 0;
+    return add_section(e, effort, SECTION_ROLLUP, key, buf_str(&e->column));
+}
+
+/* One rollup for each of the first columns with few values; one over all entries when there is none. */
+static int add_rollups(struct block_encoder *e, enum block_effort effort,
+                       const struct block_input *in, const uint32_t *order) {
+    struct str values[ROLLUP_VALUES_MAX];
+    struct rollup_input rollup = {
+        .count = in->count, .times = in->times, .lines = in->lines, .order = order};
+    uint32_t added = 0;
+    for (uint32_t i = 0; i < meta_builder_count(e->meta) && added < ROLLUP_COLUMNS_MAX; i++) {
+        if (!meta_builder_small(e->meta, i, ROLLUP_VALUES_MAX, &rollup.name, values,
+                                &rollup.n_values))
+            continue;
+        meta_builder_ids(e->meta, i, in, e->ids);
+        rollup.values = values;
+        rollup.ids = e->ids;
+        int r = add_rollup(e, effort, &rollup);
+        if (r < 0)
+            return r;
+        added++;
+    }
+    if (added > 0)
+        return 0;
+    rollup = (struct rollup_input){
+        .count = in->count, .times = in->times, .lines = in->lines, .order = order};
+    return add_rollup(e, effort, &rollup);
+}
+
 /* ---- assembly */
 
 static void write_section(uint8_t *p, const struct section *s, uint32_t header_size) {
@@ -386,6 +426,8 @@ static int encode_sections(struct block_encoder *e, const struct block_input *in
         r = add_section(e, effort, SECTION_LENGTHS, 0, buf_str(&e->column));
     if (r == 0)
         r = add_meta(e, effort, in, order);
+    if (r == 0)
+        r = add_rollups(e, effort, in, order);
     if (r == 0)
         r = add_section(e, effort, SECTION_LINES, 0, buf_str(&e->lines));
     return r;

@@ -269,6 +269,29 @@ uint32_t meta_builder_count(const struct meta_builder *b) {
     return b->n_columns;
 }
 
+bool meta_builder_small(const struct meta_builder *b, uint32_t i, uint32_t max,
+                        struct str *ret_name, struct str *ret_values, uint32_t *ret_count) {
+    const struct column *c = &b->columns[b->by_name[i]];
+    if (c->n_values > max)
+        return false;
+    *ret_name = c->name;
+    *ret_count = c->n_values;
+    for (uint32_t v = c->first_value, k = 0; v != NONE; v = b->values[v].next)
+        ret_values[k++] = b->values[v].text;
+    return true;
+}
+
+void meta_builder_ids(struct meta_builder *b, uint32_t i, const struct block_input *in,
+                      uint8_t *ret_ids) {
+    const struct column *c = &b->columns[b->by_name[i]];
+    for (uint32_t k = c->first_pair; k != NONE; k = b->pairs[k].next)
+        b->uses[b->pairs[k].set] = b->pairs[k].id;
+    for (uint32_t k = 0; k < in->count; k++)
+        ret_ids[k] = (uint8_t)b->uses[in->meta_ids[k]];
+    for (uint32_t k = c->first_pair; k != NONE; k = b->pairs[k].next)
+        b->uses[b->pairs[k].set] = 0;
+}
+
 static uint8_t *put_text(uint8_t *p, struct str s) {
     p = put_varint(p, s.size);
     if (s.size > 0)

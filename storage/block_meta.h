@@ -17,6 +17,13 @@ int meta_builder_load(struct meta_builder *b, const struct block_input *in, uint
 /* The columns, in the order of their names. */
 uint32_t meta_builder_count(const struct meta_builder *b);
 
+/* The column's name and values, when it has at most `max` values; else false. */
+bool meta_builder_small(const struct meta_builder *b, uint32_t i, uint32_t max,
+                        struct str *ret_name, struct str *ret_values, uint32_t *ret_count);
+/* Its value ids by entry, as they stand in `in`; for a column that is small. */
+void meta_builder_ids(struct meta_builder *b, uint32_t i, const struct block_input *in,
+                      uint8_t *ret_ids);
+
 /* Appends the raw bytes of column `i` to `out` and gives its key; 0 or buf_reserve's error. `order[k]` is the
  * input's index of the block's k-th entry; NULL when they are the same. */
 int meta_builder_write(struct meta_builder *b, uint32_t i, const struct block_input *in,

@@ -527,3 +527,62 @@ int block_reader_meta_column(struct block_reader *r, struct str name,
     *ret = NULL;
     return 0;
 }
+
+/* ---- rollups */
+
+/* How many metadata columns matter, and the key of the last of them. */
+static size_t rollup_columns(const struct block_info *info, const struct str *names, size_t n_names,
+                             uint32_t *ret_key) {
+    size_t columns = 0;
+    for (uint32_t i = 0; i < info->n_sections; i++) {
+        const struct section *s = &info->sections[i];
+        bool asked = n_names == SIZE_MAX;
+        for (size_t k = 0; s->kind == SECTION_META && !asked && k < n_names; k++)
+            asked = s->key == (uint32_t)hash_str(names[k]);
+        if (s->kind != SECTION_META || !asked)
+            continue;
+        *ret_key = s->key;
+        columns++;
+    }
+    return columns;
+}
+
+/* A name with the key of another's column would be a different column: then there is no rollup to use. */
+static bool rollup_fits(const struct rollup *rollup, const struct str *names, size_t n_names) {
+    if (n_names == SIZE_MAX)
+        return true;
+    for (size_t k = 0; k < n_names; k++)
+        if (str_eq(names[k], rollup->name))
+            return true;
+    return false;
+}
+
+int block_reader_rollup(struct block_reader *r, const struct str *names, size_t n_names,
+                        struct rollup *ret, struct err *reterr) {
+    uint32_t key = 0;
+    size_t columns = r->info ? rollup_columns(r->info, names, n_names, &key) : 2;
+    if (columns > 1)
+        return 0;
+    const struct section *s = NULL;
+    for (uint32_t i = 0; i < r->info->n_sections && !s; i++)
+        if (r->info->sections[i].kind == SECTION_ROLLUP &&
+            (columns == 0 || r->info->sections[i].key == key))
+            s = &r->info->sections[i];
+    if (!s)
+        return 0;
+    struct str stored = {0};
+    int status = 0;
+    if (r->ref->place == PLACE_CHUNK && !r->have_head) { /* alone: it is a hundredth of the head */
+        status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
+        stored = buf_str(&r->stored_lines);
+    } else {
+        status = section_bytes(r, s, &stored, reterr);
+    }
+    if (status == 0)
+        status = block_decode_rollup(r->info, s, stored, &r->scratch, ret, reterr);
+    if (status < 0)
+        return blame(r, status, reterr);
+    if (columns == 0)
+        ret->name = STR("");
+    return columns == 0 || rollup_fits(ret, names, n_names);
+}

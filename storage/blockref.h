@@ -50,6 +50,12 @@ int block_reader_meta(struct block_reader *r, const struct meta_column **ret, si
 int block_reader_meta_column(struct block_reader *r, struct str name,
                              const struct meta_column **ret, struct err *reterr);
 
+/* The rollup of an encoded block in which entries are told apart by the one of `names` that the block has (n_names
+ * SIZE_MAX: by all that it has); any rollup, its name empty, when it has none of them. 1, 0 when there is none of that kind, or
+ * negative. Valid until another column is asked for. */
+int block_reader_rollup(struct block_reader *r, const struct str *names, size_t n_names,
+                        struct rollup *ret, struct err *reterr);
+
 /* Bitmap of entries that are duplicates of an entry in an overlapping block and must be left out, or NULL:
  * bit i & 63 of word i >> 6. */
 const uint64_t *block_reader_dead(const struct block_reader *r);

@@ -62,6 +62,13 @@ static void decode(const struct block_info *info, const struct section *s, struc
     }
     if (block_decode_meta(info, s, stored, arena, &c, &err) == 0)
         check_meta(info, &c);
+    struct rollup rollup;
+    struct rollup_row row;
+    if (block_decode_rollup(info, s, stored, &scratch, &rollup, &err) == 0) {
+        while (rollup_next(&rollup, &row))
+            if (row.entries[0] > info->count)
+                abort();
+    }
     if (s->raw_size <= RAW_MAX) {
         char *lines = malloc(s->raw_size > 0 ? s->raw_size : 1);
         if (lines && s->kind == SECTION_LINES)

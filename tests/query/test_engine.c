@@ -21,6 +21,7 @@ enum { STREAMS = 6, ENTRIES_MAX = 30000, LEVELS = 4, TRACES = 4, KEYS_MAX = 400,
 #define SPAN_NS (3600 * NS_PER_S)
 
 static uint64_t random_state = 88172645463325252u;
+static uint64_t spread_s = SPAN_NS / NS_PER_S; /* entries are within so many seconds of BASE_NS */
 
 static uint64_t random_below(uint64_t n) {
     random_state ^= random_state << 13;
@@ -85,7 +86,7 @@ static struct m_entry random_entry(void) {
         .stream = (int)random_below(STREAMS),
         .level = (int)random_below(LEVELS),
         .trace = (int)random_below(TRACES),
-        .ts_ns = BASE_NS + (int64_t)random_below(3600) * NS_PER_S +
+        .ts_ns = BASE_NS + (int64_t)random_below(spread_s) * NS_PER_S +
                  (random_below(4) ? (int64_t)random_below(1000) * NS_PER_MS : 0),
     };
     size_t at = 0;
@@ -597,6 +598,20 @@ static void against_the_model(void) {
     close_all();
 }
 
+/* Blocks with so many entries a minute that they have rollups. */
+static void dense_against_the_model(void) {
+    spread_s = 300;
+    open_all();
+    fill(3000);
+    CHECK_INT(store_flush(store, NULL), 0);
+    check_metrics();
+    fill(300); /* overlaps: duplicates are told from the columns */
+    CHECK_INT(store_flush(store, NULL), 0);
+    check_metrics();
+    close_all();
+    spread_s = SPAN_NS / NS_PER_S;
+}
+
 static void numbers(void) {
     open_all();
     const struct {
@@ -814,6 +829,7 @@ static void many_at_once(void) {
 
 int main(void) {
     RUN(against_the_model);
+    RUN(dense_against_the_model);
     RUN(many_at_once);
     RUN(numbers);
     RUN(refusals);
