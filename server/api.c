@@ -10,10 +10,11 @@
 
 enum { TENANT_MAX = 150 };
 
-static const struct str default_tenant = STR_INIT("fake");
-
-const struct config *api_config_now(struct api *api) {
-    return atomic_load(&api->config);
+struct settings *api_settings(struct api *api) {
+    pthread_mutex_lock(&api->lock);
+    struct settings *s = settings_ref(api->settings);
+    pthread_mutex_unlock(&api->lock);
+    return s;
 }
 
 int api_set_log_level(struct api *api, struct str name) {
@@ -32,11 +33,16 @@ int api_set_log_level(struct api *api, struct str name) {
     return 0;
 }
 
-void api_set_config(struct api *api, struct config *next) {
-    (void)api_set_log_level(api, str_from(next->log_level));
-    atomic_store(&api->config, next);
+void api_set_settings(struct api *api, struct settings *next) {
+    struct config *config = next->config;
+    pthread_mutex_lock(&api->lock);
+    struct settings *before = api->settings;
+    api->settings = next;
+    pthread_mutex_unlock(&api->lock);
+    settings_unref(before);
+    (void)api_set_log_level(api, str_from(config->log_level));
     store_forget_texts(api->store);
-    compactor_set_policy(api->compactor, next->retention);
+    compactor_set_policy(api->compactor, config->retention);
 }
 
 /* ---- tenants */
@@ -81,22 +87,6 @@ int api_tenant_check(struct str header, struct str *ret, struct err *reterr) {
     }
     *ret = first;
     return 0;
-}
-
-bool api_tenant(struct api *api, struct http_request *r, struct str *ret) {
-    if (!api_config_now(api)->auth_enabled) {
-        *ret = default_tenant;
-        return true;
-    }
-    struct err err;
-    int status = api_tenant_check(http_request_header(r, "X-Scope-OrgID"), ret, &err);
-    if (status == 0)
-        return true;
-    struct buf text = buf_make(ERR_TEXT_MAX + 1);
-    buf_addf(&text, "%s\n", err.text);
-    http_reply_error(r, status, buf_str(&text));
-    buf_done(&text);
-    return false;
 }
 
 /* ---- limits and errors */

@@ -2,13 +2,25 @@
  * the store and writes the answer (render.h). A struct api is shared by all handlers. */
 #pragma once
 
+#include <pthread.h>
+
 #include "compactor.h"
 #include "config.h"
 #include "engine.h"
 #include "http.h"
 #include "metrics.h"
 #include "push.h"
+#include "settings.h"
 #include "store.h"
+
+/* What the guard refuses. */
+enum api_refusal {
+    API_REFUSED_NOTHING, /* 401: no credentials */
+    API_REFUSED_WRONG,   /* 401: wrong ones */
+    API_REFUSED_RIGHT,   /* 403 */
+    API_REFUSED_TENANT,  /* 403 */
+    API_REFUSALS,
+};
 
 struct api {
     struct store *store;
@@ -18,21 +30,39 @@ struct api {
     struct tails *tails;
     struct http_server *http; /* NULL until it has started */
     struct push_metrics push_metrics;
-    _Atomic(struct config *) config; /* swapped on SIGHUP; old ones are kept until exit */
+    pthread_mutex_t lock; /* guards: settings */
+    struct settings *settings;
+    atomic_uint_fast64_t refusals[API_REFUSALS];
+    _Atomic int64_t refusal_logged_ns;
     _Atomic(const char *) log_level; /* by the settings or POST /log_level, whichever came last */
     atomic_bool ready;
     atomic_bool stopping;
 };
 
-/* Tenant of a request: "fake" without auth_enabled. On failure the 401/400 has been sent and
- * false is returned. Several tenants in one request (a|b) are refused, as Loki does by default. */
+/* Tenant of a request: "fake" without auth_enabled; the sender must have it. On failure the 401, 403
+ * or 400 has been sent and false is returned. Several tenants in one request (a|b) are refused, as Loki does by default. */
 bool api_tenant(struct api *api, struct http_request *r, struct str *ret);
 
 /* The rule alone: 0, or the HTTP status with the text in reterr. `header` is the value of
  * X-Scope-OrgID (.data NULL when absent). */
 int api_tenant_check(struct str header, struct str *ret, struct err *reterr);
 
-const struct config *api_config_now(struct api *api);
+/* The present settings, with a reference of their own. */
+struct settings *api_settings(struct api *api);
+/* Takes the reference over: limits, access, retention, log level change at once. The configuration
+ * of the settings before must not be needed any more by whoever started with it. */
+void api_set_settings(struct api *api, struct settings *next);
+
+/* ---- api_guard.c: what a request sees, from the moment its head has come until it ends */
+
+struct http_guard api_guard(struct api *api);
+const struct config *api_config_of(const struct http_request *r);
+/* Of the tenant, once api_tenant has said who that is. */
+const struct limits *api_limits_of(const struct http_request *r);
+/* NULL: there is no access file. */
+const struct access_user *api_user_of(const struct http_request *r);
+void api_refuse(struct api *api, struct http_request *r, enum api_refusal why, struct str text);
+const char *api_refusal_name(enum api_refusal r);
 
 /* Replies with what a failed call of the engine or the store means to a client. */
 void api_fail(struct http_request *r, int code, const struct err *err);
@@ -50,10 +80,6 @@ size_t api_routes(struct api *api, struct http_route out[static API_ROUTES_MAX])
 
 /* Sets the least level of our own log; -ESYNTAX when there is none of that name. */
 int api_set_log_level(struct api *api, struct str name);
-
-/* Swaps in reloaded settings: limits, retention, log level. The old ones are kept until
- * api_done. */
-void api_set_config(struct api *api, struct config *next);
 
 /* push */
 void api_push(struct http_request *r, void *api);

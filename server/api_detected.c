@@ -63,12 +63,12 @@ static void write_labels(struct buf *out, const struct census_label *labels, siz
 
 void api_detected_labels(struct http_request *r, void *ctx) {
     struct api *api = ctx;
-    const struct limits *limits = &api_config_now(api)->limits;
     struct select sel = {0};
     struct err err = {0};
     int64_t now_ns = clock_now_ns();
     if (!api_tenant(api, r, &sel.tenant))
         return;
+    const struct limits *limits = api_limits_of(r);
     struct census *census = census_new();
     struct buf body = buf_make(BUF_NO_MAX);
     const struct census_label *labels;
@@ -139,7 +139,7 @@ static int check_query(const struct limits *limits, const struct query *q, struc
 /* The newest line_limit lines of the query. */
 static int take_sample(struct http_request *r, struct api *api, struct query *q, int64_t now_ns,
                        struct query_result **ret, struct err *reterr) {
-    const struct limits *limits = &api_config_now(api)->limits;
+    const struct limits *limits = api_limits_of(r);
     struct str text = http_param(r, "query");
     q->text = text.data ? text : STR("");
     int e = check_query(limits, q, reterr);

@@ -42,8 +42,9 @@ static const char *flag(bool on) {
 /* Always 200 and without a tenant: Drilldown takes anything else for an old server. Keys in
  * Loki's order. */
 void api_drilldown_limits(struct http_request *r, void *ctx) {
-    const struct config *config = api_config_now(ctx);
-    const struct limits *l = &config->limits;
+    (void)ctx;
+    const struct config *config = api_config_of(r);
+    const struct limits *l = api_limits_of(r);
     struct buf body = buf_make(BUF_NO_MAX);
     buf_addf(&body, "{\"limits\":{\"discover_log_levels\":%s,", flag(l->discover_log_levels));
     write_list(&body, "discover_service_name", l->discover_service_name,

@@ -30,10 +30,10 @@ struct read {
 static bool begin_read(struct http_request *r, struct api *api, struct read *ret) {
     struct err err = {0};
     int64_t now_ns = clock_now_ns();
-    const struct limits *limits = &api_config_now(api)->limits;
     *ret = (struct read){.api = api};
     if (!api_tenant(api, r, &ret->tenant))
         return false;
+    const struct limits *limits = api_limits_of(r);
     int e = params_range(r, now_ns, &ret->start_ns, &ret->end_ns, &err);
     if (e == 0 && ret->end_ns < ret->start_ns)
         e = err_set(&err, -EREFUSED,

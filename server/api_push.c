@@ -51,11 +51,10 @@ static void push(struct http_request *r, struct api *api, enum push_kind kind, b
     struct push_request request = request_of(r, kind);
     request.legacy = legacy;
     request.now_ns = clock_now_ns();
-    const struct config *config = api_config_now(api);
-    request.body_max = config->push_body_max;
+    request.body_max = api_config_of(r)->push_body_max;
     if (!api_tenant(api, r, &request.tenant))
         return;
-    push_handle(api->store, &config->limits, &api->push_metrics, &request,
+    push_handle(api->store, api_limits_of(r), &api->push_metrics, &request,
                 kind == PUSH_OTLP ? on_done_otlp : on_done, r);
 }
 

@@ -78,7 +78,7 @@ static int check_limits(const struct limits *limits, const struct query *q, stru
 
 static int run_query(struct http_request *r, struct api *api, struct query *q, int64_t now_ns,
                      struct query_result **ret, struct err *reterr) {
-    const struct limits *limits = &api_config_now(api)->limits;
+    const struct limits *limits = api_limits_of(r);
     if (!q->text.data)
         q->text = http_param(r, "query");
     if (!q->text.data)

@@ -49,7 +49,8 @@ void api_buildinfo(struct http_request *r, void *ctx) {
 
 void api_config(struct http_request *r, void *ctx) {
     struct buf body = buf_make(BUF_NO_MAX);
-    config_dump(api_config_now(ctx), &body);
+    (void)ctx;
+    config_dump(api_config_of(r), &body);
     http_reply(r, 200, text_type, &body);
     buf_done(&body);
 }

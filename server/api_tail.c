@@ -82,29 +82,29 @@ static void open_tail(struct http_request *r, struct api *api, struct tail_query
 }
 
 static void answer(struct http_request *r, struct api *api, bool legacy) {
-    const struct config *config = api_config_now(api);
     struct str flags = http_request_header(r, "X-Loki-Response-Encoding-Flags");
     struct tail_options o = {
         .format = {.encoding_flags = flags.data ? flags : STR(""),
                    .categorize = !legacy && render_wants_categories(flags),
                    .legacy = legacy},
-        .duration_ns = config->tail_max_duration_ns,
-        .max_per_tenant = config->limits.max_concurrent_tail_requests,
-        .max_bytes_read = config->limits.max_query_bytes_read,
-        .query_timeout_ns = config->limits.query_timeout_ns,
+        .duration_ns = api_config_of(r)->tail_max_duration_ns,
     };
     struct err err = {0};
     struct tail_query *query = NULL;
     char accept[WS_ACCEPT_SIZE + 1];
     if (!api_tenant(api, r, &o.tenant))
         return;
+    const struct limits *limits = api_limits_of(r);
+    o.max_per_tenant = limits->max_concurrent_tail_requests;
+    o.max_bytes_read = limits->max_query_bytes_read;
+    o.query_timeout_ns = limits->query_timeout_ns;
     int e = api_query_text(r, &o.text, &err);
     int query_e = e < 0 ? e : tail_query_new(o.text, &query, &err);
     bool metric = query_e == -EREFUSED;
     struct err metric_err = err;
     e = metric ? 0 : query_e;
     if (e == 0)
-        e = read_params(r, &config->limits, &o, &err);
+        e = read_params(r, limits, &o, &err);
     if (e < 0) {
         tail_query_free(query);
         api_fail(r, e, &err);

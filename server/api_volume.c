@@ -82,11 +82,12 @@ static int read_params(struct http_request *r, const struct limits *limits, bool
 }
 
 static void answer_volume(struct http_request *r, struct api *api, bool range) {
-    const struct limits *limits = &api_config_now(api)->limits;
-    struct volume_query q = {.max_series = limits->volume_max_series};
+    struct volume_query q = {0};
     struct err err = {0};
     if (!api_tenant(api, r, &q.tenant))
         return;
+    const struct limits *limits = api_limits_of(r);
+    q.max_series = limits->volume_max_series;
     if (!limits->volume_enabled) {
         http_reply_error(r, 404, STR("volume is switched off by limits_config.volume_enabled\n"));
         return;

@@ -13,6 +13,21 @@ static const struct command commands[] = {
             "must not run. Exit status 1 when a chunk file is damaged.\n",
         .run = cmd_rebuild_index,
     },
+    {
+        .name = "hash-password",
+        .arguments = "<SECRET",
+        .summary = "make the password_hash of an access file",
+        .help = "Reads the password from the first line of stdin. See docs/security.md.\n",
+        .run = cmd_hash_password,
+    },
+    {
+        .name = "hash-token",
+        .arguments = "<SECRET",
+        .summary = "make the token_sha256 of an access file",
+        .help = "Reads the token from the first line of stdin. Make tokens at random, for example\n"
+                "with: openssl rand -hex 32\n",
+        .run = cmd_hash_token,
+    },
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

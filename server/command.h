@@ -48,4 +48,6 @@ int command_fail(const struct command *self, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* ---- the commands, each in cmd_<name>.c */
+int cmd_hash_password(const struct command *self, int argc, char **argv); /* cmd_hash.c */
+int cmd_hash_token(const struct command *self, int argc, char **argv);    /* cmd_hash.c */
 int cmd_rebuild_index(const struct command *self, int argc, char **argv);

@@ -142,6 +142,19 @@ static int apply_override(struct config *c, const struct config_override *o, str
     return r < 0 ? err_prefix(reterr, r, "--set") : 0;
 }
 
+static int make_allow(struct config *c, struct err *reterr) {
+    c->allow = arena_array(&c->arena, c->n_allow_from, sizeof(*c->allow));
+    if (!c->allow)
+        return err_set(reterr, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < c->n_allow_from; i++)
+        if (net_prefix_parse(c->allow_from[i], &c->allow[i]) < 0)
+            return err_set(reterr, -ESYNTAX,
+                           "logq.allow_from: \"%.*s\" is not an address or prefix like 10.0.0.0/8",
+                           STR_ARG(c->allow_from[i]));
+    c->n_allow = c->n_allow_from;
+    return 0;
+}
+
 static int check_tls(const struct config *c, struct err *reterr) {
     enum tls_client_auth auth;
     if (tls_client_auth_parse(str_from(c->tls_client_auth_type), &auth) < 0)
@@ -175,6 +188,8 @@ static int check_whole(struct config *c, struct err *reterr) {
     if (c->data_dir[0] == '\0')
         return err_set(reterr, -ESYNTAX, "logq.data_dir must not be empty");
     int r = check_tls(c, reterr);
+    if (r == 0)
+        r = make_allow(c, reterr);
     if (r < 0)
         return r;
     struct limits *l = &c->limits;
@@ -193,6 +208,7 @@ int config_load(const char *file, const struct config_override *overrides, size_
     struct config *c = calloc(1, sizeof(*c));
     if (!c)
         return err_set(reterr, -ENOMEM, "out of memory");
+    atomic_init(&c->refs, 1);
     c->arena = arena_make(CONFIG_MEMORY_MAX);
     int r = apply_defaults(c, reterr);
     if (r == 0 && file)
@@ -204,15 +220,20 @@ int config_load(const char *file, const struct config_override *overrides, size_
     if (r == 0)
         r = make_policy(c, reterr);
     if (r < 0) {
-        config_free(c);
+        config_unref(c);
         return r;
     }
     *ret = c;
     return 0;
 }
 
-void config_free(struct config *c) {
-    if (!c)
+struct config *config_ref(struct config *c) {
+    (void)atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+void config_unref(struct config *c) {
+    if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
         return;
     if (c->retention)
         retention_policy_unref(c->retention);
@@ -300,7 +321,7 @@ void config_document(struct buf *out) {
     buf_addf(out, "%s", document_tail);
 }
 
-void config_keep_fixed(const struct config *now, struct config *next, struct buf *needs_restart) {
+int config_keep_fixed(const struct config *now, struct config *next, struct buf *needs_restart) {
     for (size_t i = 0; i < config_keys_count; i++) {
         const struct config_key *key = &config_keys[i];
         if (key->reloads)
@@ -314,7 +335,9 @@ void config_keep_fixed(const struct config *now, struct config *next, struct buf
         buf_done(&b);
     }
     /* Only now: two keys may have one place. */
-    for (size_t i = 0; i < config_keys_count; i++)
+    int r = 0;
+    for (size_t i = 0; i < config_keys_count && r == 0; i++)
         if (!config_keys[i].reloads)
-            config_key_copy(now, next, &config_keys[i]);
+            r = config_key_copy(now, next, &config_keys[i]);
+    return r;
 }

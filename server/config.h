@@ -3,6 +3,7 @@
  * docs/configuration.md lists every key. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +11,7 @@
 #include "arena.h"
 #include "buf.h"
 #include "err.h"
+#include "net_prefix.h"
 #include "retention.h"
 #include "str.h"
 #include "wal.h"
@@ -50,6 +52,7 @@ struct limits {
 };
 
 struct config {
+    atomic_uint refs;
     bool auth_enabled; /* multi-tenant: X-Scope-OrgID required; default false */
     char *data_dir;    /* logq.data_dir, or Loki's common.path_prefix; default ./data */
     /* server */
@@ -62,6 +65,11 @@ struct config {
     char *log_level; /* server.log_level */
     /* server.http_tls_config; cert_file "" = plain HTTP */
     char *tls_cert_file, *tls_key_file, *tls_client_auth_type, *tls_client_ca_file;
+    char *access_file;            /* logq.access_file; "" = everybody may do everything */
+    const struct str *allow_from; /* logq.allow_from, as written */
+    size_t n_allow_from;
+    struct net_prefix *allow; /* made from it; none = every address */
+    size_t n_allow;
     char *tls_min_version; /* server.tls_min_version */
     unsigned loops, workers;
     uint32_t connections_max;
@@ -105,7 +113,8 @@ struct config_override {
 /* `file` NULL = defaults. -ESYNTAX with "FILE:LINE: key: ..." naming what is allowed. */
 int config_load(const char *file, const struct config_override *overrides, size_t n_overrides,
                 struct config **ret, struct err *reterr);
-void config_free(struct config *c);
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c); /* NULL is fine */
 
 /* The effective settings as YAML, for /config and --check-config. */
 void config_dump(const struct config *c, struct buf *out);
@@ -114,6 +123,6 @@ void config_dump(const struct config *c, struct buf *out);
 void config_document(struct buf *out);
 
 /* For a reload: keys of `next` that cannot change while running are set back to what `now` has
- * (texts are shared, so `now` must live on); the names of those that differed are appended to
- * `needs_restart`, separated by commas. */
-void config_keep_fixed(const struct config *now, struct config *next, struct buf *needs_restart);
+ * (copied); the names of those that differed are appended to `needs_restart`, separated by commas.
+ * 0 or -ENOMEM. */
+int config_keep_fixed(const struct config *now, struct config *next, struct buf *needs_restart);

@@ -41,6 +41,16 @@ const struct config_key config_keys[] = {
         "Data directory (Loki's spelling of logq.data_dir)."),
     KEY("logq.data_dir", KEY_TEXT, AT(data_dir), "./data",
         "Data directory. The last one set of this and common.path_prefix counts."),
+    RELOADED_KEY("logq.access_file", KEY_TEXT, AT(access_file), "\"\"",
+                 "YAML file of users, their credentials, rights and tenants (docs/security.md). "
+                 "Without it everybody may do everything. It is read again when it changes."),
+    {.path = "logq.allow_from",
+     .type = KEY_LIST,
+     .offset = AT(allow_from),
+     .count_offset = AT(n_allow_from),
+     .fallback = "[]",
+     .reloads = true,
+     .doc = "Addresses that may connect, like [127.0.0.1, 10.0.0.0/8, fd00::/8]; [] = all."},
     KEY("logq.loops", KEY_U32, AT(loops), "0", "Network threads; 0 = one per core."),
     KEY("logq.workers", KEY_U32, AT(workers), "0",
         "Threads that decompress and decode large pushes; 0 = two per core."),
@@ -56,8 +66,7 @@ const struct config_key config_keys[] = {
         "Largest push after decompression; larger ones get 413."),
 
     KEY("server.http_listen_address", KEY_TEXT, AT(listen_address), "127.0.0.1",
-        "Address to listen on. 0.0.0.0 or \"\" = all; there is no authentication, so put a proxy "
-        "in front."),
+        "Address to listen on. 0.0.0.0 or \"\" = all: then set logq.access_file, too."),
     KEY("server.http_listen_port", KEY_U16, AT(listen_port), "3100", "Port to listen on."),
     KEY("server.http_path_prefix", KEY_TEXT, AT(path_prefix), "\"\"",
         "Path below which all endpoints live, for example /loki-a."),
@@ -528,9 +537,16 @@ static size_t value_size(enum config_type type) {
     return 0;
 }
 
-void config_key_copy(const struct config *from, struct config *to, const struct config_key *key) {
-    memcpy((char *)to + key->offset, (const char *)from + key->offset, value_size(key->type));
-    if (key->type == KEY_LIST)
-        memcpy((char *)to + key->count_offset, (const char *)from + key->count_offset,
-               sizeof(size_t));
+int config_key_copy(const struct config *from, struct config *to, const struct config_key *key) {
+    const void *place = (const char *)from + key->offset;
+    if (key->type == KEY_LIST) {
+        const struct str *items = *(const struct str *const *)place;
+        size_t count = *(const size_t *)(const void *)((const char *)from + key->count_offset);
+        return config_key_set_list(to, key, items, count, NULL);
+    }
+    if (key->type == KEY_TEXT || key->type == KEY_LEVEL)
+        return set_text(to, (char **)(void *)((char *)to + key->offset),
+                        str_from(*(char *const *)place));
+    memcpy((char *)to + key->offset, place, value_size(key->type));
+    return 0;
 }

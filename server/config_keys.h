@@ -46,8 +46,8 @@ int config_key_set_list(struct config *c, const struct config_key *key, const st
 /* The present value as YAML writes it. */
 void config_key_format(const struct config *c, const struct config_key *key, struct buf *out);
 
-/* Gives `to` the value that `from` has; texts and lists are shared. */
-void config_key_copy(const struct config *from, struct config *to, const struct config_key *key);
+/* Gives `to` a copy of the value that `from` has; 0 or -ENOMEM. */
+int config_key_copy(const struct config *from, struct config *to, const struct config_key *key);
 
 /* What may stand there, for people. */
 const char *config_type_allowed(enum config_type type);

@@ -121,6 +121,7 @@ static void run_route(struct http_request *r) {
     bool query = where == HTTP_ON_QUERY_POOL;
     if (pool_submit(query ? s->query_pool : s->pool, run_handler, r) == 0)
         return;
+    http_count_refusal(s, query ? HTTP_REFUSED_QUERY_QUEUE : HTTP_REFUSED_QUEUE);
     /* Loki's status and text for a full query queue; senders retry a 503. */
     if (query)
         http_reply_error(r, 429, STR("too many outstanding requests"));
@@ -135,44 +136,89 @@ static bool too_many_params(struct str text) {
     return n >= HTTP_PARAMS_MAX;
 }
 
-void http_dispatch(struct http_request *r) {
-    struct str raw;
-    bool doubled, known = false;
-    if (split_target(r, &raw, &doubled) < 0) {
-        http_reply_error(r, 503, STR("out of memory\n"));
-        return;
-    }
-    if (too_many_params(r->query)) {
-        http_reply_error(r, 400, STR("too many parameters, limit is 1000\n"));
-        return;
-    }
-    struct str whole = raw;
-    struct str segment = STR("");
+int http_find(struct http_request *r) {
+    if (split_target(r, &r->raw_path, &r->doubled) < 0)
+        return -ENOMEM;
+    struct str raw = r->raw_path, segment = STR("");
     const struct http_server *s = r->loop->server;
-    bool inside = strip_prefix(s, &raw) && strip_prefix(s, &r->path);
-    if (inside)
-        r->route = find_route(s, r->head.method, raw, &segment, &known);
-    if (r->route) {
-        struct buf decoded = buf_make(segment.size + 1);
-        http_unescape(&decoded, segment, false);
-        r->segment = arena_copy(&r->arena, buf_str(&decoded));
-        buf_done(&decoded);
-        run_route(r);
-        return;
-    }
+    if (strip_prefix(s, &raw) && strip_prefix(s, &r->path))
+        r->route = find_route(s, r->head.method, raw, &segment, &r->known);
+    struct buf decoded = buf_make(segment.size + 1);
+    http_unescape(&decoded, segment, false);
+    r->segment = arena_copy(&r->arena, buf_str(&decoded));
+    buf_done(&decoded);
+    return r->segment.data ? 0 : -ENOMEM;
+}
+
+void http_dispatch(struct http_request *r) {
     bool reads = r->head.method == HTTP_GET || r->head.method == HTTP_HEAD;
-    if (known && http_cors_is_preflight(r)) {
+    if (too_many_params(r->query)) {
+        http_count_refusal(r->loop->server, HTTP_REFUSED_PARAMS);
+        http_reply_error(r, 400, STR("too many parameters, limit is 1000\n"));
+    } else if (r->route) {
+        run_route(r);
+    } else if (r->known && http_cors_is_preflight(r)) {
         http_cors_answer(r);
-    } else if (known) {
+    } else if (r->known) {
         struct buf empty = buf_make(1);
         http_reply(r, 405, NULL, &empty);
-    } else if (doubled && reads) {
+    } else if (r->doubled && reads) {
         /* A served path is served with doubled slashes, too; elsewhere a reader is sent to the
          * clean one. */
-        reply_redirect(r, whole);
+        reply_redirect(r, r->raw_path);
     } else {
         http_reply_error(r, 404, STR("404 page not found\n"));
     }
+}
+
+/* ---- the guard */
+
+static void ask_slowly(void *arg) {
+    struct http_request *r = arg;
+    const struct http_guard *guard = &r->loop->server->options.guard;
+    if (guard->ask(guard->ctx, r, true) == HTTP_PASS)
+        http_send_to_loop(r);
+}
+
+enum http_verdict http_ask_guard(struct http_request *r) {
+    struct http_server *s = r->loop->server;
+    const struct http_guard *guard = &s->options.guard;
+    /* A browser's preflight brings no credentials, by specification; it is answered from the
+     * settings alone. */
+    if (!guard->ask || (!r->route && http_cors_is_preflight(r)))
+        return HTTP_PASS;
+    enum http_verdict verdict = guard->ask(guard->ctx, r, false);
+    if (verdict != HTTP_ASK_SLOW || pool_submit(s->guard_pool, ask_slowly, r) == 0)
+        return verdict;
+    http_count_refusal(s, HTTP_REFUSED_GUARD_QUEUE);
+    http_reply_error(r, 503, STR("too many logins at once, try again\n"));
+    return HTTP_REFUSED;
+}
+
+void http_count_refusal(struct http_server *s, enum http_refusal r) {
+    (void)atomic_fetch_add_explicit(&s->refusals[r], 1, memory_order_relaxed);
+}
+
+uint64_t http_refusals(const struct http_server *s, enum http_refusal r) {
+    return atomic_load_explicit(&s->refusals[r], memory_order_relaxed);
+}
+
+const char *http_refusal_name(enum http_refusal r) {
+    static const char *const names[HTTP_REFUSALS] = {
+        [HTTP_REFUSED_CONNECTIONS] = "too_many_connections",
+        [HTTP_REFUSED_ADDRESS] = "address_not_allowed",
+        [HTTP_REFUSED_TLS] = "tls_handshake",
+        [HTTP_REFUSED_MALFORMED] = "malformed_request",
+        [HTTP_REFUSED_HEAD_SIZE] = "headers_too_large",
+        [HTTP_REFUSED_BODY_SIZE] = "body_too_large",
+        [HTTP_REFUSED_BODIES] = "bodies_memory",
+        [HTTP_REFUSED_SLOW] = "too_slow",
+        [HTTP_REFUSED_PARAMS] = "too_many_parameters",
+        [HTTP_REFUSED_QUEUE] = "worker_queue_full",
+        [HTTP_REFUSED_QUERY_QUEUE] = "query_queue_full",
+        [HTTP_REFUSED_GUARD_QUEUE] = "login_queue_full",
+    };
+    return names[r];
 }
 
 /* ---- loops */
@@ -190,6 +236,17 @@ static void format_peer(const struct sockaddr_storage *address, char out[static 
         port = ntohs(in6->sin6_port);
     }
     (void)snprintf(out, HTTP_PEER_MAX, "%s:%u", host, port);
+}
+
+static struct http_address address_of(const struct sockaddr_storage *address) {
+    struct http_address a = {0};
+    if (address->ss_family == AF_INET) {
+        memset(a.bytes + 10, 0xff, 2);
+        memcpy(a.bytes + 12, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+    } else if (address->ss_family == AF_INET6) {
+        memcpy(a.bytes, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
+    }
+    return a;
 }
 
 /* A TLS client could not read it: a handshake is work, and there is too much already. */
@@ -218,12 +275,16 @@ static void on_accept(evutil_socket_t fd, short what, void *ctx) {
         }
         if (atomic_fetch_add(&s->connections, 1) >= s->options.connections_max) {
             atomic_fetch_sub(&s->connections, 1);
+            http_count_refusal(s, HTTP_REFUSED_CONNECTIONS);
             refuse_connection(s, client);
             continue;
         }
         char peer[HTTP_PEER_MAX];
         format_peer(&address, peer);
-        conn_accept(loop, client, peer);
+        const struct http_guard *guard = &s->options.guard;
+        struct http_address from = address_of(&address);
+        bool admitted = !guard->admit || guard->admit(guard->ctx, &from);
+        conn_accept(loop, client, peer, &from, admitted);
     }
 }
 
@@ -446,7 +507,8 @@ static int start_threads(struct http_server *s, struct err *reterr) {
     s->pool = pool_new("http", s->options.workers, 1024);
     s->query_pool = pool_new("http-query", s->options.query_workers, 1024);
     s->body_pool = pool_new("http-body", HTTP_BODY_THREADS, HTTP_BODY_QUEUE);
-    if (!s->pool || !s->query_pool || !s->body_pool)
+    s->guard_pool = pool_new("http-guard", HTTP_GUARD_THREADS, HTTP_GUARD_QUEUE);
+    if (!s->pool || !s->query_pool || !s->body_pool || !s->guard_pool)
         return err_set(reterr, -ENOMEM, "cannot start worker threads");
     sigset_t all, before;
     (void)sigfillset(&all);
@@ -480,6 +542,13 @@ static void join_loops(struct http_server *s) {
     }
 }
 
+static void free_pools(struct http_server *s) {
+    pool_free(s->pool);
+    pool_free(s->query_pool);
+    pool_free(s->body_pool);
+    pool_free(s->guard_pool);
+}
+
 int http_start(const struct http_options *o, const struct http_route *routes, size_t n_routes,
                struct http_server **ret, struct err *reterr) {
     if (evthread_use_pthreads() < 0)
@@ -494,12 +563,11 @@ int http_start(const struct http_options *o, const struct http_route *routes, si
         r = start_threads(s, reterr);
     if (r < 0) {
         join_loops(s);
-        pool_free(s->pool);
-        pool_free(s->query_pool);
-        pool_free(s->body_pool);
+        free_pools(s);
         free_server(s);
         return r;
     }
+    s->options.address = NULL; /* the caller's, and no longer needed */
     *ret = s;
     return 0;
 }
@@ -537,9 +605,7 @@ void http_stop(struct http_server *s, int grace_ms) {
     wait_quiet(s, grace_ms);
     /* Whoever still runs is cancelled: closing a connection sets its request's flag. */
     join_loops(s);
-    pool_free(s->pool);
-    pool_free(s->query_pool);
-    pool_free(s->body_pool);
+    free_pools(s);
     int64_t until = clock_mono_ns() + (int64_t)CANCEL_GRACE_MS * 1000000;
     for (;;) {
         for (unsigned i = 0; i < s->n_loops; i++)

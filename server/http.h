@@ -55,6 +55,46 @@ struct http_route {
     enum http_where (*choose)(const struct http_request *req);
 };
 
+/* An IPv6 address in network order; IPv4 as ::ffff:a.b.c.d. */
+struct http_address {
+    uint8_t bytes[16];
+};
+
+enum http_verdict {
+    HTTP_PASS,
+    HTTP_REFUSED,  /* the guard has replied */
+    HTTP_ASK_SLOW, /* finding out takes longer than a loop may: ask again where that is allowed */
+};
+
+/* Who may come in. All functions may be NULL. */
+struct http_guard {
+    /* May this address connect? Any loop thread. */
+    bool (*admit)(void *ctx, const struct http_address *peer);
+    /* Asked when the head of a request has come and its route is known, before the body is read:
+     * on the loop with may_block false and, after HTTP_ASK_SLOW, on one of few threads of its own
+     * with may_block true. Requests to unknown paths are asked about, too. */
+    enum http_verdict (*ask)(void *ctx, struct http_request *r, bool may_block);
+    void *ctx;
+};
+
+/* What the server itself refuses, for metrics. */
+enum http_refusal {
+    HTTP_REFUSED_CONNECTIONS, /* connections_max */
+    HTTP_REFUSED_ADDRESS,     /* guard.admit */
+    HTTP_REFUSED_TLS,         /* handshakes that failed */
+    HTTP_REFUSED_MALFORMED,   /* framing that is wrong or can be read in two ways */
+    HTTP_REFUSED_HEAD_SIZE,
+    HTTP_REFUSED_BODY_SIZE,
+    HTTP_REFUSED_BODIES, /* bodies_max */
+    HTTP_REFUSED_SLOW,   /* requests that did not arrive, replies that were not taken */
+    HTTP_REFUSED_PARAMS, /* too many of them */
+    HTTP_REFUSED_QUEUE,
+    HTTP_REFUSED_QUERY_QUEUE,
+    HTTP_REFUSED_GUARD_QUEUE,
+    HTTP_REFUSALS,
+};
+const char *http_refusal_name(enum http_refusal r);
+
 struct http_options {
     const char *address;    /* "127.0.0.1" */
     uint16_t port;          /* 0 = any free one */
@@ -72,6 +112,7 @@ struct http_options {
     /* Origins whose pages may read replies, "*" = all; borrowed until http_stop has returned. */
     const struct str *cors_origins;
     size_t n_cors_origins;
+    struct http_guard guard;
     struct tls_context *tls; /* the caller's, until http_stop has returned; NULL: plain HTTP */
     /* After each reply: method, route name, status, seconds; any loop thread. */
     void (*observe)(void *ctx, enum http_method m, const char *route, int status, double seconds);
@@ -85,6 +126,7 @@ uint16_t http_port(const struct http_server *s);
  * stops the loops. */
 void http_stop(struct http_server *s, int grace_ms);
 unsigned http_connections(const struct http_server *s);
+uint64_t http_refusals(const struct http_server *s, enum http_refusal r);
 
 /* ---- request; all strings live until the reply */
 enum http_method http_request_method(const struct http_request *r);
@@ -95,6 +137,13 @@ struct str http_request_header(const struct http_request *r,
                                const char *name);           /* .data NULL when absent */
 struct str http_request_body(const struct http_request *r); /* contiguous */
 struct str http_request_peer(const struct http_request *r);
+const struct http_address *http_request_address(const struct http_request *r);
+/* Common name of the client's certificate, if it was verified; .data NULL = none. */
+struct str http_request_certificate(const struct http_request *r);
+const struct http_route *http_request_route(const struct http_request *r); /* NULL: none */
+/* Something that must live as long as the request; `unpin` is called when it ends. Once. */
+void http_request_pin(struct http_request *r, void *what, void (*unpin)(void *what));
+void *http_request_pinned(const struct http_request *r); /* NULL: nothing */
 struct arena *http_request_arena(struct http_request *r);
 const atomic_bool *http_request_cancel(const struct http_request *r);
 

@@ -1,6 +1,6 @@
 /* http_conn: one connection as a state machine, driven by its loop's thread alone.
  *
- *     HEAD -> BODY -> RUNNING -> REPLY -> HEAD ...        keep-alive; TLS begins with HANDSHAKE
+ *     HEAD -> GUARD -> BODY -> RUNNING -> REPLY -> HEAD ...   keep-alive; TLS begins with HANDSHAKE
  *       \________________________/ \-> LINGER -> closed   refusals, Connection: close
  *                                   \-> SOCKET -> LINGER   taken over
  *
@@ -52,7 +52,7 @@ static void conn_close(struct conn *c) {
     if (c->request) {
         c->request->conn = NULL;
         atomic_store(&c->request->cancelled, true);
-        if (c->state != CONN_RUNNING)
+        if (c->state != CONN_RUNNING && c->state != CONN_GUARD)
             request_free(c->request);
     }
     if (c->socket)
@@ -114,7 +114,7 @@ static struct http_options *options(struct conn *c) {
 static bool wants_read(const struct conn *c) {
     if (c->eof)
         return false;
-    if (c->state == CONN_RUNNING || c->state == CONN_REPLY)
+    if (c->state == CONN_RUNNING || c->state == CONN_GUARD || c->state == CONN_REPLY)
         return c->in.size < c->loop->server->options.headers_max;
     return true;
 }
@@ -222,8 +222,9 @@ static void start_reply(struct conn *c) {
 }
 
 /* Refuses the present request and closes. */
-static enum step refuse(struct conn *c, int status, const char *text) {
+static enum step refuse(struct conn *c, enum http_refusal why, int status, const char *text) {
     c->keep_alive = false;
+    http_count_refusal(c->loop->server, why);
     request_refuse(c->request, status, str_from(text));
     start_reply(c);
     return STEP_AGAIN;
@@ -336,6 +337,7 @@ static enum step step_handshake(struct conn *c) {
         set_deadline(c, options(c)->read_timeout_s);
         return STEP_AGAIN;
     }
+    http_count_refusal(c->loop->server, HTTP_REFUSED_TLS);
     if (r != -EPROTONOSUPPORT)
         return STEP_CLOSE;
     /* Go's answer to plain HTTP on a TLS port, in plain. */
@@ -349,9 +351,9 @@ static enum step step_handshake(struct conn *c) {
 static enum step begin_body(struct conn *c) {
     struct http_request *r = c->request;
     if (r->head.content_length > options(c)->body_max)
-        return refuse(c, 413, "request body too large\n");
+        return refuse(c, HTTP_REFUSED_BODY_SIZE, 413, "request body too large\n");
     if (!request_charge_body(r, (size_t)r->head.content_length))
-        return refuse(c, 503, "too many large requests at once, try again\n");
+        return refuse(c, HTTP_REFUSED_BODIES, 503, "too many large requests at once, try again\n");
     c->state = CONN_BODY;
     c->chunked = (struct http_chunked){0};
     c->body_at_deadline = 0;
@@ -364,6 +366,30 @@ static enum step begin_body(struct conn *c) {
             return STEP_CLOSE;
     }
     return STEP_AGAIN;
+}
+
+/* The request has been refused before its body was read: what follows is not looked at. */
+static enum step guard_refused(struct conn *c) {
+    const struct http_request *r = c->request;
+    if (r->head.chunked || r->head.content_length > 0)
+        c->keep_alive = false;
+    start_reply(c);
+    return STEP_AGAIN;
+}
+
+static enum step ask_guard(struct conn *c) {
+    struct http_request *r = c->request;
+    c->state = CONN_GUARD;
+    c->deadline_ns = 0;
+    c->loop->in_handler = r;
+    enum http_verdict verdict = http_ask_guard(r);
+    c->loop->in_handler = NULL;
+    if (verdict == HTTP_PASS)
+        return begin_body(c);
+    if (verdict == HTTP_REFUSED)
+        return guard_refused(c);
+    atomic_fetch_add(&c->loop->server->running, 1);
+    return STEP_WAIT;
 }
 
 static enum step parse_head(struct conn *c, size_t head_size) {
@@ -381,10 +407,17 @@ static enum step parse_head(struct conn *c, size_t head_size) {
     int status = http_head_parse(bytes, &r->head, &err);
     if (status != 0) {
         r->head.n_fields = 0;
-        return refuse(c, status, err.text);
+        return refuse(c, HTTP_REFUSED_MALFORMED, status, err.text);
     }
     c->keep_alive = r->head.keep_alive;
-    return begin_body(c);
+    r->address = c->address;
+    if (c->tls) {
+        struct str name = tls_peer_name(c->tls);
+        r->certificate = name.data ? arena_copy(&r->arena, name) : name;
+    }
+    if (http_find(r) < 0)
+        return STEP_CLOSE;
+    return ask_guard(c);
 }
 
 static enum step step_head(struct conn *c) {
@@ -404,7 +437,8 @@ static enum step step_head(struct conn *c) {
         return parse_head(c, head_size);
     if (c->in.size >= options(c)->headers_max) {
         c->request = request_new(c->loop, c->peer);
-        return c->request ? refuse(c, 431, "request headers too large\n") : STEP_CLOSE;
+        return c->request ? refuse(c, HTTP_REFUSED_HEAD_SIZE, 431, "request headers too large\n")
+                          : STEP_CLOSE;
     }
     if (first_bytes)
         set_deadline(c, options(c)->read_timeout_s);
@@ -438,11 +472,11 @@ static int feed_body(struct conn *c) {
 static enum step step_body(struct conn *c) {
     int r = feed_body(c);
     if (r == -413)
-        return refuse(c, 413, "request body too large\n");
+        return refuse(c, HTTP_REFUSED_BODY_SIZE, 413, "request body too large\n");
     if (r == -503)
-        return refuse(c, 503, "too many large requests at once, try again\n");
+        return refuse(c, HTTP_REFUSED_BODIES, 503, "too many large requests at once, try again\n");
     if (r < 0)
-        return refuse(c, 400, "malformed chunked body\n");
+        return refuse(c, HTTP_REFUSED_MALFORMED, 400, "malformed chunked body\n");
     if (r == 0) {
         if (c->request->body.size - c->body_at_deadline >= HTTP_PROGRESS_BYTES) {
             c->body_at_deadline = c->request->body.size;
@@ -481,6 +515,9 @@ static void conn_run(struct conn *c) {
             break;
         case CONN_HEAD:
             step = step_head(c);
+            break;
+        case CONN_GUARD:
+            step = STEP_WAIT;
             break;
         case CONN_BODY:
             step = step_body(c);
@@ -534,7 +571,20 @@ static void on_write(evutil_socket_t fd, short what, void *ctx) {
 
 /* ---- from the loop */
 
-void conn_accept(struct http_loop *loop, int fd, const char *peer) {
+/* To a client whose address may not connect; one that speaks TLS is not worth a handshake. */
+static enum step turn_away(struct conn *c) {
+    const struct str reply = STR("HTTP/1.1 403 Forbidden\r\nContent-Length: 35\r\n"
+                                 "Connection: close\r\n\r\nyour address may not connect here.\n");
+    http_count_refusal(c->loop->server, HTTP_REFUSED_ADDRESS);
+    if (c->tls)
+        return STEP_CLOSE;
+    ssize_t n = send(c->fd, reply.data, reply.size, MSG_NOSIGNAL);
+    (void)n;
+    return begin_linger(c);
+}
+
+void conn_accept(struct http_loop *loop, int fd, const char *peer,
+                 const struct http_address *address, bool admitted) {
     struct tls_context *tls = loop->server->options.tls;
     struct conn *c = calloc(1, sizeof(*c));
     if (c && tls)
@@ -549,6 +599,7 @@ void conn_accept(struct http_loop *loop, int fd, const char *peer) {
     c->fd = fd;
     c->state = c->tls ? CONN_HANDSHAKE : CONN_HEAD;
     c->in = buf_make(loop->server->options.headers_max + HTTP_READ_AT_ONCE + READ_STEP);
+    c->address = *address;
     (void)snprintf(c->peer, sizeof(c->peer), "%s", peer);
     (void)event_assign(&c->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_read, c);
     (void)event_assign(&c->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, on_write, c);
@@ -557,7 +608,10 @@ void conn_accept(struct http_loop *loop, int fd, const char *peer) {
         c->next->prev = c;
     loop->conns = c;
     set_deadline(c, options(c)->read_timeout_s);
-    set_events(c, true, false);
+    if (!admitted && turn_away(c) == STEP_CLOSE)
+        conn_close(c);
+    else
+        set_events(c, true, false);
 }
 
 void conn_replied(struct http_request *r) {
@@ -571,8 +625,17 @@ void conn_replied(struct http_request *r) {
         request_free(r);
         return;
     }
-    start_reply(c);
-    conn_run(c);
+    enum step step = STEP_AGAIN;
+    if (c->state == CONN_GUARD && r->status == 0)
+        step = begin_body(c);
+    else if (c->state == CONN_GUARD)
+        step = guard_refused(c);
+    else
+        start_reply(c);
+    if (step == STEP_CLOSE)
+        conn_close(c);
+    else
+        conn_run(c);
 }
 
 void conn_tick(struct http_loop *loop, int64_t now_ns) {
@@ -585,10 +648,12 @@ void conn_tick(struct http_loop *loop, int64_t now_ns) {
         if (mid_request && !c->request)
             c->request = request_new(c->loop, c->peer);
         if (!mid_request || !c->request) {
+            if (c->state == CONN_REPLY || c->state == CONN_HANDSHAKE || c->state == CONN_SOCKET)
+                http_count_refusal(loop->server, HTTP_REFUSED_SLOW);
             conn_close(c);
             continue;
         }
-        (void)refuse(c, 408, "the request did not arrive in time\n");
+        (void)refuse(c, HTTP_REFUSED_SLOW, 408, "the request did not arrive in time\n");
         conn_run(c);
     }
 }

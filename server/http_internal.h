@@ -25,6 +25,11 @@ enum {
     /* A client of a taken-over connection that takes nothing of what waits for it for so long is
      * given up: a paused tail may come back within minutes, memory is bounded all the while. */
     HTTP_SOCKET_STALL_S = 300,
+    /* Passwords are checked there, some ten per second and thread: so many that one flood of
+     * logins does not keep a core from everything else. */
+    HTTP_GUARD_THREADS = 1,
+    HTTP_GUARD_QUEUE = 64,
+    HTTP_CERTIFICATE_MAX = 256, /* bytes of a common name, tls.c takes no longer ones */
 };
 
 struct http_loop {
@@ -57,11 +62,12 @@ struct http_server {
     struct http_loop *loops;
     unsigned n_loops;
     uint16_t port;
-    struct pool *pool, *query_pool, *body_pool;
+    struct pool *pool, *query_pool, *body_pool, *guard_pool;
     atomic_uint connections;
     atomic_size_t body_bytes; /* held by all requests */
     atomic_uint running;      /* requests whose handler has not replied */
     atomic_bool stopping;
+    atomic_uint_fast64_t refusals[HTTP_REFUSALS];
 };
 
 struct http_param {
@@ -76,10 +82,18 @@ struct http_request {
     int64_t start_ns;
     struct arena arena;
     struct http_head head;
+    /* Found when the head has come. */
     struct str path, segment, query;
+    struct str raw_path; /* with escapes and the prefix, slashes collapsed */
+    bool doubled;        /* slashes have been collapsed */
+    bool known;          /* another method has the path */
     struct buf body;
     size_t body_charged; /* part of server->body_bytes */
     char peer[HTTP_PEER_MAX];
+    struct http_address address;
+    struct str certificate;
+    void *pinned;
+    void (*unpin)(void *pinned);
     atomic_bool cancelled;
     struct http_param *params;
     size_t n_params;
@@ -95,6 +109,7 @@ struct http_request {
 enum conn_state {
     CONN_HANDSHAKE, /* TLS only */
     CONN_HEAD,      /* reading the head of the next request, or idle */
+    CONN_GUARD,     /* a guard thread has the request */
     CONN_BODY,
     CONN_RUNNING, /* a handler has the request */
     CONN_REPLY,   /* writing */
@@ -125,10 +140,15 @@ struct conn {
     bool socket_blocked; /* CONN_SOCKET: the kernel takes no more at the moment */
     int64_t deadline_ns; /* 0 = none */
     char peer[HTTP_PEER_MAX];
+    struct http_address address;
 };
 
-/* http.c: finds the route and path of a request whose head and body are complete, and runs its
- * handler. */
+/* http.c, loop thread: finds path and route of a request whose head is complete; -ENOMEM. */
+int http_find(struct http_request *r);
+/* http.c, loop thread: what the guard says; HTTP_ASK_SLOW: an answer will come by message. */
+enum http_verdict http_ask_guard(struct http_request *r);
+void http_count_refusal(struct http_server *s, enum http_refusal r);
+/* http.c: runs the handler of a request whose head and body are complete. */
 void http_dispatch(struct http_request *r);
 /* Is the calling thread that of the loop? */
 bool http_on_loop(const struct http_loop *loop);
@@ -137,7 +157,8 @@ void http_own_loop(struct http_loop *loop);
 void http_wake(struct http_loop *loop);
 
 /* http_conn.c, loop thread only */
-void conn_accept(struct http_loop *loop, int fd, const char *peer);
+void conn_accept(struct http_loop *loop, int fd, const char *peer,
+                 const struct http_address *address, bool admitted);
 void conn_replied(struct http_request *r); /* the reply's message has arrived */
 void conn_tick(struct http_loop *loop, int64_t now_ns);
 void conn_close_idle(struct http_loop *loop);
@@ -179,6 +200,6 @@ bool request_charge_body(struct http_request *r, size_t bytes);
 void request_refuse(struct http_request *r, int status, struct str text);
 /* Fills the head of a reply whose body r->stream makes. */
 void request_reply_stream(struct http_request *r, int status, const char *content_type);
-/* Hands a finished reply to its loop. */
+/* Hands a finished reply, or a verdict of the guard, to its loop. */
 void http_send_to_loop(struct http_request *r);
 const char *http_status_text(int status);

@@ -28,10 +28,15 @@ struct http_request *request_new(struct http_loop *loop, const char *peer) {
     r->head.n_fields = 0;
     r->head.method = HTTP_OTHER;
     r->head.minor = 1;
-    r->path = r->segment = r->query = (struct str){0};
+    r->path = r->segment = r->query = r->raw_path = (struct str){0};
+    r->doubled = r->known = false;
     r->body = buf_make(loop->server->options.body_max);
     r->body_charged = 0;
     (void)snprintf(r->peer, sizeof(r->peer), "%s", peer);
+    r->address = (struct http_address){0};
+    r->certificate = (struct str){0};
+    r->pinned = NULL;
+    r->unpin = NULL;
     atomic_init(&r->cancelled, false);
     r->params = NULL;
     r->n_params = 0;
@@ -48,6 +53,8 @@ void request_free(struct http_request *r) {
     if (!r)
         return;
     atomic_fetch_sub(&r->loop->server->body_bytes, r->body_charged);
+    if (r->unpin)
+        r->unpin(r->pinned);
     buf_done(&r->body);
     buf_done(&r->reply_head);
     buf_done(&r->reply_body);
@@ -90,6 +97,28 @@ struct str http_request_body(const struct http_request *r) {
 
 struct str http_request_peer(const struct http_request *r) {
     return str_from(r->peer);
+}
+
+const struct http_address *http_request_address(const struct http_request *r) {
+    return &r->address;
+}
+
+struct str http_request_certificate(const struct http_request *r) {
+    return r->certificate;
+}
+
+const struct http_route *http_request_route(const struct http_request *r) {
+    return r->route;
+}
+
+void http_request_pin(struct http_request *r, void *what, void (*unpin)(void *what)) {
+    assert(!r->unpin);
+    r->pinned = what;
+    r->unpin = unpin;
+}
+
+void *http_request_pinned(const struct http_request *r) {
+    return r->pinned;
 }
 
 struct arena *http_request_arena(struct http_request *r) {
@@ -196,6 +225,7 @@ const char *http_status_text(int status) {
         {301, "Moved Permanently"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
+        {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
         {408, "Request Timeout"},

@@ -84,9 +84,7 @@ static int load_config(struct local *l, struct err *reterr) {
     };
     struct config *config;
     int r = config_load(NULL, overrides, sizeof(overrides) / sizeof(overrides[0]), &config, reterr);
-    if (r == 0)
-        atomic_store(&l->api.config, config);
-    return r;
+    return r < 0 ? r : settings_new(config, &l->api.settings, reterr);
 }
 
 /* Those that read the store, answered at once. */
@@ -123,6 +121,8 @@ int local_open(const struct local_options *o, struct local **ret, struct err *re
     l->server.path_prefix = "";
     l->server.routes = l->routes;
     l->loop.server = &l->server;
+    l->server.options.guard = api_guard(&l->api);
+    pthread_mutex_init(&l->api.lock, NULL);
     log_set_level(LOG_ERROR);
     int r = load_config(l, reterr);
     if (r == 0)
@@ -149,7 +149,8 @@ void local_close(struct local *l) {
     request_free(l->request);
     engine_free(l->api.engine);
     store_close(l->api.store);
-    config_free(atomic_load(&l->api.config));
+    settings_unref(l->api.settings);
+    pthread_mutex_destroy(&l->api.lock);
     buf_done(&l->head);
     free(l->tenant);
     free(l);
@@ -189,8 +190,11 @@ int local_ask(struct local *l, struct str path, struct str form, struct str flag
         return e;
     if (r->body.failed)
         return err_set(reterr, -ENOMEM, "the request is longer than %d bytes", FORM_MAX);
+    if (http_find(r) < 0)
+        return err_set(reterr, -ENOMEM, "out of memory");
     l->loop.in_handler = r;
-    http_dispatch(r);
+    if (http_ask_guard(r) == HTTP_PASS)
+        http_dispatch(r);
     l->loop.in_handler = NULL;
     *ret = (struct local_answer){.status = r->status, .body = buf_str(&r->reply_body)};
     return 0;

@@ -225,15 +225,26 @@ static int load_config(const struct options *o, struct config **ret) {
     return r;
 }
 
-static void log_warnings(const struct config *c) {
+static bool is_loopback(const char *address) {
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
+           strcmp(address, "localhost") == 0;
+}
+
+/* What is possible, and yet probably not meant. */
+static void log_warnings(const struct settings *s) {
+    const struct config *c = s->config;
+    const char *address = log_quotez(c->listen_address);
     for (size_t i = 0; i < c->n_warnings; i++)
         log_line(LOG_WARN, "setting ignored", "detail=%s", log_quotez(c->warnings[i]));
-    const char *a = c->listen_address;
-    bool loopback =
-        strncmp(a, "127.", 4) == 0 || strcmp(a, "::1") == 0 || strcmp(a, "localhost") == 0;
-    if (!loopback)
-        log_line(LOG_WARN, "listening beyond this machine without authentication", "address=%s",
-                 log_quotez(a));
+    if (is_loopback(c->listen_address))
+        return;
+    bool certificates = strcmp(c->tls_client_auth_type, "RequireAndVerifyClientCert") == 0;
+    if (!s->access && !certificates)
+        log_line(LOG_WARN, "listening beyond this machine without authentication",
+                 "address=%s allow_from=%zu hint=\"set logq.access_file\"", address, c->n_allow);
+    else if (s->access && c->tls_cert_file[0] == '\0')
+        log_line(LOG_WARN, "credentials travel in the clear",
+                 "address=%s hint=\"set server.http_tls_config\"", address);
 }
 
 /* ---- the server */
@@ -241,10 +252,9 @@ static void log_warnings(const struct config *c) {
 struct server {
     struct options *options;
     struct api api;
+    struct config *first; /* those that need a restart to change are borrowed from here */
     struct http_server *http;
     struct tls_context *tls; /* NULL: plain HTTP */
-    struct config **old;     /* settings replaced by reloads; requests may still read them */
-    size_t n_old;
 };
 
 static int open_store(struct server *s, const struct config *c) {
@@ -347,6 +357,7 @@ static int start_http(struct server *s, const struct config *c) {
         .cors_origins = c->cors_origins,
         .n_cors_origins = c->n_cors_origins,
         .connections_max = c->connections_max,
+        .guard = api_guard(&s->api),
         .tls = s->tls,
         .observe = metrics_observe,
         .observe_ctx = s->api.metrics,
@@ -360,27 +371,43 @@ static int start_http(struct server *s, const struct config *c) {
     return 0;
 }
 
+/* Reads everything again; NULL when the settings stay as they are. */
+static struct settings *read_again(struct server *s, const struct config *now) {
+    struct config *next;
+    struct settings *settings = NULL;
+    struct err err = {0};
+    if (load_config(s->options, &next) < 0)
+        return NULL;
+    struct buf restart = buf_make(64 << 10);
+    int r = config_keep_fixed(now, next, &restart);
+    if (restart.size > 0)
+        log_line(LOG_WARN, "settings that need a restart have changed", "keys=%s",
+                 log_quote(buf_str(&restart)));
+    buf_done(&restart);
+    if (r < 0) {
+        config_unref(next);
+        return NULL;
+    }
+    if (settings_new(next, &settings, &err) < 0) {
+        log_line(LOG_ERROR, "settings refused", "err=%s", log_quotez(err.text));
+        return NULL;
+    }
+    return settings;
+}
+
 static void reload(struct server *s) {
     notify_reloading();
-    struct config *next;
-    struct config **old = realloc(s->old, (s->n_old + 1) * sizeof(*old));
-    if (old)
-        s->old = old;
-    if (old && load_config(s->options, &next) == 0) {
-        struct config *now = atomic_load(&s->api.config);
-        struct buf restart = buf_make(64 << 10);
-        config_keep_fixed(now, next, &restart);
-        if (restart.size > 0)
-            log_line(LOG_WARN, "settings that need a restart have changed", "keys=%s",
-                     log_quote(buf_str(&restart)));
-        buf_done(&restart);
-        s->old[s->n_old++] = now;
-        api_set_config(&s->api, next);
-        reload_tls(s, next);
+    struct settings *now = api_settings(&s->api), *next = read_again(s, now->config);
+    if (next) {
+        const struct config *c = next->config;
+        log_warnings(next);
+        reload_tls(s, c);
+        api_set_settings(&s->api, next);
         log_line(LOG_INFO, "settings reloaded", "%s", "");
     } else {
         log_line(LOG_ERROR, "settings kept as they were", "%s", "");
     }
+    settings_unref(now);
     notify_systemd("READY=1");
 }
 
@@ -409,10 +436,21 @@ static void stop(struct server *s) {
     if (s->api.store)
         store_close(s->api.store);
     metrics_free(s->api.metrics);
-    config_free(atomic_load(&s->api.config));
-    for (size_t i = 0; i < s->n_old; i++)
-        config_free(s->old[i]);
-    free(s->old);
+    settings_unref(s->api.settings);
+    config_unref(s->first);
+}
+
+/* Takes the configuration over. */
+static int start_settings(struct server *s, struct config *c) {
+    struct err err = {0};
+    pthread_mutex_init(&s->api.lock, NULL);
+    s->first = config_ref(c);
+    int r = settings_new(c, &s->api.settings, &err);
+    if (r < 0)
+        log_line(LOG_ERROR, "settings refused", "err=%s", log_quotez(err.text));
+    else
+        log_warnings(s->api.settings);
+    return r;
 }
 
 static int serve(struct options *o, struct config *c) {
@@ -426,12 +464,12 @@ static int serve(struct options *o, struct config *c) {
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
-    atomic_store(&s.api.config, c);
     s.api.metrics = metrics_new();
     (void)api_set_log_level(&s.api, str_from(c->log_level));
-    log_warnings(c);
     int64_t start_ns = clock_mono_ns();
-    int r = s.api.metrics ? open_store(&s, c) : -ENOMEM;
+    int r = start_settings(&s, c);
+    if (r == 0)
+        r = s.api.metrics ? open_store(&s, c) : -ENOMEM;
     if (r == 0)
         r = start_http(&s, c);
     if (r == 0) {
@@ -497,7 +535,7 @@ int main(int argc, char **argv) {
             (void)fprintf(stderr, "logqd: warning: %s\n", config->warnings[i]);
         config_dump(config, &text);
         r = print_buf(&text);
-        config_free(config);
+        config_unref(config);
     } else {
         r = serve(&o, config);
     }

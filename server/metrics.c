@@ -254,6 +254,18 @@ static void write_compactor(struct compactor *compactor, struct buf *out) {
     write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
 }
 
+/* One counter for whatever is turned away before a handler sees it. */
+static void write_refusals(struct api *api, struct buf *out) {
+    const char *name = "logq_refused_requests_total";
+    write_help(out, name, "counter", "Connections and requests turned away, by reason.");
+    for (int i = 0; i < HTTP_REFUSALS && api->http; i++)
+        buf_addf(out, "%s{reason=\"%s\"} %llu\n", name, http_refusal_name((enum http_refusal)i),
+                 (unsigned long long)http_refusals(api->http, (enum http_refusal)i));
+    for (int i = 0; i < API_REFUSALS; i++)
+        buf_addf(out, "%s{reason=\"%s\"} %llu\n", name, api_refusal_name((enum api_refusal)i),
+                 (unsigned long long)atomic_load(&api->refusals[i]));
+}
+
 void metrics_write(struct metrics *m, struct api *api, struct buf *out) {
     write_help(out, "loki_build_info", "gauge",
                "Version of logq, under the name dashboards look for.");
@@ -268,6 +280,7 @@ void metrics_write(struct metrics *m, struct api *api, struct buf *out) {
     };
     write_figures(out, server, sizeof(server) / sizeof(server[0]));
     write_requests(m, out);
+    write_refusals(api, out);
     write_push(&api->push_metrics, out);
     struct store_stats s = {0};
     store_get_stats(api->store, &s);

@@ -249,7 +249,6 @@ int tls_handshake(struct tls *t, struct err *reterr) {
 /* What read(2) or write(2) would say. */
 static ssize_t explain(struct tls *t, int result) {
     int why = SSL_get_error(t->ssl, result);
-    t->wants_write = why == SSL_ERROR_WANT_WRITE;
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) {
         errno = EAGAIN;
         return -1;
@@ -267,9 +266,9 @@ static ssize_t explain(struct tls *t, int result) {
 ssize_t tls_read(struct tls *t, void *data, size_t size) {
     ERR_clear_error();
     errno = 0;
-    t->wants_write = false;
     size_t n = 0;
     int r = SSL_read_ex(t->ssl, data, size, &n);
+    t->wants_write = r != 1 && SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_WRITE;
     return r == 1 ? (ssize_t)n : explain(t, r);
 }
 

@@ -1,4 +1,5 @@
-"""Who gets in: TLS, client certificates and their reload. curl is the client wherever it can say the thing."""
+"""Who gets in and may do what: TLS, client certificates, users, rights, tenants, addresses, reloads. curl is the client wherever it can say the thing."""
+import http.client
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import Server, check, done, equal
+from harness import LOGQD, Server, check, done, equal
 
 WORK = tempfile.mkdtemp(prefix="logq-access-")
 START_NS = time.time_ns() - 60 * 10**9
@@ -138,8 +139,10 @@ def test_tls_traffic():
             c.send(("GET /loki/api/v1/query_range?query=%%7Bapp%%3D%%22tls%%22%%7D&limit=5000&start=%d HTTP/1.1\r\n"
                     "Host: a\r\n\r\n" % START_NS).encode())
             time.sleep(1)
-            line, body = read_reply(c)
-            check("slow reader", b"200" in line and len(json.loads(body)["data"]["result"]) > 0, line)
+            answer = http.client.HTTPResponse(c)
+            answer.begin()
+            body = answer.read()
+            check("slow reader", answer.status == 200 and len(json.loads(body)["data"]["result"]) > 0, body[:100])
         test_tail_over_tls(s)
         for bad in (b"\x16\x03\x01\xff\xff" + b"a" * 70000, b"\x00" * 100, b"\x80\x2e\x01\x00\x02"):
             with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
@@ -242,6 +245,194 @@ def test_bad_files():
         s.close()
 
 
+def hashed(kind, secret):
+    return subprocess.run([LOGQD, "hash-" + kind], input=secret.encode() + b"\n", check=True,
+                          stdout=subprocess.PIPE).stdout.decode().strip()
+
+
+def user(name, rights, tenants=None, **credentials):
+    text = "- name: %s\n  rights: [%s]\n" % (name, rights)
+    for key, value in credentials.items():
+        text += "  %s: '%s'\n" % (key, value)
+    if tenants:
+        text += "  tenants: [%s]\n" % tenants
+    return text
+
+
+PUSH, QUERY = "/loki/api/v1/push", "/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D&limit=5000&start=" + str(START_NS)
+
+
+def ask(server, url, *args, body=None):
+    return curl(server, url, *args, scheme="http", body=body)
+
+
+def push(server, *args, line="x"):
+    return ask(server, PUSH, *args, *JSON, "--data-binary", "@-", body=push_body([line], a="b"))[0]
+
+
+def lines(server, *args):
+    status, text = ask(server, QUERY, *args)
+    if status != 200:
+        return status
+    return sorted(v[1] for stream in json.loads(text)["data"]["result"] for v in stream["values"])
+
+
+def header(name, value):
+    return ("-H", "%s: %s" % (name, value))
+
+
+def test_users():
+    """One tenant: credentials and rights."""
+    users = ("users:\n" + user("pusher", "push", password_hash=hashed("password", "p:w ü")) +
+             user("reader", "query", token_sha256=hashed("token", "read-token")) +
+             user("root", "push, query, delete, admin", password_hash=hashed("password", "root-pw")) +
+             user("elsewhere", "push, query", tenants="other", token_sha256=hashed("token", "other-token")) +
+             "- name: anonymous\n  rights: [metrics]\n")
+    with Server("logq.access_file=" + write("access.yaml", users)) as s:
+        pusher, root = ("-u", "pusher:p:w ü"), ("-u", "root:root-pw")
+        reader = header("Authorization", "Bearer read-token")
+        equal("probes need nobody", ask(s, "/ready"), (200, "ready\n"))
+        equal("push as pusher", push(s, *pusher), 204)
+        equal("query as pusher", lines(s, *pusher), 403)
+        equal("query as reader", lines(s, *reader), ["x"])
+        equal("push as reader", push(s, *reader), 403)
+        equal("anonymous may read metrics", ask(s, "/metrics")[0], 200)
+        for url in (QUERY, "/config", "/loki/api/v1/labels", "/nowhere", "/loki/api/v1/tail?query=%7Ba%3D%22b%22%7D",
+                    "//loki//api/v1/labels", "/loki/api/v1/%6cabels"):
+            check("anonymous: " + url, ask(s, url)[0] in (401, 403, 404), ask(s, url))
+        for url, method in (("/flush", "POST"), ("/config", "GET"), ("/log_level", "POST"), ("/log_level", "GET")):
+            equal("not the administrator: " + url, ask(s, url, "-X", method, *reader)[0], 403)
+            check("the administrator: " + url, ask(s, url, "-X", method, *root)[0] in (200, 204, 400))
+        for wrong in (("-u", "pusher:no"), ("-u", "nobody:p:w ü"), ("-u", "pusher:"), ("-u", "reader:read-token"),
+                      header("Authorization", "Bearer read-tokem"), header("Authorization", "Bearer "),
+                      header("Authorization", "Basic ????"), header("Authorization", "Negotiate abc")):
+            equal("wrong: %s" % (wrong,), push(s, *wrong), 401)
+        equal("one tenant, and not theirs", push(s, *header("Authorization", "Bearer other-token")), 403)
+        status = subprocess.run(["curl", "-sS", "-o", "/dev/null", "-D", "-", "-u", "a:b",
+                                 "http://127.0.0.1:%d/config" % s.port], stdout=subprocess.PIPE).stdout.decode()
+        check("a challenge", 'WWW-Authenticate: Basic realm="logqd"' in status, status)
+        # Two refusals on one connection, the second with a body: the first keeps it, the second ends it.
+        with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+            c.send(b"GET /config HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer read-token\r\n\r\n")
+            equal("403 keeps the connection", read_reply(c)[0], b"HTTP/1.1 403 Forbidden")
+            c.send(b"POST /loki/api/v1/push HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n"
+                   b"Authorization: Bearer no\r\nExpect: 100-continue\r\n\r\n")
+            equal("401 comes before the body", read_reply(c)[0], b"HTTP/1.1 401 Unauthorized")
+            equal("and ends the connection", c.recv(1), b"")
+        # A flood of guesses takes turns on one thread; who is known goes on meanwhile.
+        guesses = [subprocess.Popen(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} ", "--parallel", "-u",
+                                     "pusher:guess%d-#" % i] + ["http://127.0.0.1:%d/config?[1-4]" % s.port],
+                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for i in range(8)]
+        for i in range(20):
+            equal("push during guesses", push(s, *pusher, line="y%d" % i), 204)
+        for g in guesses:
+            codes = g.communicate()[0].decode().split()
+            check("guesses are refused", set(codes) <= {"401", "503"}, codes)
+        text = ask(s, "/metrics")[1]
+        for reason in ("wrong_credentials", "right_missing", "tenant_not_allowed"):
+            check("counted: " + reason, 'logq_refused_requests_total{reason="%s"} 0\n' % reason not in text and
+                  'reason="%s"' % reason in text)
+        check("logged", "access refused" in s.tail())
+        test_reload(s, users)
+
+
+def test_reload(s, users):
+    """A changed file counts after SIGHUP; a broken one changes nothing."""
+    write("access.yaml", users.replace("read-token", "").replace(hashed("token", "read-token"),
+                                                                 hashed("token", "next-token")))
+    s.process.send_signal(signal.SIGHUP)
+    end = time.time() + 10
+    new = header("Authorization", "Bearer next-token")
+    while lines(s, *new) == 401 and time.time() < end:
+        time.sleep(0.05)
+    check("the new token", lines(s, *new) != 401)
+    equal("the old token", lines(s, *header("Authorization", "Bearer read-token")), 401)
+    write("access.yaml", "users:\n- name: broken\n")
+    s.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    check("a broken file is told", "access.yaml:" in s.tail(), s.tail())
+    check("and changes nothing", lines(s, *new) != 401)
+
+
+def test_tenants():
+    users = ("users:\n" + user("a", "push, query", tenants="team-a", token_sha256=hashed("token", "ta")) +
+             user("ab", "push, query", tenants="team-a, team-b", token_sha256=hashed("token", "tab")) +
+             user("all", "query", tenants="'*'", token_sha256=hashed("token", "tall")))
+    with Server("auth_enabled=true", "logq.access_file=" + write("tenants.yaml", users)) as s:
+        a, ab, everyone = (header("Authorization", "Bearer " + t) for t in ("ta", "tab", "tall"))
+        team_a, team_b = header("X-Scope-OrgID", "team-a"), header("X-Scope-OrgID", "team-b")
+        equal("the only tenant need not be named", push(s, *a, line="of a"), 204)
+        equal("two tenants: one must be named", push(s, *ab), 401)
+        equal("named", push(s, *ab, *team_b, line="of b"), 204)
+        equal("not theirs", push(s, *a, *team_b), 403)
+        equal("nor to read", lines(s, *a, *team_b), 403)
+        equal("nor among others", lines(s, *a, *header("X-Scope-OrgID", "team-a|team-b")) in (400, 403), True)
+        equal("a sees a", lines(s, *a), ["of a"])
+        equal("ab sees b as b", lines(s, *ab, *team_b), ["of b"])
+        equal("* sees a", lines(s, *everyone, *team_a), ["of a"])
+        equal("* sees b", lines(s, *everyone, *team_b), ["of b"])
+        equal("tail of another's tenant", ask(s, "/loki/api/v1/tail?query=%7Ba%3D%22b%22%7D", *a, *team_b)[0], 403)
+        for url in ("/loki/api/v1/labels", "/loki/api/v1/label/a/values", "/loki/api/v1/series?match[]=%7Ba%3D%22b%22%7D",
+                    "/loki/api/v1/index/stats?query=%7Ba%3D%22b%22%7D", "/loki/api/v1/index/volume?query=%7B%7D",
+                    "/loki/api/v1/detected_labels", "/loki/api/v1/patterns?query=%7Ba%3D%22b%22%7D",
+                    "/loki/api/v1/query?query=1"):
+            equal("another's tenant: " + url, ask(s, url, "-g", *a, *team_b)[0], 403)
+        # Tenants become directories: no name leads out of the data directory.
+        for name in ("..", ".", "../x", "a/b", "%2e%2e", "a\\b", "x" * 151, "a|..", "\xff"):
+            status = push(s, *everyone, *header("X-Scope-OrgID", name))
+            check("tenant name %r" % name, status in (400, 401, 403), status)
+        before = set(os.listdir(os.path.dirname(s.data)))
+        status, _, _ = s.push([({"a": "b"}, [(START_NS, "z")])], {"Authorization": "Bearer tab",
+                                                                  "X-Scope-OrgID": "team-a"})
+        equal("push with a name", status, 204)
+        s.stop()
+        found = sorted(os.listdir(os.path.join(s.data, "chunks")))
+        equal("one directory per tenant", found, ["team-a", "team-b"])
+
+
+def test_example():
+    example = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", "access.yaml")
+    with Server("logq.access_file=" + example) as s:
+        equal("the example's pusher", push(s, "-u", "promtail:push-secret"), 204)
+        equal("the example's reader", lines(s, *header("Authorization", "Bearer read-secret")), ["x"])
+
+
+def test_addresses():
+    with Server("logq.allow_from=127.0.0.0/30, ::1") as s:
+        equal("an address on the list", ask(s, "/ready", "--interface", "127.0.0.1")[0], 200)
+        equal("its neighbour", ask(s, "/ready", "--interface", "127.0.0.2")[0], 200)
+        equal("one that is not", ask(s, "/ready", "--interface", "127.0.0.9")[0], 403)
+        equal("nor for a push", ask(s, PUSH, "--interface", "127.0.0.9", *JSON, "--data-binary", "@-",
+                                    body=push_body(["x" * 100000], a="b"))[0], 403)
+        check("counted", 'reason="address_not_allowed"} 2' in ask(s, "/metrics")[1])
+    s = Server("logq.allow_from=127.0.0.0/33")
+    s.start(wait=False)
+    check("a wrong prefix", s.process.wait(20) != 0 and "127.0.0.0/33" in s.tail())
+    s.close()
+
+
+def test_certificate_users():
+    users = "users:\n" + user("ops", "query, admin", certificate="ops.example.org")
+    TlsServer.ready_args = ("--cert", path("ops.pem"), "--key", path("ops.key"))
+    with TlsServer(*tls_settings("server", "server.http_tls_config.client_auth_type=VerifyClientCertIfGiven",
+                                 "server.http_tls_config.client_ca_file=" + path("ca.pem"),
+                                 "logq.access_file=" + write("certificates.yaml", users))) as s:
+        ca = ("--cacert", path("ca.pem"))
+        equal("nobody", curl(s, "/config", *ca)[0], 401)
+        equal("ops", curl(s, "/config", *ca, *TlsServer.ready_args)[0], 200)
+        equal("ops may not push", curl(s, PUSH, *ca, *TlsServer.ready_args, *JSON, "--data-binary", "@-",
+                                       body=push_body(["x"], a="b"))[0], 403)
+        equal("another's certificate", curl(s, "/config", *ca, "--cert", path("second.pem"), "--key",
+                                            path("second.key"))[0], 401)
+    TlsServer.ready_args = ()
+    # A certificate that nobody verifies proves nothing.
+    TlsServer.ready_args = ("--cert", path("foreign.pem"), "--key", path("foreign.key"))
+    with TlsServer(*tls_settings("server", "server.http_tls_config.client_auth_type=RequireAnyClientCert",
+                                 "logq.access_file=" + path("certificates.yaml"))) as s:
+        equal("unverified", curl(s, "/config", *ca, *TlsServer.ready_args)[0], 401)
+    TlsServer.ready_args = ()
+
+
 def main():
     make_authority("ca")
     make_authority("other")
@@ -253,6 +444,11 @@ def main():
     test_client_certificates()
     test_certificate_reload()
     test_bad_files()
+    test_users()
+    test_tenants()
+    test_example()
+    test_addresses()
+    test_certificate_users()
     shutil.rmtree(WORK, ignore_errors=True)
     done()
 

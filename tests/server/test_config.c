@@ -44,7 +44,7 @@ static void test_defaults(void) {
     CHECK_STR(c->limits.log_level_fields[3], STR("log.level"));
     CHECK_INT(c->n_warnings, 0);
     CHECK(c->retention != NULL);
-    config_free(c);
+    config_unref(c);
 }
 
 static void test_loki_file(void) {
@@ -94,7 +94,7 @@ static void test_loki_file(void) {
     const struct labels set = {labels, 1};
     CHECK_INT(retention_period(c->retention, STR("fake"), set), 24 * NS_PER_HOUR);
     CHECK_INT(retention_period(c->retention, STR("fake"), (struct labels){0}), 744 * NS_PER_HOUR);
-    config_free(c);
+    config_unref(c);
 }
 
 static void test_wrong_files(void) {
@@ -143,7 +143,7 @@ static void test_wrong_files(void) {
         int r = load(cases[i].text, &c, &err);
         CHECK(r < 0);
         if (r == 0)
-            config_free(c);
+            config_unref(c);
         if (r == 0 || !strstr(err.text, cases[i].want))
             printf("  %s\n  gave: %s\n", cases[i].text, err.text);
         CHECK(strstr(err.text, cases[i].want));
@@ -170,12 +170,12 @@ static void test_empty_values_keep_defaults(void) {
     struct config *c;
     struct err err = {0};
     CHECK_INT(load("", &c, &err), 0);
-    config_free(c);
+    config_unref(c);
     CHECK_INT(
         load("server:\nlimits_config:\n  retention_period:\n  max_query_series: ~\n", &c, &err), 0);
     CHECK_INT(c->limits.retention_period_ns, 30 * NS_PER_DAY);
     CHECK_INT(c->limits.max_query_series, 500);
-    config_free(c);
+    config_unref(c);
 }
 
 static void test_overrides(void) {
@@ -197,7 +197,7 @@ static void test_overrides(void) {
     CHECK_INT(c->wal.sync, WAL_SYNC_OFF);
     /* Entries that have expired on arrival are refused. */
     CHECK_INT(c->limits.reject_old_samples_max_age_ns, 2 * NS_PER_HOUR);
-    config_free(c);
+    config_unref(c);
     const struct config_override unknown = {"server.nonsense", "1"};
     CHECK(config_load(NULL, &unknown, 1, &c, &err) < 0);
     CHECK_STR(str_from(err.text), STR("--set: server.nonsense is not a setting"));
@@ -206,7 +206,7 @@ static void test_overrides(void) {
     const struct config_override never = {"compactor.retention_enabled", "false"};
     CHECK_INT(config_load(NULL, &never, 1, &c, &err), 0);
     CHECK_INT(retention_period(c->retention, STR("fake"), (struct labels){0}), 0);
-    config_free(c);
+    config_unref(c);
 }
 
 /* What is printed can be read again and means the same. */
@@ -229,8 +229,8 @@ static void test_dump_round_trip(void) {
     CHECK_INT(b->n_warnings, 0);
     buf_done(&first);
     buf_done(&second);
-    config_free(a);
-    config_free(b);
+    config_unref(a);
+    config_unref(b);
 }
 
 static void test_reload_keeps_fixed_keys(void) {
@@ -247,8 +247,8 @@ static void test_reload_keeps_fixed_keys(void) {
     CHECK_STR(str_from(next->data_dir), STR("./data"));
     CHECK_INT(next->limits.max_query_series, 7);
     buf_done(&changed);
-    config_free(next);
-    config_free(now);
+    config_unref(next);
+    config_unref(now);
 }
 
 /* Table, file and documentation name the same settings. __FILE__ is relative to the build folder,
