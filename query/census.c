@@ -7,6 +7,7 @@
 #include "distinct.h"
 #include "hash.h"
 #include "map.h"
+#include "store.h"
 #include "units.h"
 
 #define CENSUS_BYTES_MAX ((size_t)256 << 20)
@@ -90,7 +91,10 @@ static bool always_shown(struct str name) {
            str_eq(name, STR("instance")) || str_eq(name, STR("pod"));
 }
 
+/* The tenant of a read of several is nothing that a stream has. */
 static bool is_hidden(const struct counted *n) {
+    if (str_eq(n->name, STR(STORE_TENANT_LABEL)))
+        return true;
     return n->only_ids && !n->only_booleans && !always_shown(n->name);
 }
 

@@ -201,7 +201,10 @@ static bool is_matched(const struct log_expr *log, struct str name) {
 static bool is_wanted(const struct volume *v, struct str name) {
     if (v->query->n_targets > 0)
         return is_target(v->query, name);
-    return v->all_labels || is_matched(v->log, name);
+    /* As in Loki volumes of several tenants are summed up, unless the query looks at the tenant. */
+    if (v->all_labels)
+        return !str_eq(name, STR(STORE_TENANT_LABEL));
+    return is_matched(v->log, name);
 }
 
 /* A stream counts only when it has all targets, unless the selector itself says something about
@@ -300,7 +303,8 @@ static int add_stream(struct volume *v, const struct snap_stream *s) {
         if (q->by == VOLUME_BY_SERIES) {
             if (is_wanted(v, label.name))
                 v->wanted[count++] = label;
-        } else if (q->n_targets == 0 || is_target(q, label.name)) {
+        } else if (q->n_targets > 0 ? is_target(q, label.name)
+                                    : !str_eq(label.name, STR(STORE_TENANT_LABEL))) {
             label.value = STR("");
             r = add_to_row(v, (struct labels){.items = &label, .count = 1});
         }

@@ -40,8 +40,14 @@ struct api {
 };
 
 /* Tenant of a request: "fake" without auth_enabled; the sender must have it. On failure the 401, 403
- * or 400 has been sent and false is returned. Several tenants in one request (a|b) are refused, as Loki does by default. */
+ * or 400 has been sent and false is returned. Several tenants in one request (a|b) are refused. */
 bool api_tenant(struct api *api, struct http_request *r, struct str *ret);
+
+/* The same for reads that may be of several tenants: then their names, sorted and joined with '|', as the
+ * store understands them. */
+bool api_tenants(struct api *api, struct http_request *r, struct str *ret);
+/* Takes the next name off the list. */
+bool api_next_tenant(struct str *rest, struct str *ret);
 
 /* The rule alone: 0, or the HTTP status with the text in reterr. `header` is the value of
  * X-Scope-OrgID (.data NULL when absent). */
@@ -62,6 +68,7 @@ const struct limits *api_limits_of(const struct http_request *r);
 /* NULL: there is no access file. */
 const struct access_user *api_user_of(const struct http_request *r);
 void api_refuse(struct api *api, struct http_request *r, enum api_refusal why, struct str text);
+void api_refuse_tenant(struct api *api, struct http_request *r, struct str tenant);
 const char *api_refusal_name(enum api_refusal r);
 
 /* Replies with what a failed call of the engine or the store means to a client. */

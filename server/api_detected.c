@@ -66,7 +66,7 @@ void api_detected_labels(struct http_request *r, void *ctx) {
     struct select sel = {0};
     struct err err = {0};
     int64_t now_ns = clock_now_ns();
-    if (!api_tenant(api, r, &sel.tenant))
+    if (!api_tenants(api, r, &sel.tenant))
         return;
     const struct limits *limits = api_limits_of(r);
     struct census *census = census_new();
@@ -204,7 +204,7 @@ static void answer_detected(struct http_request *r, struct api *api, const struc
     struct query q = {0};
     struct err err = {0};
     int64_t now_ns = clock_now_ns();
-    if (!api_tenant(api, r, &q.tenant))
+    if (!api_tenants(api, r, &q.tenant))
         return;
     struct query_result *sample = NULL;
     struct detected *detected = NULL;

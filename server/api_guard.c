@@ -38,14 +38,13 @@ const struct limits *api_limits_of(const struct http_request *r) {
 
 static const struct str default_tenant = STR_INIT("fake");
 
-static bool refuse_tenant(struct api *api, struct http_request *r, const struct visitor *v,
-                          struct str tenant) {
+void api_refuse_tenant(struct api *api, struct http_request *r, struct str tenant) {
+    const struct visitor *v = visitor_of(r);
     struct buf text = buf_make(ERR_TEXT_MAX);
     buf_addf(&text, "user '%.*s' has no access to tenant '%.*s'\n", STR_ARG(access_name(v->user)),
              STR_ARG(tenant));
     api_refuse(api, r, API_REFUSED_TENANT, buf_str(&text));
     buf_done(&text);
-    return false;
 }
 
 static bool refuse_id(struct http_request *r, int status, const struct err *err) {
@@ -67,8 +66,10 @@ bool api_tenant(struct api *api, struct http_request *r, struct str *ret) {
         if (status != 0)
             return refuse_id(r, status, &err);
     }
-    if (v->user && !access_has_tenant(v->user, tenant))
-        return refuse_tenant(api, r, v, tenant);
+    if (v->user && !access_has_tenant(v->user, tenant)) {
+        api_refuse_tenant(api, r, tenant);
+        return false;
+    }
     *ret = tenant;
     return true;
 }

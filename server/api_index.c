@@ -31,7 +31,7 @@ static bool begin_read(struct http_request *r, struct api *api, struct read *ret
     struct err err = {0};
     int64_t now_ns = clock_now_ns();
     *ret = (struct read){.api = api};
-    if (!api_tenant(api, r, &ret->tenant))
+    if (!api_tenants(api, r, &ret->tenant))
         return false;
     const struct limits *limits = api_limits_of(r);
     int e = params_range(r, now_ns, &ret->start_ns, &ret->end_ns, &err);
@@ -130,6 +130,20 @@ static int compare_names(const void *a, const void *b) {
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
+/* Of a read of several tenants: the name of the label that tells them apart, or their names. */
+static int add_tenants(struct names *n, struct str tenants) {
+    const struct str label = STR(STORE_TENANT_LABEL);
+    if (!memchr(tenants.data, '|', tenants.size))
+        return 0;
+    if (!n->label.data)
+        return add_name(n, label);
+    struct str tenant;
+    int r = 0;
+    while (str_eq(n->label, label) && r == 0 && api_next_tenant(&tenants, &tenant))
+        r = add_name(n, tenant);
+    return r;
+}
+
 static void answer_names(struct http_request *r, struct api *api, struct str label) {
     struct read read;
     if (!begin_read(r, api, &read))
@@ -137,7 +151,9 @@ static void answer_names(struct http_request *r, struct api *api, struct str lab
     struct err err = {0};
     struct names names = {
         .arena = arena_make(NAMES_MEMORY_MAX), .seen = map_make(), .label = label};
-    int e = for_each_series(&read, http_param(r, "query"), collect_names, &names, &err);
+    int e = add_tenants(&names, read.tenant);
+    if (e == 0)
+        e = for_each_series(&read, http_param(r, "query"), collect_names, &names, &err);
     if (e < 0) {
         api_fail(r, e, &err);
         names_done(&names);

@@ -100,7 +100,7 @@ static void answer_query(struct http_request *r, struct api *api, bool instant) 
     struct query q = {0};
     struct err err = {0};
     int64_t now_ns = clock_now_ns();
-    if (!api_tenant(api, r, &q.tenant))
+    if (!api_tenants(api, r, &q.tenant))
         return;
     struct query_result *result = NULL;
     int e =
@@ -167,7 +167,7 @@ void api_query_legacy(struct http_request *r, void *ctx) {
     struct query q = {0};
     struct err err = {0};
     int64_t now_ns = clock_now_ns();
-    if (!api_tenant(api, r, &q.tenant))
+    if (!api_tenants(api, r, &q.tenant))
         return;
     struct query_result *result = NULL;
     int e = read_range_params(r, now_ns, &q, &err);

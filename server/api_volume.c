@@ -84,7 +84,7 @@ static int read_params(struct http_request *r, const struct limits *limits, bool
 static void answer_volume(struct http_request *r, struct api *api, bool range) {
     struct volume_query q = {0};
     struct err err = {0};
-    if (!api_tenant(api, r, &q.tenant))
+    if (!api_tenants(api, r, &q.tenant))
         return;
     const struct limits *limits = api_limits_of(r);
     q.max_series = limits->volume_max_series;

@@ -88,6 +88,7 @@ struct config {
     /* querier */
     uint32_t query_threads, query_max_concurrent;
     int64_t tail_max_duration_ns;
+    bool multi_tenant_queries_enabled; /* reads of tenants a|b */
     struct limits limits;
     struct retention_policy
         *retention; /* from limits_config.retention_period and retention_stream */

@@ -136,6 +136,9 @@ const struct config_key config_keys[] = {
 
     KEY("querier.max_concurrent", KEY_U32, AT(query_max_concurrent), "0",
         "Queries that run at once, others wait; 0 = two per query thread."),
+    KEY("querier.multi_tenant_queries_enabled", KEY_BOOL, AT(multi_tenant_queries_enabled), "false",
+        "Reads may name several tenants, X-Scope-OrgID: a|b; each stream then has the label "
+        "__tenant_id__. Live tails and pushes still have one."),
     KEY("querier.tail_max_duration", KEY_DURATION, AT(tail_max_duration_ns), "1h",
         "A live tail ends after this; clients open another one."),
 

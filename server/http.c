@@ -454,6 +454,7 @@ static void free_server(struct http_server *s) {
     free(s->loops);
     free(s->routes);
     free(s->path_prefix);
+    arena_done(&s->texts);
     free(s);
 }
 
@@ -474,6 +475,20 @@ static void set_defaults(struct http_options *o) {
     o->idle_timeout_s = o->idle_timeout_s > 0 ? o->idle_timeout_s : 120;
 }
 
+static int copy_origins(struct http_server *s) {
+    enum { ORIGINS_MEMORY_MAX = 1 << 20 };
+    struct http_options *o = &s->options;
+    s->texts = arena_make(ORIGINS_MEMORY_MAX);
+    struct str *copies = arena_array(&s->texts, o->n_cors_origins + 1, sizeof(*copies));
+    for (size_t i = 0; copies && i < o->n_cors_origins; i++) {
+        copies[i] = arena_copy(&s->texts, o->cors_origins[i]);
+        if (!copies[i].data)
+            return -ENOMEM;
+    }
+    o->cors_origins = copies;
+    return copies ? 0 : -ENOMEM;
+}
+
 static struct http_server *new_server(const struct http_options *o, const struct http_route *routes,
                                       size_t n_routes) {
     struct http_server *s = calloc(1, sizeof(*s));
@@ -487,7 +502,7 @@ static struct http_server *new_server(const struct http_options *o, const struct
     s->path_prefix = strdup(o->path_prefix ? o->path_prefix : "");
     s->routes = calloc(n_routes ? n_routes : 1, sizeof(*routes));
     s->loops = calloc(s->n_loops, sizeof(*s->loops));
-    if (!s->path_prefix || !s->routes || !s->loops) {
+    if (!s->path_prefix || !s->routes || !s->loops || copy_origins(s) < 0) {
         s->n_loops = 0;
         free_server(s);
         return NULL;

@@ -109,7 +109,7 @@ struct http_options {
     int read_timeout_s, write_timeout_s, idle_timeout_s;
     const char *path_prefix;  /* "" or "/loki" */
     unsigned connections_max; /* 503 and close above; 0 = 10000 */
-    /* Origins whose pages may read replies, "*" = all; borrowed until http_stop has returned. */
+    /* Origins whose pages may read replies, "*" = all; copied. */
     const struct str *cors_origins;
     size_t n_cors_origins;
     struct http_guard guard;

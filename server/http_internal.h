@@ -57,6 +57,7 @@ struct http_loop {
 struct http_server {
     struct http_options options;
     char *path_prefix;
+    struct arena texts; /* options.cors_origins */
     struct http_route *routes;
     size_t n_routes;
     struct http_loop *loops;

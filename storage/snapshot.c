@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "snapshot_union.h"
 
 enum { SNAPSHOT_ARENA_MAX = 1 << 30, SELECT_ATTEMPTS = 4 };
 
@@ -467,6 +468,8 @@ static int select_once(struct store *s, const struct select *sel, bool last_atte
  * have deleted some. The index then says what came in their place. */
 int store_select(struct store *s, const struct select *sel, struct snapshot **ret,
                  struct err *reterr) {
+    if (is_union(sel->tenant))
+        return union_select(s, sel, ret, reterr);
     int r = -EAGAIN;
     for (int left = s->options.read_only ? SELECT_ATTEMPTS : 1; r == -EAGAIN && left > 0; left--)
         r = select_once(s, sel, left == 1, ret, reterr);
@@ -477,6 +480,13 @@ void store_snapshot_free(struct snapshot *snap) {
     if (!snap)
         return;
     struct store *s = snap->store;
+    for (size_t i = 0; i < snap->n_children; i++)
+        store_snapshot_free(snap->children[i]);
+    if (snap->is_union) {
+        arena_done(&snap->arena);
+        free(snap);
+        return;
+    }
     for (size_t i = 0; i < snap->n_streams; i++)
         for (size_t k = 0; k < snap->streams[i].n_blocks; k++) {
             struct block_ref *ref = (struct block_ref *)snap->streams[i].blocks[k];
@@ -516,6 +526,8 @@ static bool is_visible(struct store *s, struct str tenant, struct labels labels,
 
 int store_series(struct store *s, const struct select *sel, store_series_fn *fn, void *ctx,
                  struct err *reterr) {
+    if (is_union(sel->tenant))
+        return union_series(s, sel, fn, ctx, reterr);
     struct snapshot snap = {.store = s, .arena = arena_make(SNAPSHOT_ARENA_MAX)};
     struct builder b = {.store = s, .sel = sel, .snap = &snap};
     struct index_stream *rows = NULL;

@@ -48,6 +48,9 @@ struct snapshot {
     struct block_ref *refs; /* all of them */
     size_t n_refs;
     uint64_t n_excluded; /* blocks that select.grams left out */
+    bool is_union;       /* snapshot_union.c: the children hold what `streams` refers to */
+    struct snapshot **children;
+    size_t n_children;
     struct stream **pinned;
     size_t n_pinned;
     struct cached_chunk **held;

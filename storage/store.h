@@ -115,7 +115,11 @@ int store_writable(struct store *s, struct err *reterr);
 typedef int64_t store_visible_fn(void *ctx, struct str tenant, struct labels labels);
 void store_set_visibility(struct store *s, store_visible_fn *fn, void *ctx);
 
+/* Tells streams of several tenants apart when they are read together. */
+#define STORE_TENANT_LABEL "__tenant_id__"
+
 struct select {
+    /* One, or several joined with '|': then each stream carries the label above, too. */
     struct str tenant;
     const struct matcher *matchers;
     size_t n_matchers;

@@ -73,6 +73,73 @@ def prefix():
             s.close()
 
 
+# ---- several tenants
+
+def tenants():
+    window = {"start": NOW - 10**10, "end": NOW + 10**10}
+    settings = ("auth_enabled=true", "querier.multi_tenant_queries_enabled=true")
+    with Server(*settings) as s:
+        for tenant, lines in (("a", 3), ("b", 2), ("c", 1)):
+            s.push([({"app": "x", "of": tenant}, [(NOW + i, "%s%d" % (tenant, i), {"m": "1"}) for i in range(lines)]),
+                    ({"app": "same"}, [(NOW, "same line")])], {"X-Scope-OrgID": tenant})
+        s.push([({"app": "own", "__tenant_id__": "mine"}, [(NOW, "z")])], {"X-Scope-OrgID": "a"})
+
+        def read(path, tenant="a|b", **params):
+            status, _, data = s.get(V1 + path, dict(window, **params), {"X-Scope-OrgID": tenant})
+            return json.loads(data) if status == 200 else (status, data.decode())
+
+        def streams(query, tenant="a|b", **more):
+            return sorted((r["stream"].get("__tenant_id__"), v[1]) for r in read("/query_range", tenant, query=query, **more)["data"]["result"] for v in r["values"])
+
+        def vector(query, tenant="a|b"):
+            o = json.loads(s.get(V1 + "/query", {"query": query, "time": NOW + 10**9}, {"X-Scope-OrgID": tenant})[2])
+            return sorted((sorted(r["metric"].items()), r["value"][1]) for r in o["data"]["result"])
+        both = [("a", "a0"), ("a", "a1"), ("a", "a2"), ("b", "b0"), ("b", "b1")]
+        for when in ("memory", "chunks"):
+            equal("union from %s" % when, streams('{app="x"}'), both)
+            equal("in any order, twice, from %s" % when, streams('{app="x"}', "b|a|b|a"), both)
+            equal("one alone has no label, from %s" % when, streams('{app="x"}', "a"), [(None, "a0"), (None, "a1"), (None, "a2")])
+            equal("the same tenant twice is one, from %s" % when, streams('{app="x"}', "a|a"), [(None, "a0"), (None, "a1"), (None, "a2")])
+            equal("matchers choose tenants, from %s" % when, [streams('{app="x", __tenant_id__%s}' % m) for m in ('="b"', '!="b"', '=~"a|c"', '="c"')],
+                  [both[3:], both[:3], both[:3], []])
+            equal("equal lines of two tenants are two, from %s" % when, streams('{app="same"}'), [("a", "same line"), ("b", "same line")])
+            equal("limit and direction hold over all, from %s" % when, streams('{app="x"}', limit=3, direction="backward"), [("a", "a1"), ("a", "a2"), ("b", "b1")])
+            equal("counts, from %s" % when, (vector('sum(count_over_time({app="x"}[1m]))'), vector('sum by (__tenant_id__) (count_over_time({app="x"}[1m]))')),
+                  ([([], "5")], [([("__tenant_id__", "a")], "3"), ([("__tenant_id__", "b")], "2")]))
+            equal("a tenant that does not exist adds nothing, from %s" % when, streams('{app="x"}', "a|nobody"), both[:3])
+            s.flush()
+        o = read("/query_range", query='{app="own"}')["data"]["result"]
+        equal("a label of that name is kept as another", [(r["stream"]["__tenant_id__"], r["stream"]["original___tenant_id__"]) for r in o], [("a", "mine")])
+        equal("and matched by it", streams('{app="own", original___tenant_id__="mine"}'), [("a", "z")])
+        equal("labels", read("/labels")["data"], ["__tenant_id__", "app", "of", "original___tenant_id__", "service_name"])
+        equal("values of the tenant label", read("/label/__tenant_id__/values", "b|a|nobody")["data"], ["a", "b", "nobody"])
+        equal("values", read("/label/of/values")["data"], ["a", "b"])
+        equal("series", sorted((x["__tenant_id__"], x["of"]) for x in read("/series", match='{app="x"}')["data"]), [("a", "a"), ("b", "b")])
+        equal("index/stats", [read("/index/stats", query='{app="x"}')[k] for k in ("streams", "entries")], [2, 5])
+        equal("volume is summed up", [sorted(r["metric"]) for r in read("/index/volume", query='{app="x"}')["data"]["result"]], [["app"]])
+        equal("volume of {} does not tell tenants apart", any("__tenant_id__" in r["metric"] for r in read("/index/volume", query="{}")["data"]["result"]), False)
+        equal("volume by tenant when asked", sorted(r["metric"]["__tenant_id__"] for r in read("/index/volume", query='{app="x"}', targetLabels="__tenant_id__")["data"]["result"]), ["a", "b"])
+        equal("volume_range", "data" in read("/index/volume_range", query='{app="x"}', step="60"), True)
+        equal("detected_labels", sorted(x["label"] for x in read("/detected_labels", query='{app="x"}')["detectedLabels"]), ["app", "of", "service_name"])
+        equal("detected_fields", sorted(x["label"] for x in read("/detected_fields", query='{app="x"}')["fields"]), ["detected_level", "m"])
+        shape = [r["stream"].get("__tenant_id__") for r in json.loads(s.get(V1 + "/query_range", dict(window, query='{app="x"}'), {
+            "X-Scope-OrgID": "a|b", "X-Loki-Response-Encoding-Flags": "categorize-labels"})[2])["data"]["result"]]
+        equal("categorized: a label of the stream", shape, ["a", "b"])
+        legacy = json.loads(s.get("/api/prom/query", dict(window, query='{app="x"}'), {"X-Scope-OrgID": "a|b"})[2])
+        equal("legacy query", sum(len(x["entries"]) for x in legacy["streams"]), 5)
+        equal("refused", [read("/labels", t) for t in ("a|", "|a", "a|b/c", "a|..")],
+              [(401, "no org id\n"), (401, "no org id\n"), (400, "tenant ID 'b/c' contains unsupported character '/'\n"), (400, "tenant ID is '.' or '..'\n")])
+        equal("too many", read("/labels", "|".join("t%d" % i for i in range(101))), (400, "too many tenants, limit is 100\n"))
+        equal("a push has one", s.push([({"a": "b"}, [(NOW, "x")])], {"X-Scope-OrgID": "a|b"})[::2], (400, b"multiple org IDs present\n"))
+        try:
+            Tail(s, '{app="x"}', headers={"X-Scope-OrgID": "a|b"})
+            check("a tail has one", False)
+        except Refused as e:
+            equal("a tail has one", (e.status, e.body), (400, "multiple org IDs present\n"))
+    with Server("auth_enabled=true") as s:
+        equal("off by default", s.get(V1 + "/labels", None, {"X-Scope-OrgID": "a|b"})[::2], (400, b"multiple org IDs present\n"))
+
+
 # ---- long answers
 
 def fill(s, lines, line):
@@ -151,7 +218,7 @@ def old_version(s, params):
 
 
 if __name__ == "__main__":
-    for part in (other_origins, prefix):
+    for part in (other_origins, prefix, tenants):
         try:
             part()
         except Exception as e:  # one broken part must not hide the others
