@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "exec.h"
 #include "parser.h"
@@ -162,6 +163,35 @@ static int copy_points(struct exec *x, const struct vec_series *from, struct are
     return exec_copy_labels(arena, from->labels, &ret->labels);
 }
 
+static int compare_points(const void *a, const void *b) {
+    const struct result_point *x = a, *y = b;
+    return (x->ts_ns > y->ts_ns) - (x->ts_ns < y->ts_ns);
+}
+
+/* Series with the same labels, as `or` and label_replace make them, are one in a matrix. Sorted by labels on the way in
+ * and out. */
+static int merge_equal(struct arena *arena, struct result_series *series, size_t *count) {
+    size_t n = 0;
+    for (size_t i = 0; i < *count; i++) {
+        if (n == 0 || labels_order(series[n - 1].labels, series[i].labels) != 0) {
+            series[n++] = series[i];
+            continue;
+        }
+        struct result_series *to = &series[n - 1];
+        size_t total = to->n_points + series[i].n_points;
+        struct result_point *points = arena_array(arena, total, sizeof(*points));
+        if (!points)
+            return -ENOMEM;
+        memcpy(points, to->points, to->n_points * sizeof(*points));
+        memcpy(points + to->n_points, series[i].points, series[i].n_points * sizeof(*points));
+        qsort(points, total, sizeof(*points), compare_points);
+        to->points = points;
+        to->n_points = total;
+    }
+    *count = n;
+    return 0;
+}
+
 static int answer(struct exec *x, const struct vec *v, struct query_result *result,
                   struct err *reterr) {
     result->type = x->query->instant ? RESULT_VECTOR : RESULT_MATRIX;
@@ -176,6 +206,8 @@ static int answer(struct exec *x, const struct vec *v, struct query_result *resu
     }
     if (!v->ordered && n > 1)
         qsort(series, n, sizeof(*series), compare_series);
+    if (result->type == RESULT_MATRIX && merge_equal(&result->arena, series, &n) < 0)
+        return exec_no_memory(reterr);
     result->series = series;
     result->n_series = n;
     return vec_check_series(x, n, reterr);

@@ -118,13 +118,18 @@ int pattern_check(struct str text, bool line_filter, struct err *reterr) {
                            CAPTURES_MAX);
         captures[count++] = name;
     }
+    if (!line_filter && text.size == 0)
+        return err_set(reterr, -ESYNTAX,
+                       "parse error at line 1, col 1: syntax error: unexpected $end, expecting "
+                       "IDENTIFIER or LITERAL");
     if (!line_filter && count == 0)
         return err_set(reterr, -ESYNTAX, "at least one capture is required");
     if (first_consecutive.size > 0)
         return err_set(reterr, -ESYNTAX, "found consecutive capture '%.*s': invalid expression",
                        STR_ARG(first_consecutive));
     if (line_filter && count > 0)
-        return err_set(reterr, -ESYNTAX, "named captures are not allowed");
+        return err_set(reterr, -ESYNTAX, "named captures are not allowed: found '<%.*s>'",
+                       STR_ARG(captures[0]));
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < i; k++)
             if (str_eq(captures[i], captures[k]))

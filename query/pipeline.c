@@ -88,6 +88,10 @@ static int compile_extract(struct stage_compiler *c, const struct stage *s,
     return 0;
 }
 
+static bool may_show_line(struct str template) {
+    return str_find(template, STR("__line__")) != NULL;
+}
+
 static int compile_assigns(struct stage_compiler *c, const struct label_assign *list,
                            struct step *ret) {
     size_t count = 0;
@@ -108,11 +112,13 @@ static int compile_assigns(struct stage_compiler *c, const struct label_assign *
             return err_prefix(c->reterr, r, "invalid template for label '%.*s'", STR_ARG(l->name));
         if (r < 0)
             return r;
+        ret->shows_line = ret->shows_line || (l->is_template && may_show_line(l->value));
     }
     return 0;
 }
 
 static int compile_line_format(struct stage_compiler *c, struct str text, struct step *ret) {
+    ret->shows_line = may_show_line(text);
     int r = template_compile(c, text, "line", &ret->template);
     return r == -ESYNTAX ? err_prefix(c->reterr, r, "invalid line template") : r;
 }
@@ -307,7 +313,8 @@ static int make_meta_names(struct pipeline *p) {
  * Of two kinds. Filters that follow a parser stage with nothing in between that changes labels: asking them early
  * only saves time. And what Loki does when no grouping limits the labels: every filter of a single label, wherever
  * it stands, is asked by every parser stage that makes its label, and one filter per label. This shows: after
- * `| json | drop status | status=""` nothing is left of lines that have a status. */
+ * `| json | drop status | status=""` nothing is left of lines that have a status, and after `| json | __error__="" |
+ * status > 5` nothing of lines whose status is no number, since asking has set the error. */
 
 /* Counts the leaves that all must pass, and stores them when `out` is given. */
 static size_t conjuncts(const struct filter_node *f, const struct filter_node **out) {
@@ -340,6 +347,9 @@ static void add_everywhere(const struct step *steps, size_t count, struct early_
                     steps[j].filter->kind == FILTER_OR || steps[j].filter->name != f->name;
         if (first)
             add_early(e, f);
+        if (first &&
+            (f->kind == FILTER_NUMBER || f->kind == FILTER_DURATION || f->kind == FILTER_BYTES))
+            e->marking[e->n_marking++] = f;
     }
 }
 
@@ -363,7 +373,8 @@ static int find_plain(struct pipeline *p, struct early_filters *e) {
     if (!e->plain || !e->plain_names)
         return -ENOMEM;
     for (size_t i = 0; i < e->count && e->n_plain < 64; i++) {
-        if (!is_plain(p->names[e->list[i]->name]))
+        /* Whether an address matters depends on errors, which a field before it may set. */
+        if (!is_plain(p->names[e->list[i]->name]) || e->list[i]->kind == FILTER_IP)
             continue;
         e->plain_names[e->n_plain] = p->names[e->list[i]->name];
         e->plain[e->n_plain++] = e->list[i];
@@ -384,7 +395,8 @@ static int attach_early(struct pipeline *p, bool grouped) {
             continue;
         struct early_filters *e = &p->steps[i].early;
         e->list = arena_array(&p->arena, 2 * most + 1, sizeof(*e->list));
-        if (!e->list)
+        e->marking = arena_array(&p->arena, most + 1, sizeof(*e->marking));
+        if (!e->list || !e->marking)
             return -ENOMEM;
         for (size_t j = i + 1; j < p->n_steps; j++) {
             if (p->steps[j].kind == STAGE_LINE_FILTER)
@@ -439,12 +451,15 @@ int run_probe(const struct run *r, struct str key, struct str value, uint64_t *s
     return found;
 }
 
-bool run_refuses(const struct run *r, uint32_t id, struct str value) {
-    for (size_t i = 0; i < r->early->count; i++) {
-        const struct filter_node *f = r->early->list[i];
-        if (f->name == id && label_filter_refuses(f, value, labelset_get_error(r->set).size > 0))
+bool run_refuses(struct run *r, uint32_t id, struct str value) {
+    const struct early_filters *e = r->early;
+    for (size_t i = 0; i < e->count; i++)
+        if (e->list[i]->name == id &&
+            label_filter_refuses(e->list[i], value, labelset_get_error(r->set).size > 0))
             return true;
-    }
+    for (size_t i = 0; i < e->n_marking; i++)
+        if (e->marking[i]->name == id)
+            label_filter_mark(e->marking[i], r, value);
     return false;
 }
 
@@ -544,9 +559,10 @@ static bool step_reads_line(const struct pipeline *p, const struct step *s) {
     case STAGE_REGEXP:
     case STAGE_PATTERN:
         return !p->hints.no_labels;
-    case STAGE_LABEL_FILTER:
     case STAGE_LINE_FORMAT:
     case STAGE_LABEL_FORMAT:
+        return s->shows_line;
+    case STAGE_LABEL_FILTER:
     case STAGE_DROP:
     case STAGE_KEEP:
         return false;

@@ -159,6 +159,12 @@ static int take_sample(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_
     return 0;
 }
 
+/* Line by line; the sizes of lines that are not decoded are known from where they begin. */
+static int count_lines(struct range_worker *w, struct err *reterr) {
+    int r = w->query->sums_bytes ? scan_offsets(&w->scanner, reterr) : 0;
+    return r < 0 ? r : scan_entries(&w->scanner, take_sample, w, reterr);
+}
+
 /* ---- by columns */
 
 /* Numbers the block's tuples into w->tuples: NULL stays when no column is in play. The number of possible
@@ -371,10 +377,8 @@ static int count_block(struct range_worker *w, struct err *reterr) {
     int64_t n_tuples = number_tuples(w, &tuples, reterr);
     if (n_tuples < 0)
         return (int)n_tuples;
-    if (n_tuples == 0) {
-        r = w->query->sums_bytes ? scan_offsets(s, reterr) : 0;
-        return r < 0 ? r : scan_entries(s, take_sample, w, reterr);
-    }
+    if (n_tuples == 0)
+        return count_lines(w, reterr);
     for (int64_t i = 0; i < n_tuples; i++)
         w->tuple_series[i] = TUPLE_UNKNOWN;
     scan_enter_stream(s);
@@ -421,7 +425,7 @@ static int run_blocks(void *ctx, unsigned worker, size_t from, size_t to, struct
         if (r > 0 && q->by_columns)
             r = count_block(w, reterr);
         else if (r > 0)
-            r = scan_entries(&w->scanner, take_sample, w, reterr);
+            r = count_lines(w, reterr);
         if (r < 0)
             return r;
     }

@@ -85,6 +85,9 @@ struct extract_step {
 struct early_filters {
     const struct filter_node **list;
     size_t count;
+    /* Those of numbers, durations and sizes that set __error__ already when they are asked early. */
+    const struct filter_node **marking;
+    size_t n_marking;
     /* The filters whose label only a field of exactly its name can make (letters and digits; a '_' may come from
      * nesting or sanitising): before anything else they are tried on the line alone (see run_probes). */
     const struct filter_node **plain;
@@ -109,6 +112,7 @@ struct choice {
 
 struct step {
     enum stage_kind kind;
+    bool shows_line;            /* line_format, label_format: a template may ask for __line__ */
     struct early_filters early; /* parser stages */
     union {
         struct line_filter_step line_filter;
@@ -151,7 +155,7 @@ struct run {
 };
 
 /* Does one of the running step's early filters refuse this value? */
-bool run_refuses(const struct run *r, uint32_t id, struct str value);
+bool run_refuses(struct run *r, uint32_t id, struct str value);
 
 /* Is it worth looking for the plain filters' fields first, before extracting all? Only when all labels are wanted
  * anyway, the names mean nothing on this line yet, and it has lately thrown out a good part of the lines. */
@@ -186,6 +190,8 @@ int label_filter_compile(struct stage_compiler *c, const struct label_filter *f,
 bool label_filter_run(const struct filter_node *f, struct run *r);
 /* Would the filter refuse this value of its label, on a line that has (no) error? Sets none. Leaves only. */
 bool label_filter_refuses(const struct filter_node *f, struct str value, bool has_error);
+/* Sets the filter's error when the value is not of its type (number, duration, size) and the line has none yet. */
+void label_filter_mark(const struct filter_node *f, struct run *r, struct str value);
 int choices_compile(struct stage_compiler *c, const struct label_choice *list, struct step *ret);
 /* What Go's parsers say about a text that they refuse. */
 void put_float_error(struct buf *out, struct str text);

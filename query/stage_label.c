@@ -258,6 +258,11 @@ bool label_filter_refuses(const struct filter_node *f, struct str value, bool ha
     return typed_matches(f, value) == 0;
 }
 
+void label_filter_mark(const struct filter_node *f, struct run *r, struct str value) {
+    if (typed_matches(f, value) < 0)
+        set_error(f, r, value);
+}
+
 int choices_compile(struct stage_compiler *c, const struct label_choice *list, struct step *ret) {
     size_t count = 0;
     for (const struct label_choice *l = list; l; l = l->next)

@@ -675,6 +675,86 @@ static void numbers(void) {
     close_all();
 }
 
+/* The sum over all series at the end of the data, NAN for no answer. */
+static double total_of(const char *text, size_t *ret_series) {
+    struct query q = {.text = str_from(text), .instant = true, .end_ns = BASE_NS + SPAN_NS};
+    struct query_result *r = NULL;
+    *ret_series = 0;
+    CHECK_INT(run_query(&q, &r), 0);
+    if (!r)
+        return NAN;
+    double total = 0;
+    for (size_t i = 0; i < r->n_series; i++)
+        total += r->series[i].points[0].value;
+    *ret_series = r->n_series;
+    query_result_free(r);
+    return total;
+}
+
+/* Stages that do not look at the line leave it undecoded, unless it is asked for in another way. */
+static void lines_that_are_not_decoded(void) {
+    open_all();
+    fill(200);
+    const char *const ways[] = {
+        "bytes_over_time({app=~\".+\"}[2h])",
+        "sum(bytes_over_time({app=~\".+\"}[2h]))",
+        "bytes_over_time({app=~\".+\"} |= \"\" [2h])",
+        "bytes_over_time({app=~\".+\"} | label_format a=`{{.host}}` [2h])",
+        "sum by (a) (bytes_over_time({app=~\".+\"} | label_format a=`{{.host}}` [2h]))",
+        "sum by (a) (bytes_over_time({app=~\".+\"} | label_format a=`{{__line__}}` [2h]))",
+        "bytes_over_time({app=~\".+\"} | line_format `{{__line__}}` [2h])",
+    };
+    size_t n_series, n_lines;
+    double want = total_of(ways[0], &n_series);
+    CHECK(want > 0);
+    for (size_t i = 1; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        double got = total_of(ways[i], &n_series);
+        CHECK(got == want);
+        if (got != want)
+            printf("  %s is %g, want %g\n", ways[i], got, want);
+    }
+    (void)total_of("sum by (a) (count_over_time({app=~\".+\"} | regexp `(?s)(?P<a>.*)` [2h]))",
+                   &n_lines);
+    (void)total_of(
+        "sum by (a) (count_over_time({app=~\".+\"} | label_format a=`{{__line__}}` [2h]))",
+        &n_series);
+    CHECK(n_lines > 1);
+    CHECK_INT(n_series, n_lines);
+    close_all();
+}
+
+/* What `or` takes from either side is one series where the labels are the same. */
+static void merges_equal_series(void) {
+    open_all();
+    struct query q = {
+        .text =
+            STR("(vector(1) > (vector(2) or vector(3))) or vector(4) or label_replace(vector(5), "
+                "\"a\", \"b\", \"\", \"\")"),
+        .start_ns = 0,
+        .end_ns = 20 * NS_PER_S,
+        .step_ns = 10 * NS_PER_S,
+    };
+    struct query_result *r = NULL;
+    CHECK_INT(run_query(&q, &r), 0);
+    if (r) {
+        CHECK_INT(r->n_series, 2);
+        for (size_t i = 0; i < r->n_series; i++)
+            CHECK_INT(r->series[i].n_points, 3);
+        query_result_free(r);
+    }
+    struct buf text = buf_make(BUF_NO_MAX);
+    buf_add_str(&text, STR("vector(1)"));
+    for (int i = 0; i < 150; i++)
+        buf_add_str(&text, STR(" + vector(1)"));
+    q.text = buf_str(&text);
+    r = NULL;
+    CHECK_INT(run_query(&q, &r), 0);
+    CHECK(r && r->n_series == 1 && r->series[0].points[0].value == 151);
+    query_result_free(r);
+    buf_done(&text);
+    close_all();
+}
+
 static void check_refusal(struct query q, int status, const char *text) {
     struct query_result *r = NULL;
     struct err err = {0};
@@ -728,6 +808,9 @@ static void refusals(void) {
     q = metric;
     q.text = STR("sum by (x) (count_over_time({app=~\".+\"} | json [5m]))");
     check_refusal(q, -ESYNTAX, "pipeline error: 'JSONParserErr' for series: '{__error__=");
+    q = metric;
+    q.text = STR("variants(count_over_time({app=\"a\"}[1m])) of ({app=\"a\"}[1m])");
+    check_refusal(q, -EREFUSED, "multi variant queries are disabled for this instance");
     q = metric;
     q.text = STR("{");
     check_refusal(q, -ESYNTAX, "parse error");
@@ -832,6 +915,8 @@ int main(void) {
     RUN(dense_against_the_model);
     RUN(many_at_once);
     RUN(numbers);
+    RUN(lines_that_are_not_decoded);
+    RUN(merges_equal_series);
     RUN(refusals);
     RUN(edges_of_log_queries);
     return test_done();

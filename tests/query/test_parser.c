@@ -153,6 +153,11 @@ static void formats_and_reads_back(void) {
 static const struct {
     const char *query, *want;
 } bad[] = {
+    {"{a=\"b\"} |> \"x <c> <d>\"",
+     "parse error : stage '|> \"x <c> <d>\"' : named captures are not allowed: found '<c>'"},
+    {"{a=\"b\"} | pattern ``",
+     "parse error : invalid pattern parser: parse error at line 1, col 1: syntax error: unexpected "
+     "$end, expecting IDENTIFIER or LITERAL"},
     {"variants", "parse error at line 1, col 9: syntax error: unexpected $end, expecting ("},
     {"variants(1) by", "parse error at line 1, col 13: syntax error: unexpected by, expecting of"},
     {"(variants(1) of ({a=\"b\"}[1m]))",
