@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "buf.h"
 #include "clock.h"
@@ -24,7 +27,7 @@
 #define INTERVAL_DEFAULT_NS (600 * NS_PER_SECOND)
 #define CHORES_NS (60 * NS_PER_SECOND)
 
-enum { PAIRS_MAX = 4096 };
+enum { PAIRS_MAX = 4096, MERGE_NICE = 10, PASS_WAIT_NS = 5000000 };
 
 struct compactor {
     struct store *store;
@@ -40,7 +43,16 @@ struct compactor {
     struct err last_err;
     struct compactor_stats stats;
 
-    bool swept; /* the thread's own: orphans have been looked for */
+    bool swept; /* the pass thread's own: orphans have been looked for */
+
+    pthread_mutex_t
+        round_lock; /* one round of merges at a time; guards `merger`; held across its I/O */
+    struct merger *merger;
+    pthread_t merge_thread;
+    /* Who changes chunks: a pass as a whole, a merge one rewrite at a time. Held across I/O on purpose. */
+    pthread_mutex_t chunks_lock;
+    atomic_bool pass_waits; /* a merge lets it go first */
+    atomic_bool stopping;
 };
 
 static struct retention_policy *policy_get(struct compactor *c) {
@@ -91,6 +103,9 @@ static void log_pass(const struct compactor *c, int code, const struct retention
 static int run_pass(struct compactor *c, struct retention_result *ret, struct err *reterr) {
     struct retention_policy *policy = policy_get(c);
     int r = 0;
+    atomic_store(&c->pass_waits, true);
+    pthread_mutex_lock(&c->chunks_lock);
+    atomic_store(&c->pass_waits, false);
     if (!c->swept) {
         int64_t orphans = store_sweep_orphans(c->store, reterr);
         c->swept = orphans >= 0;
@@ -110,6 +125,7 @@ static int run_pass(struct compactor *c, struct retention_result *ret, struct er
         removed.orphans = ret->orphans;
         *ret = removed;
     }
+    pthread_mutex_unlock(&c->chunks_lock);
     retention_policy_unref(policy);
     (void)store_reap(c->store);
     return r;
@@ -172,14 +188,177 @@ static void *compactor_main(void *arg) {
     return NULL;
 }
 
+/* ---- merging */
+
+static void merge_enter(void *ctx) {
+    struct compactor *c = ctx;
+    struct timespec pause = {.tv_nsec = PASS_WAIT_NS};
+    while (atomic_load(&c->pass_waits))
+        (void)nanosleep(&pause, NULL);
+    pthread_mutex_lock(&c->chunks_lock);
+}
+
+static void merge_leave(void *ctx) {
+    struct compactor *c = ctx;
+    pthread_mutex_unlock(&c->chunks_lock);
+}
+
+static bool merge_stopped(void *ctx) {
+    struct compactor *c = ctx;
+    return atomic_load(&c->stopping);
+}
+
+static void add_rewrite(struct rewrite_result *sums, const struct rewrite_result *r) {
+    sums->sources += r->sources;
+    sums->source_bytes += r->source_bytes;
+    sums->outputs += r->outputs;
+    sums->output_bytes += r->output_bytes;
+    sums->blocks_copied += r->blocks_copied;
+    sums->blocks_encoded += r->blocks_encoded;
+    sums->entries += r->entries;
+    sums->duplicates += r->duplicates;
+}
+
+static void merge_progress(void *ctx, const struct rewrite_result *done) {
+    struct compactor *c = ctx;
+    pthread_mutex_lock(&c->lock);
+    c->stats.merges.rewrites++;
+    add_rewrite(&c->stats.merges.sums, done);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void log_round(const struct compactor *c, int code, const struct merge_result *result,
+                      int64_t duration_ns, const struct err *err) {
+    if (!c->o.log || code == -ECANCELED)
+        return;
+    struct buf pairs = buf_make(PAIRS_MAX);
+    const struct rewrite_result *s = &result->sums;
+    buf_addf(&pairs,
+             "files_before=%" PRIu64 " files_after=%" PRIu64 " bytes_before=%" PRIu64
+             " bytes_after=%" PRIu64 " duplicates=%" PRIu64 " failures=%" PRIu64
+             " duration_ms=%" PRId64,
+             s->sources, s->outputs, s->source_bytes, s->output_bytes, s->duplicates,
+             result->failures, duration_ns / 1000000);
+    if (code < 0) {
+        buf_addf(&pairs, " err=");
+        go_quote(&pairs, str_from(err->text));
+    }
+    buf_add_char(&pairs, '\0');
+    int level = code < 0 ? LOG_ERROR : result->rewrites > 0 ? LOG_INFO : LOG_DEBUG;
+    c->o.log(level, code < 0 ? "merge round failed" : "merge round",
+             pairs.failed ? "" : pairs.data);
+    buf_done(&pairs);
+}
+
+static int merge_round(struct compactor *c, const struct merge_policy *policy,
+                       struct merge_result *ret, struct err *reterr) {
+    pthread_mutex_lock(&c->round_lock);
+    int64_t start_ns = clock_now_ns(), start_mono_ns = clock_mono_ns();
+    int r = merger_run(c->merger, policy, start_ns, ret, reterr);
+    int64_t duration_ns = clock_mono_ns() - start_mono_ns;
+    pthread_mutex_unlock(&c->round_lock);
+    log_round(c, r, ret, duration_ns, reterr);
+    pthread_mutex_lock(&c->lock);
+    c->stats.merge_rounds++;
+    c->stats.merge_failures += r < 0 && r != -ECANCELED;
+    c->stats.merges.failures += ret->failures;
+    c->stats.last_merge_ns = start_ns;
+    c->stats.last_merge_duration_ns = duration_ns;
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+int compactor_merge_once(struct compactor *c, bool everything, struct merge_result *ret,
+                         struct err *reterr) {
+    pthread_mutex_lock(&c->lock);
+    struct merge_policy policy = c->o.merge_policy;
+    pthread_mutex_unlock(&c->lock);
+    policy.everything = everything;
+    struct err err = {0};
+    int r = merge_round(c, &policy, ret, &err);
+    return r < 0 ? err_set(reterr, r, "%s", err.text) : 0;
+}
+
+void compactor_set_merge(struct compactor *c, bool enabled, const struct merge_policy *policy) {
+    pthread_mutex_lock(&c->lock);
+    c->o.merge = enabled;
+    c->o.merge_policy = *policy;
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Behind queries and pushes, but not so far behind that a lock which it holds for a moment keeps them waiting: nice 10 is
+ * a tenth of a core that others want, SCHED_IDLE would be a three-hundredth. */
+static void lower_priority(void) {
+    struct sched_param none = {0};
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), MERGE_NICE);
+}
+
+static void *merge_main(void *arg) {
+    struct compactor *c = arg;
+    lower_priority();
+    int64_t at_ns = clock_mono_ns() + c->o.interval_ns;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stop) {
+        if (clock_mono_ns() >= at_ns) {
+            struct merge_policy policy = c->o.merge_policy;
+            bool enabled = c->o.merge;
+            pthread_mutex_unlock(&c->lock);
+            struct merge_result result = {0};
+            struct err err = {0};
+            if (enabled)
+                (void)merge_round(c, &policy, &result, &err);
+            at_ns = clock_mono_ns() + c->o.interval_ns;
+            pthread_mutex_lock(&c->lock);
+            continue;
+        }
+        struct timespec until = {.tv_sec = at_ns / NS_PER_SECOND, .tv_nsec = at_ns % NS_PER_SECOND};
+        (void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
 /* ---- the outside */
 
 static void compactor_free(struct compactor *c) {
     retention_policy_unref(c->policy);
+    merger_free(c->merger);
+    pthread_mutex_destroy(&c->round_lock);
+    pthread_mutex_destroy(&c->chunks_lock);
     pthread_cond_destroy(&c->wake);
     pthread_cond_destroy(&c->finished);
     pthread_mutex_destroy(&c->lock);
     free(c);
+}
+
+static void stop_threads(struct compactor *c) {
+    atomic_store(&c->stopping, true);
+    pthread_mutex_lock(&c->lock);
+    c->stop = true;
+    pthread_cond_broadcast(&c->wake);
+    pthread_cond_broadcast(&c->finished);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Signals are for other threads. */
+static int start_threads(struct compactor *c) {
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int r = -pthread_create(&c->thread, NULL, compactor_main, c);
+    if (r == 0) {
+        (void)pthread_setname_np(c->thread, "compactor");
+        r = -pthread_create(&c->merge_thread, NULL, merge_main, c);
+        if (r == 0) {
+            (void)pthread_setname_np(c->merge_thread, "logq-merge");
+        } else {
+            stop_threads(c);
+            (void)pthread_join(c->thread, NULL);
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return r;
 }
 
 int compactor_start(struct store *store, struct retention_policy *policy,
@@ -199,18 +378,26 @@ int compactor_start(struct store *store, struct retention_policy *policy,
     pthread_cond_init(&c->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&c->finished, NULL);
+    pthread_mutex_init(&c->round_lock, NULL);
+    pthread_mutex_init(&c->chunks_lock, NULL);
+    struct merge_hooks hooks = {.ctx = c,
+                                .enter = merge_enter,
+                                .leave = merge_leave,
+                                .stopped = merge_stopped,
+                                .progress = merge_progress,
+                                .log = o->log};
+    c->merger = merger_new(store, &hooks);
+    if (!c->merger) {
+        compactor_free(c);
+        return err_set(reterr, -ENOMEM, "no memory for the compactor");
+    }
     store_set_visibility(store, visible_from, c);
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int r = -pthread_create(&c->thread, NULL, compactor_main, c);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int r = start_threads(c);
     if (r < 0) {
         store_set_visibility(store, NULL, NULL);
         compactor_free(c);
-        return err_set(reterr, r, "cannot start the compactor's thread: %s", err_name(r));
+        return err_set(reterr, r, "cannot start the compactor's threads: %s", err_name(r));
     }
-    (void)pthread_setname_np(c->thread, "compactor");
     *ret = c;
     return 0;
 }
@@ -218,12 +405,9 @@ int compactor_start(struct store *store, struct retention_policy *policy,
 void compactor_stop(struct compactor *c) {
     if (!c)
         return;
-    pthread_mutex_lock(&c->lock);
-    c->stop = true;
-    pthread_cond_signal(&c->wake);
-    pthread_cond_broadcast(&c->finished);
-    pthread_mutex_unlock(&c->lock);
+    stop_threads(c);
     pthread_join(c->thread, NULL);
+    pthread_join(c->merge_thread, NULL);
     store_set_visibility(c->store, NULL, NULL);
     compactor_free(c);
 }
@@ -243,7 +427,7 @@ int compactor_run_once(struct compactor *c, struct err *reterr) {
     uint64_t target = c->begun + 1;
     if (c->wanted < target)
         c->wanted = target;
-    pthread_cond_signal(&c->wake);
+    pthread_cond_broadcast(&c->wake); /* the merge thread waits there, too */
     while (c->ended < target && !c->stop)
         pthread_cond_wait(&c->finished, &c->lock);
     int r = c->last_code;

@@ -1,7 +1,9 @@
-/* compactor: the background thread that keeps the store in shape: retention, orphan sweep, delayed file deletion,
- * LMDB reader slots. */
+/* compactor: the background threads that keep the store in shape. One makes passes: retention, orphan sweep, delayed
+ * file deletion, LMDB reader slots. The other one merges chunks (merge.h), at low priority; it stands aside while a
+ * pass changes chunks. */
 #pragma once
 
+#include "merge.h"
 #include "retention.h"
 #include "store.h"
 
@@ -9,6 +11,8 @@ struct compactor;
 
 struct compactor_options {
     int64_t interval_ns; /* Loki's compactor.compaction_interval; 0 = 10 min */
+    bool merge;          /* one round per interval */
+    struct merge_policy merge_policy;
     void (*log)(int level, const char *msg, const char *pairs);
 };
 
@@ -24,9 +28,19 @@ void compactor_set_policy(struct compactor *c, struct retention_policy *policy);
 /* Runs one whole pass now and waits for it; returns its result. -ECANCELED when the compactor is stopped. */
 int compactor_run_once(struct compactor *c, struct err *reterr);
 
+/* Other rules for merging from the next round on. */
+void compactor_set_merge(struct compactor *c, bool enabled, const struct merge_policy *policy);
+/* Runs one whole round of merges in the calling thread, beside or after one that runs; `everything`: the present day,
+ * too. Works when merging is switched off as well. */
+int compactor_merge_once(struct compactor *c, bool everything, struct merge_result *ret,
+                         struct err *reterr);
+
 struct compactor_stats {
     uint64_t runs, failures;
     int64_t last_run_ns, last_duration_ns;
     struct retention_result totals;
+    uint64_t merge_rounds, merge_failures; /* rounds that ended with an error */
+    int64_t last_merge_ns, last_merge_duration_ns;
+    struct merge_result merges; /* grows while a round runs */
 };
 void compactor_get_stats(struct compactor *c, struct compactor_stats *ret);

@@ -43,6 +43,7 @@ void api_set_settings(struct api *api, struct settings *next) {
     (void)api_set_log_level(api, str_from(config->log_level));
     store_forget_texts(api->store);
     compactor_set_policy(api->compactor, config->retention);
+    compactor_set_merge(api->compactor, config->merge_enabled, &config->merge);
 }
 
 /* ---- tenants */
@@ -219,6 +220,7 @@ static const struct http_route route_table[] = {
     {HTTP_GET, "/services", api_services, NULL, HTTP_ON_LOOP, "services", NULL},
     {HTTP_GET | HTTP_POST, "/log_level", api_log_level, NULL, HTTP_ON_LOOP, "log_level", NULL},
     {HTTP_POST, "/flush", api_flush, NULL, HTTP_ON_POOL, "flush", NULL},
+    {HTTP_POST, "/admin/merge", api_admin_merge, NULL, HTTP_ON_POOL, "admin_merge", NULL},
 };
 static_assert(sizeof(route_table) / sizeof(route_table[0]) <= API_ROUTES_MAX,
               "room for all routes");

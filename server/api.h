@@ -128,6 +128,8 @@ void api_config(struct http_request *r, void *api);
 void api_services(struct http_request *r, void *api);
 void api_flush(struct http_request *r, void *api);
 void api_log_level(struct http_request *r, void *api);
+/* the keeper of the store: api_admin.c */
+void api_admin_merge(struct http_request *r, void *api);
 void api_rules(struct http_request *r,
                void *api); /* no ruler: empty lists, so that Grafana's probe passes */
 void api_alerts(struct http_request *r, void *api);

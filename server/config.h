@@ -11,6 +11,7 @@
 #include "arena.h"
 #include "buf.h"
 #include "err.h"
+#include "merge.h"
 #include "net_prefix.h"
 #include "retention.h"
 #include "str.h"
@@ -85,6 +86,8 @@ struct config {
     /* compactor */
     int64_t compaction_interval_ns;
     bool retention_enabled; /* compactor.retention_enabled: false = nothing ever expires */
+    bool merge_enabled;
+    struct merge_policy merge;
     /* querier */
     uint32_t query_threads, query_max_concurrent;
     int64_t tail_max_duration_ns;

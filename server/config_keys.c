@@ -16,6 +16,11 @@
         .path = path_, .type = type_, .offset = offset_, .fallback = fallback_, .reloads = true,   \
         .doc = doc_                                                                                \
     }
+#define RELOADS_KEY(path_, type_, offset_, fallback_, doc_)                                        \
+    {                                                                                              \
+        .path = path_, .type = type_, .offset = offset_, .fallback = fallback_, .reloads = true,   \
+        .doc = doc_                                                                                \
+    }
 #define LIMIT_KEY(name, type_, field, fallback_, doc_)                                             \
     {                                                                                              \
         .path = "limits_config." name, .type = type_, .offset = LIMIT(field),                      \
@@ -133,6 +138,20 @@ const struct config_key config_keys[] = {
         "Time between two passes of the compactor."),
     KEY("compactor.retention_enabled", KEY_BOOL, AT(retention_enabled), "true",
         "false: nothing ever expires, whatever limits_config says. (Loki's default is false.)"),
+    RELOADS_KEY("compactor.merge_enabled", KEY_BOOL, AT(merge_enabled), "true",
+                "Small chunk files become few large ones, better compressed, a round per "
+                "compaction_interval."),
+    RELOADS_KEY("compactor.merge_after", KEY_DURATION, AT(merge.settle_ns), "2h",
+                "A day is over so long after its end (UTC): then its files are merged for good. "
+                "Before, only "
+                "many small ones are joined."),
+    RELOADS_KEY("compactor.merge_target_size", KEY_BYTES, AT(merge.target_bytes), "32MB",
+                "Size of a merged file, as stored."),
+    RELOADS_KEY("compactor.merge_rate", KEY_BYTES, AT(merge.rate_bytes), "32MB",
+                "Bytes that merging reads and writes per second; 0 = as fast as it can."),
+    RELOADS_KEY("compactor.merge_disk_percent", KEY_U32, AT(merge.disk_percent), "10",
+                "Share of the free space that one merge may take until the files it replaces are "
+                "gone."),
 
     KEY("querier.max_concurrent", KEY_U32, AT(query_max_concurrent), "0",
         "Queries that run at once, others wait; 0 = two per query thread."),

@@ -243,12 +243,35 @@ static int section_bytes(struct block_reader *r, const struct section *s, struct
     return status;
 }
 
+static int check_sections(const struct block_info *info, struct str encoded, struct err *reterr) {
+    for (uint32_t i = 0; i < info->n_sections; i++) {
+        const struct section *s = &info->sections[i];
+        if ((uint32_t)hash64(encoded.data + s->offset, s->stored_size) != s->checksum)
+            return err_set(reterr, -ECORRUPT, "section %u does not match its checksum", i);
+    }
+    return 0;
+}
+
 /* Says which file and block a decoder complained of. */
 static int blame(const struct block_reader *r, int status, struct err *reterr) {
     if (r->ref->place == PLACE_CHUNK)
         return err_prefix(reterr, status, "%s block %u", cached_chunk_path(r->ref->chunk.cached),
                           r->ref->chunk.index);
     return status;
+}
+
+int block_reader_encoded(struct block_reader *r, struct str *ret, struct err *reterr) {
+    int status = 0;
+    assert(r->info);
+    if (r->ref->place == PLACE_MEMORY) {
+        *ret = str_make(r->ref->memory->encoded, r->ref->memory->encoded_size);
+        return 0;
+    }
+    status = read_span(r, 0, r->info->stored_size, &r->stored_lines, reterr);
+    if (status < 0)
+        return status;
+    *ret = buf_str(&r->stored_lines);
+    return blame(r, check_sections(r->info, *ret, reterr), reterr);
 }
 
 /* ---- rows */

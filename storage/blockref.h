@@ -56,6 +56,9 @@ int block_reader_meta_column(struct block_reader *r, struct str name,
 int block_reader_rollup(struct block_reader *r, const struct str *names, size_t n_names,
                         struct rollup *ret, struct err *reterr);
 
+/* The whole encoded block, its checksums looked at. Not for an open head. */
+int block_reader_encoded(struct block_reader *r, struct str *ret, struct err *reterr);
+
 /* Bitmap of entries that are duplicates of an entry in an overlapping block and must be left out, or NULL:
  * bit i & 63 of word i >> 6. */
 const uint64_t *block_reader_dead(const struct block_reader *r);

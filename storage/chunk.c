@@ -83,6 +83,31 @@ static int read_header_bytes(int fd, uint64_t file_size, struct buf *raw) {
     return 0;
 }
 
+/* Grade and replaced chunks: what stands behind the labels. */
+static int parse_replaces(struct chunk *c, struct str raw) {
+    const uint8_t *p = (const uint8_t *)raw.data, *end = p + raw.size;
+    uint64_t n, number = 0;
+    if (raw.size == 0)
+        return -ECORRUPT;
+    c->head.grade = *p++;
+    p = get_varint(p, end, &n);
+    if (!p || n > CHUNK_REPLACES_MAX || n > (uint64_t)(end - p))
+        return -ECORRUPT;
+    uint64_t *replaces = arena_array(&c->arena, (size_t)n + 1, sizeof(*replaces));
+    if (!replaces)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t distance;
+        p = get_varint(p, end, &distance);
+        if (!p || (distance == 0 && i > 0) || __builtin_add_overflow(number, distance, &number))
+            return -ECORRUPT;
+        replaces[i] = number;
+    }
+    c->head.replaces = replaces;
+    c->head.n_replaces = (size_t)n;
+    return 0;
+}
+
 static int parse_header(struct chunk *c, struct str raw) {
     const size_t sum_from = CHUNK_AT_CHECKSUM + 4;
     const char *p = raw.data;
@@ -106,8 +131,11 @@ static int parse_header(struct chunk *c, struct str raw) {
         .chunk_seq = get_le64(p + CHUNK_AT_SEQ),
         .wal_lsn = get_le64(p + CHUNK_AT_WAL_LSN),
     };
-    return labels_decode(str_make(text.data + tenant_size, (size_t)labels_size), &c->arena,
-                         &c->head.labels);
+    int r = labels_decode(str_make(text.data + tenant_size, (size_t)labels_size), &c->arena,
+                          &c->head.labels);
+    if (r == 0 && (get_le32(p + CHUNK_AT_INCOMPAT) & CHUNK_INCOMPAT_REPLACES))
+        r = parse_replaces(c, str_from_offset(text, (size_t)(tenant_size + labels_size)));
+    return r;
 }
 
 static int load_header(struct chunk *c, int fd, uint64_t file_size) {

@@ -31,7 +31,16 @@ struct chunk_head {
         wal_lsn; /* the stream's entries up to (wal_lsn, wal_index) are in chunk files once this */
     uint32_t wal_index; /* chunk is: see wal.h */
     int32_t day;
+    /* Which of the compactor's passes has written it: 0 = a flush. */
+    uint8_t grade;
+    /* Chunks of the same stream and day whose entries stand in this one by now, ascending: files of these numbers
+     * that a crash has left count no more. Empty for a flush. */
+    const uint64_t *replaces;
+    size_t n_replaces;
 };
+
+/* A chunk that would have to name more is not made: its stream writes a chunk each second, day by day. */
+enum { CHUNK_REPLACES_MAX = 1 << 18 };
 
 /* One encoded block to write. */
 struct chunk_block {
@@ -54,6 +63,20 @@ struct chunk_sums {
 int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
                 const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
                 struct chunk_sums *ret_sums, struct err *reterr);
+
+/* The same block by block, for those who do not have all at once: blocks go to the file as they come, filters and
+ * trailer stay in memory until the end. A failed call leaves nothing but chunk_writer_abort, which removes the file. */
+struct chunk_writer;
+int chunk_writer_open(int dir_fd, const char *name, const struct chunk_head *head,
+                      struct chunk_writer **ret, struct err *reterr);
+int chunk_writer_add(struct chunk_writer *w, const struct chunk_block *block, struct err *reterr);
+/* Bytes of the file if it ended now, but for the trailer. */
+uint64_t chunk_writer_size(const struct chunk_writer *w);
+uint32_t chunk_writer_blocks(const struct chunk_writer *w);
+/* Frees w when it returns 0. */
+int chunk_writer_finish(struct chunk_writer *w, int *ret_fd, struct chunk_sums *ret_sums,
+                        struct err *reterr);
+void chunk_writer_abort(struct chunk_writer *w); /* NULL is fine */
 
 struct chunk; /* an opened chunk file */
 

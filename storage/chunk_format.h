@@ -59,7 +59,10 @@ enum {
 };
 
 enum {
-    CHUNK_INCOMPAT_KNOWN = 0,
+    /* Behind the labels stand the grade and the numbers of the chunks that this one replaces. Who ignored them
+     * would bring deleted lines back when an index is rebuilt. */
+    CHUNK_INCOMPAT_REPLACES = 1 << 0,
+    CHUNK_INCOMPAT_KNOWN = CHUNK_INCOMPAT_REPLACES,
     CHUNK_HEADER_MAX = 4 << 20, /* far above any tenant name with any label set */
     CHUNK_BLOCKS_MAX = 16384,   /* 4 GiB of raw lines; entries stay below 2^30 */
     CHUNK_TRAILER_MAX =

@@ -1,5 +1,5 @@
-/* Writing a chunk file. Everything is laid out from the sizes of its parts, so the file is written from the front
- * to the end and never touched again. Crash states: the file still has its temporary name until the flusher
+/* Writing a chunk file. What comes behind the blocks is gathered while they pass, so the file is written from the
+ * front to the end and never touched again. Crash states: the file still has its temporary name until the flusher
  * has made it durable and renamed it; a file with that name is somebody's unfinished work and is removed at
  * the next start. */
 #include "chunk.h"
@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "buf.h"
 #include "bytes.h"
@@ -21,19 +22,24 @@ enum {
     TENANT_FOLDER_MAX = 200, /* below NAME_MAX; longer tenant names become a hash */
 };
 
-struct writer {
+struct chunk_writer {
+    int dir_fd;
     int fd;
-    uint64_t offset;
-    struct buf buf;
+    uint64_t offset; /* bytes of the file so far, those in `buf` included */
+    struct buf buf;  /* not written yet */
+    struct buf rows, headers,
+        filters; /* of the trailer; filter offsets count from the first filter */
+    struct chunk_sums sums;
+    char name[];
 };
 
-static int writer_flush(struct writer *w) {
+static int writer_flush(struct chunk_writer *w) {
     int r = io_write_all(w->fd, w->buf.data, w->buf.size);
     buf_clear(&w->buf);
     return r;
 }
 
-static int writer_add(struct writer *w, const void *data, size_t size) {
+static int writer_put(struct chunk_writer *w, const void *data, size_t size) {
     int r = 0;
     if (size > WRITE_BUFFER - w->buf.size)
         r = writer_flush(w);
@@ -45,18 +51,34 @@ static int writer_add(struct writer *w, const void *data, size_t size) {
     return r < 0 ? r : w->buf.failed ? -ENOMEM : 0;
 }
 
-static int writer_align(struct writer *w) {
+static int writer_align(struct chunk_writer *w) {
     static const char zeros[CHUNK_FILTER_ALIGN];
     size_t extra = -w->offset % CHUNK_FILTER_ALIGN;
-    return extra > 0 ? writer_add(w, zeros, extra) : 0;
+    return extra > 0 ? writer_put(w, zeros, extra) : 0;
+}
+
+/* Grade, count, then the numbers as distances. */
+static void put_replaces(const struct chunk_head *head, struct buf *out) {
+    uint8_t number[VARINT_MAX_BYTES];
+    uint64_t before = 0;
+    buf_add_char(out, (char)head->grade);
+    buf_add(out, number, (size_t)(put_varint(number, head->n_replaces) - number));
+    for (size_t i = 0; i < head->n_replaces; i++) {
+        assert(head->replaces[i] > before || i == 0);
+        buf_add(out, number, (size_t)(put_varint(number, head->replaces[i] - before) - number));
+        before = head->replaces[i];
+    }
 }
 
 static int make_header(const struct chunk_head *head, struct buf *out) {
     static const char zeros[CHUNK_HEADER_FIXED];
+    bool rewritten = head->grade > 0 || head->n_replaces > 0;
     buf_add(out, zeros, sizeof(zeros));
     buf_add_str(out, head->tenant);
     labels_encode(out, head->labels);
     size_t labels_size = out->size - CHUNK_HEADER_FIXED - head->tenant.size;
+    if (rewritten)
+        put_replaces(head, out);
     buf_add(out, zeros, -out->size % CHUNK_FILTER_ALIGN);
     if (out->failed)
         return -ENOMEM;
@@ -65,6 +87,7 @@ static int make_header(const struct chunk_head *head, struct buf *out) {
     char *p = out->data;
     memcpy(p + CHUNK_AT_MAGIC, CHUNK_MAGIC, 8);
     put_le32(p + CHUNK_AT_HEADER_SIZE, (uint32_t)out->size);
+    put_le32(p + CHUNK_AT_INCOMPAT, rewritten ? CHUNK_INCOMPAT_REPLACES : 0);
     put_le32(p + CHUNK_AT_DAY, (uint32_t)head->day);
     put_le32(p + CHUNK_AT_WAL_INDEX, head->wal_index);
     put_le64(p + CHUNK_AT_STREAM_ID, head->stream_id);
@@ -77,50 +100,110 @@ static int make_header(const struct chunk_head *head, struct buf *out) {
     return 0;
 }
 
-/* Rows and header copies for blocks that start at `offset` and filters that start at `filters_offset`; checks each
- * block's header on the way and sums up. */
-static int make_trailer(const struct chunk_block *blocks, size_t n_blocks, uint64_t offset,
-                        uint64_t filters_offset, struct buf *out, struct chunk_sums *sums,
-                        struct err *reterr) {
+static void writer_free(struct chunk_writer *w) {
+    buf_done(&w->buf);
+    buf_done(&w->rows);
+    buf_done(&w->headers);
+    buf_done(&w->filters);
+    free(w);
+}
+
+void chunk_writer_abort(struct chunk_writer *w) {
+    if (!w)
+        return;
+    if (w->fd >= 0) {
+        io_close(w->fd);
+        (void)io_unlink(w->dir_fd, w->name);
+    }
+    writer_free(w);
+}
+
+static int writer_fail(const struct chunk_writer *w, int code, struct err *reterr) {
+    return err_set(reterr, code, "chunk: cannot write %s: %s", w->name, err_name(code));
+}
+
+int chunk_writer_open(int dir_fd, const char *name, const struct chunk_head *head,
+                      struct chunk_writer **ret, struct err *reterr) {
+    struct buf header = buf_make(BUF_NO_MAX);
+    size_t name_size = strlen(name) + 1;
+    struct chunk_writer *w = calloc(1, sizeof(*w) + name_size);
+    int r = w ? make_header(head, &header) : -ENOMEM;
+    if (r < 0) {
+        (void)err_set(reterr, r, "chunk: cannot make the header of %s", name);
+        goto out;
+    }
+    memcpy(w->name, name, name_size);
+    w->dir_fd = dir_fd;
+    w->buf = buf_make(WRITE_BUFFER);
+    w->rows = w->headers = buf_make(CHUNK_TRAILER_MAX);
+    w->filters = buf_make(BUF_NO_MAX);
+    w->fd = io_open(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
+    r = w->fd < 0 ? w->fd : writer_put(w, header.data, header.size);
+    if (r < 0)
+        (void)writer_fail(w, r, reterr);
+out:
+    buf_done(&header);
+    if (r < 0)
+        chunk_writer_abort(w);
+    else
+        *ret = w;
+    return r;
+}
+
+int chunk_writer_add(struct chunk_writer *w, const struct chunk_block *block, struct err *reterr) {
     struct arena arena = arena_make(BLOCK_SECTIONS_MAX * sizeof(struct section) + (64 << 10));
-    uint8_t fixed[TRAILER_FIXED] = {0};
-    int r = 0;
-    memcpy(fixed + TRAILER_AT_MAGIC, CHUNK_TRAILER_MAGIC, 8);
-    put_le32(fixed + TRAILER_AT_BLOCKS, (uint32_t)n_blocks);
-    buf_add(out, fixed, sizeof(fixed));
-    for (size_t i = 0; i < n_blocks; i++) {
-        struct block_info info;
-        uint8_t row[ROW_SIZE] = {0};
-        struct str filter = blocks[i].filter;
-        arena_reset(&arena);
-        r = block_parse_header(blocks[i].encoded, &arena, &info, reterr);
-        if (r == 0 && info.stored_size != blocks[i].encoded.size)
-            r = err_set(reterr, -ECORRUPT, "chunk: block %zu has %zu bytes, not %u", i,
-                        blocks[i].encoded.size, info.stored_size);
-        if (r < 0)
-            goto out;
-        assert(filter.size % CHUNK_FILTER_ALIGN == 0);
-        put_le64(row + ROW_AT_BLOCK, offset);
-        put_le64(row + ROW_AT_FILTER, filters_offset);
-        put_le32(row + ROW_AT_FILTER_SIZE, (uint32_t)filter.size);
-        put_le32(row + ROW_AT_FILTER_CHECKSUM, (uint32_t)hash_str(filter));
-        put_le32(row + ROW_AT_HEADER_SIZE, info.header_size);
-        buf_add(out, row, sizeof(row));
-        offset += info.stored_size;
-        filters_offset += filter.size;
-        chunk_sums_add(sums, &info);
-    }
-    for (size_t i = 0; i < n_blocks; i++) {
-        const char *p = blocks[i].encoded.data;
-        const char *row = out->data + TRAILER_FIXED + i * ROW_SIZE;
-        if (!out->failed)
-            buf_add(out, p, get_le32(row + ROW_AT_HEADER_SIZE));
-    }
-    if (out->failed)
-        r = err_set(reterr, -E2BIG, "chunk: the trailer of %zu blocks is too big", n_blocks);
+    struct block_info info;
+    struct str filter = block->filter;
+    int r = block_parse_header(block->encoded, &arena, &info, reterr);
+    if (r == 0 && info.stored_size != block->encoded.size)
+        r = err_set(reterr, -ECORRUPT, "chunk: block %u has %zu bytes, not %u", w->sums.blocks,
+                    block->encoded.size, info.stored_size);
+    if (r == 0 && w->sums.blocks == CHUNK_BLOCKS_MAX)
+        r = err_set(reterr, -E2BIG, "chunk: %s has more than %d blocks", w->name, CHUNK_BLOCKS_MAX);
+    if (r < 0)
+        goto out;
+    assert(filter.size % CHUNK_FILTER_ALIGN == 0);
+    uint8_t row[ROW_SIZE] = {0};
+    put_le64(row + ROW_AT_BLOCK, w->offset);
+    put_le64(row + ROW_AT_FILTER, w->filters.size);
+    put_le32(row + ROW_AT_FILTER_SIZE, (uint32_t)filter.size);
+    put_le32(row + ROW_AT_FILTER_CHECKSUM, (uint32_t)hash_str(filter));
+    put_le32(row + ROW_AT_HEADER_SIZE, info.header_size);
+    buf_add(&w->rows, row, sizeof(row));
+    buf_add(&w->headers, block->encoded.data, info.header_size);
+    buf_add(&w->filters, filter.data, filter.size);
+    chunk_sums_add(&w->sums, &info);
+    r = writer_put(w, block->encoded.data, block->encoded.size);
+    if (r < 0)
+        (void)writer_fail(w, r, reterr);
+    else if (w->rows.failed || w->headers.failed || w->filters.failed)
+        r = err_set(reterr, -E2BIG, "chunk: the trailer of %u blocks is too big", w->sums.blocks);
 out:
     arena_done(&arena);
     return r;
+}
+
+uint64_t chunk_writer_size(const struct chunk_writer *w) {
+    return w->offset + w->filters.size;
+}
+
+uint32_t chunk_writer_blocks(const struct chunk_writer *w) {
+    return w->sums.blocks;
+}
+
+/* Fixed part, rows, header copies; `filters_offset` is where the first filter stands by now. */
+static int make_trailer(const struct chunk_writer *w, uint64_t filters_offset, struct buf *out) {
+    uint8_t fixed[TRAILER_FIXED] = {0};
+    memcpy(fixed + TRAILER_AT_MAGIC, CHUNK_TRAILER_MAGIC, 8);
+    put_le32(fixed + TRAILER_AT_BLOCKS, w->sums.blocks);
+    for (size_t at = 0; at < w->rows.size; at += ROW_SIZE) {
+        char *row = w->rows.data + at;
+        put_le64(row + ROW_AT_FILTER, filters_offset + get_le64(row + ROW_AT_FILTER));
+    }
+    buf_add(out, fixed, sizeof(fixed));
+    buf_add_str(out, buf_str(&w->rows));
+    buf_add_str(out, buf_str(&w->headers));
+    return out->failed ? -E2BIG : 0;
 }
 
 static void make_footer(const struct buf *trailer, uint64_t filters_offset, uint64_t trailer_offset,
@@ -135,23 +218,33 @@ static void make_footer(const struct buf *trailer, uint64_t filters_offset, uint
     memcpy(footer + FOOTER_AT_MAGIC, CHUNK_FOOTER_MAGIC, 8);
 }
 
-static int write_all(struct writer *w, const struct buf *header, const struct chunk_block *blocks,
-                     size_t n_blocks, const struct buf *trailer) {
+int chunk_writer_finish(struct chunk_writer *w, int *ret_fd, struct chunk_sums *ret_sums,
+                        struct err *reterr) {
     uint8_t footer[FOOTER_SIZE];
-    int r = writer_add(w, header->data, header->size);
-    for (size_t i = 0; r == 0 && i < n_blocks; i++)
-        r = writer_add(w, blocks[i].encoded.data, blocks[i].encoded.size);
-    if (r == 0)
-        r = writer_align(w);
+    struct buf trailer = buf_make(CHUNK_TRAILER_MAX);
+    if (w->sums.blocks == 0)
+        return err_set(reterr, -EINVAL, "chunk: %s has no block", w->name);
+    int r = writer_align(w);
     uint64_t filters_offset = w->offset;
-    for (size_t i = 0; r == 0 && i < n_blocks; i++)
-        r = writer_add(w, blocks[i].filter.data, blocks[i].filter.size);
-    make_footer(trailer, filters_offset, w->offset, footer);
     if (r == 0)
-        r = writer_add(w, trailer->data, trailer->size);
+        r = make_trailer(w, filters_offset, &trailer);
     if (r == 0)
-        r = writer_add(w, footer, sizeof(footer));
-    return r < 0 ? r : writer_flush(w);
+        r = writer_put(w, w->filters.data, w->filters.size);
+    make_footer(&trailer, filters_offset, w->offset, footer);
+    if (r == 0)
+        r = writer_put(w, trailer.data, trailer.size);
+    if (r == 0)
+        r = writer_put(w, footer, sizeof(footer));
+    if (r == 0)
+        r = writer_flush(w);
+    buf_done(&trailer);
+    if (r < 0)
+        return writer_fail(w, r, reterr);
+    *ret_sums = w->sums;
+    ret_sums->file_bytes = w->offset;
+    *ret_fd = w->fd;
+    writer_free(w);
+    return 0;
 }
 
 int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
@@ -160,39 +253,14 @@ int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
     if (n_blocks == 0 || n_blocks > CHUNK_BLOCKS_MAX)
         return err_set(reterr, n_blocks == 0 ? -EINVAL : -E2BIG, "chunk: %zu blocks, limit is %d",
                        n_blocks, CHUNK_BLOCKS_MAX);
-    struct buf header = buf_make(BUF_NO_MAX), trailer = buf_make(CHUNK_TRAILER_MAX);
-    struct writer w = {.fd = -1, .buf = buf_make(WRITE_BUFFER)};
-    struct chunk_sums sums = {0};
-    int r = make_header(head, &header);
-    if (r < 0) {
-        (void)err_set(reterr, r, "chunk: cannot make the header of %s", name);
-        goto out;
-    }
-    uint64_t blocks_size = 0;
-    for (size_t i = 0; i < n_blocks; i++)
-        blocks_size += blocks[i].encoded.size;
-    uint64_t filters_offset = header.size + blocks_size;
-    filters_offset += -filters_offset % CHUNK_FILTER_ALIGN;
-    r = make_trailer(blocks, n_blocks, header.size, filters_offset, &trailer, &sums, reterr);
+    struct chunk_writer *w = NULL;
+    int r = chunk_writer_open(dir_fd, name, head, &w, reterr);
+    for (size_t i = 0; r == 0 && i < n_blocks; i++)
+        r = chunk_writer_add(w, &blocks[i], reterr);
+    if (r == 0)
+        r = chunk_writer_finish(w, ret_fd, ret_sums, reterr);
     if (r < 0)
-        goto out;
-    w.fd = io_open(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
-    r = w.fd < 0 ? w.fd : write_all(&w, &header, blocks, n_blocks, &trailer);
-    if (r < 0) {
-        (void)err_set(reterr, r, "chunk: cannot write %s: %s", name, err_name(r));
-        goto out;
-    }
-    sums.file_bytes = w.offset;
-    *ret_sums = sums;
-    *ret_fd = w.fd;
-out:
-    if (r < 0 && w.fd >= 0) {
-        io_close(w.fd);
-        (void)io_unlink(dir_fd, name);
-    }
-    buf_done(&w.buf);
-    buf_done(&trailer);
-    buf_done(&header);
+        chunk_writer_abort(w);
     return r;
 }
 

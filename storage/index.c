@@ -529,16 +529,18 @@ void index_chunk_value(uint8_t out[static INDEX_CHUNK_VALUE], const struct index
     put_le32(out + 32, c->sums.entries);
     put_le32(out + 36, c->sums.blocks);
     put_le32(out + 40, (uint32_t)c->day);
+    put_le32(out + 44, c->grade); /* one byte, three reserved */
 }
 
 int index_chunk_decode(MDB_val key, MDB_val value, struct index_chunk *ret) {
-    if (key.mv_size != INDEX_CHUNK_KEY || value.mv_size < INDEX_CHUNK_VALUE)
+    if (key.mv_size != INDEX_CHUNK_KEY || value.mv_size < INDEX_CHUNK_VALUE_MIN)
         return -ECORRUPT;
     const uint8_t *k = key.mv_data, *v = value.mv_data;
     *ret = (struct index_chunk){
         .stream_id = get_be64(k + 4),
         .chunk_seq = get_be64(k + 20),
         .day = (int32_t)get_le32(v + 40),
+        .grade = value.mv_size > INDEX_CHUNK_VALUE_MIN ? v[44] : 0,
         .sums =
             {
                 .first_ns = (int64_t)(get_be64(k + 12) ^ (UINT64_C(1) << 63)),

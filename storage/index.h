@@ -47,6 +47,7 @@ struct index_chunk {
     uint64_t stream_id;
     uint64_t chunk_seq;
     int32_t day;
+    uint8_t grade; /* chunk_head.grade */
     struct chunk_sums sums;
 };
 
@@ -63,6 +64,9 @@ int index_put_chunk(struct index_txn *t, struct str tenant, const struct index_c
 /* 0 also when it was not there. */
 int index_del_chunk(struct index_txn *t, struct str tenant, const struct index_chunk *c,
                     struct err *reterr);
+/* Is the chunk's row there, as this transaction sees it? 0, -ENOENT. */
+int index_txn_has_chunk(struct index_txn *t, struct str tenant, const struct index_chunk *c,
+                        struct err *reterr);
 /* Removes row, hash row and postings. */
 int index_del_stream(struct index_txn *t, uint64_t stream_id, struct err *reterr);
 int index_put_counter(struct index_txn *t, struct str name, uint64_t value, struct err *reterr);

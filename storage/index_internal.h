@@ -12,7 +12,8 @@ enum {
     INDEX_KEY_MAX = 511, /* LMDB's limit of keys, as built by Debian */
     INDEX_STREAM_FIXED = 4 + 4 + 8 + 8 + 8,
     INDEX_CHUNK_KEY = 4 + 8 + 8 + 8,
-    INDEX_CHUNK_VALUE = 8 + 8 + 8 + 8 + 4 + 4 + 4,
+    INDEX_CHUNK_VALUE_MIN = 8 + 8 + 8 + 8 + 4 + 4 + 4,
+    INDEX_CHUNK_VALUE = INDEX_CHUNK_VALUE_MIN + 4,
     INDEX_HASH_KEY = 16,
 };
 

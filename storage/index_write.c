@@ -265,6 +265,21 @@ int index_del_chunk(struct index_txn *t, struct str tenant, const struct index_c
     return rc == 0 || rc == MDB_NOTFOUND ? 0 : write_fail(t, rc, "cannot remove a chunk", reterr);
 }
 
+int index_txn_has_chunk(struct index_txn *t, struct str tenant, const struct index_chunk *c,
+                        struct err *reterr) {
+    uint32_t tenant_id;
+    int r = index_tenant_find(t->ix, t->txn, tenant, &tenant_id);
+    if (r < 0)
+        return r == -ENOENT ? r : err_set(reterr, r, "index: tenant row: %s", err_name(r));
+    uint8_t key_bytes[INDEX_CHUNK_KEY];
+    index_chunk_key(key_bytes, tenant_id, c->stream_id, c->sums.first_ns, c->chunk_seq);
+    MDB_val key = index_val(key_bytes, sizeof(key_bytes)), value;
+    int rc = mdb_get(t->txn, t->ix->chunks, &key, &value);
+    return rc == 0              ? 0
+           : rc == MDB_NOTFOUND ? -ENOENT
+                                : index_fail(reterr, rc, "cannot read a chunk's row");
+}
+
 int index_put_counter(struct index_txn *t, struct str name, uint64_t value, struct err *reterr) {
     assert(name.size > 0 && name.size <= INDEX_KEY_MAX && !str_eq(name, STR("format")));
     uint8_t bytes[8];

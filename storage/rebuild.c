@@ -1,5 +1,7 @@
-/* rebuild: the index from chunk files alone. Each chunk names its tenant, labels, stream id and the WAL position up
- * to which its stream is on disk. The old index is set aside (index.old-<n>), never deleted. */
+/* rebuild: the index from chunk files alone. Each chunk names its tenant, labels, stream id, the WAL position up
+ * to which its stream is on disk, and the chunks that it has replaced: they lie in the same folder and have lower
+ * numbers, so each folder is read from the highest number down. What a crash has left of the replaced ones is not
+ * taken in; the orphan sweep removes it. The old index is set aside (index.old-<n>), never deleted. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,7 +10,12 @@
 #include "io.h"
 #include "store_private.h"
 
-enum { ROWS_PER_COMMIT = 1000, SET_ASIDE_MAX = 1000 };
+enum {
+    ROWS_PER_COMMIT = 1000,
+    SET_ASIDE_MAX = 1000,
+    NAME_TEXT_MAX = 64, /* two numbers and ".chunk" */
+    REPLACED_MAX = 1 << 30,
+};
 
 struct rebuild {
     int dir_fd;
@@ -18,8 +25,17 @@ struct rebuild {
     unsigned rows_in_txn;
     uint64_t max_stream, max_seq, max_segment;
     char path[2 * CHUNK_PATH_MAX];
+    struct name *names; /* of one folder */
+    size_t n_names, names_capacity;
+    struct map replaced; /* keys in replaced_arena: chunk numbers of the folder */
+    struct arena replaced_arena;
     struct store_rebuild *result;
     struct err *reterr;
+};
+
+struct name {
+    uint64_t seq;
+    char text[NAME_TEXT_MAX];
 };
 
 static int commit_some(struct rebuild *b, bool last) {
@@ -66,6 +82,7 @@ static int put_chunk(struct rebuild *b, const struct chunk *chunk) {
         struct index_chunk c = {.stream_id = head->stream_id,
                                 .chunk_seq = head->chunk_seq,
                                 .day = head->day,
+                                .grade = head->grade,
                                 .sums = *sums};
         r = index_put_chunk(b->txn, head->tenant, &c, b->reterr);
     }
@@ -98,10 +115,63 @@ static int set_file_aside(struct rebuild *b, int cause) {
     return io_rename(b->dir_fd, b->path, b->dir_fd, aside);
 }
 
-static int rebuild_file(const char *name, bool is_dir, void *ctx) {
+/* ---- one folder, from the highest number down */
+
+static int note_name(const char *name, bool is_dir, void *ctx) {
     struct rebuild *b = ctx;
-    if (is_dir || !str_ends(str_from(name), STR(".chunk")))
+    struct name n = {.seq = UINT64_MAX}; /* a name of somebody else's is looked at, too */
+    unsigned long long stream, seq;
+    if (sscanf(name, "%16llx-%16llx.chunk", &stream, &seq) == 2) {
+        n.seq = seq;
+        /* Unfinished and damaged files, too: their numbers have been given. */
+        if (seq > b->max_seq && seq < UINT64_MAX)
+            b->max_seq = seq;
+    }
+    if (is_dir || !str_ends(str_from(name), STR(".chunk")) ||
+        (size_t)snprintf(n.text, sizeof(n.text), "%s", name) >= sizeof(n.text))
         return 0;
+    if (b->n_names == b->names_capacity) {
+        size_t capacity = b->names_capacity ? b->names_capacity * 2 : 256;
+        struct name *names = realloc(b->names, sizeof(*names) * capacity);
+        if (!names)
+            return -ENOMEM;
+        b->names = names;
+        b->names_capacity = capacity;
+    }
+    b->names[b->n_names++] = n;
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b) {
+    const struct name *x = a, *y = b;
+    return (x->seq < y->seq) - (x->seq > y->seq);
+}
+
+static struct str seq_key(const uint64_t *seq) {
+    return str_make((const char *)seq, sizeof(*seq));
+}
+
+static int note_replaced(struct rebuild *b, const struct chunk_head *head) {
+    for (size_t i = 0; i < head->n_replaces; i++) {
+        struct str key = arena_copy(&b->replaced_arena, seq_key(&head->replaces[i]));
+        if (!key.data || map_put(&b->replaced, key, b) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int take_chunk(struct rebuild *b, const struct chunk *chunk) {
+    const struct chunk_head *head = chunk_get_head(chunk);
+    if (map_get(&b->replaced, seq_key(&head->chunk_seq)))
+        return 0;
+    if (chunk_is_damaged(chunk))
+        b->result->damaged++;
+    else if (note_replaced(b, head) < 0) /* a damaged one may lack what the replaced ones have */
+        return -ENOMEM;
+    return chunk_block_count(chunk) > 0 ? put_chunk(b, chunk) : 0;
+}
+
+static int rebuild_file(struct rebuild *b, const char *name) {
     int r = commit_some(b, false);
     if (r < 0)
         return r;
@@ -114,10 +184,7 @@ static int rebuild_file(const char *name, bool is_dir, void *ctx) {
     b->path[size] = '\0';
     if (!chunk)
         return r;
-    if (chunk_is_damaged(chunk))
-        b->result->damaged++;
-    if (chunk_block_count(chunk) > 0)
-        r = put_chunk(b, chunk);
+    r = take_chunk(b, chunk);
     chunk_close(chunk);
     return r;
 }
@@ -128,7 +195,15 @@ static int rebuild_day(const char *name, bool is_dir, void *ctx) {
     if (!is_dir)
         return 0;
     (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", name);
-    int r = io_list(b->dir_fd, b->path, rebuild_file, b);
+    b->n_names = 0;
+    int r = io_list(b->dir_fd, b->path, note_name, b);
+    if (b->n_names > 0)
+        qsort(b->names, b->n_names, sizeof(*b->names), compare_names);
+    for (size_t i = 0; i < b->n_names && r == 0; i++)
+        r = rebuild_file(b, b->names[i].text);
+    map_done(&b->replaced);
+    b->replaced = map_make();
+    arena_reset(&b->replaced_arena);
     b->path[size] = '\0';
     return r;
 }
@@ -177,9 +252,17 @@ static int fill_index(struct rebuild *b) {
 
 int rebuild_fill(int dir_fd, struct index *index, bool read_only, struct store_rebuild *ret,
                  struct err *reterr) {
-    struct rebuild b = {
-        .dir_fd = dir_fd, .index = index, .read_only = read_only, .result = ret, .reterr = reterr};
+    struct rebuild b = {.dir_fd = dir_fd,
+                        .index = index,
+                        .read_only = read_only,
+                        .replaced = map_make(),
+                        .replaced_arena = arena_make(REPLACED_MAX),
+                        .result = ret,
+                        .reterr = reterr};
     int r = fill_index(&b);
+    free(b.names);
+    map_done(&b.replaced);
+    arena_done(&b.replaced_arena);
     return r < 0 ? err_prefix(reterr, r, "cannot rebuild the index") : 0;
 }
 
