@@ -23,6 +23,7 @@ enum {
         4096,        /* combinations of metadata values worth a table; more, and lines go singly */
     RANGE_BATCH = 4, /* blocks taken at a time */
     GROUPS_FIRST = 64,
+    HELD_BYTES_MAX = 256 << 20, /* some 14 million distinct values of quantiles */
 };
 
 /* What a tuple's lines are: not asked yet, dropped, or of series n. */
@@ -59,7 +60,7 @@ struct range_query {
     bool by_columns; /* the first way */
     struct range_worker *workers;
     unsigned n_workers;
-    atomic_size_t n_samples;
+    atomic_size_t held_bytes; /* of values that cannot be summed up */
 };
 
 static int pipeline_error(const struct line_labels *labels, struct err *reterr) {
@@ -130,6 +131,18 @@ static int line_series(struct range_worker *w, struct err *reterr) {
 
 /* ---- line by line */
 
+static int note_growth(struct range_query *q, int64_t grown, struct err *reterr) {
+    if (grown == -ENOMEM)
+        return exec_no_memory(reterr);
+    if (grown > 0 && atomic_fetch_add_explicit(&q->held_bytes, (size_t)grown,
+                                               memory_order_relaxed) <= HELD_BYTES_MAX)
+        return 0;
+    return err_set(reterr, -EREFUSED,
+                   "the query would hold more than %d MiB of values for its aggregation; reduce "
+                   "the time range or add more specific stream selectors",
+                   HELD_BYTES_MAX >> 20);
+}
+
 static int take_sample(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns,
                        const struct pipeline_output *out, struct err *reterr) {
     struct range_worker *w = ctx;
@@ -148,15 +161,8 @@ static int take_sample(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_
         value = (double)out->line.size;
     else if (q->sums_bytes)
         value = (double)(s->offsets[entry + 1] - 1 - s->offsets[entry]);
-    if (q->kind == CELL_SAMPLES &&
-        atomic_fetch_add_explicit(&q->n_samples, 1, memory_order_relaxed) >= SAMPLES_MAX)
-        return err_set(reterr, -EREFUSED,
-                       "the query needs more than %d samples in memory for its aggregation; reduce "
-                       "the time range or add more specific stream selectors",
-                       SAMPLES_MAX);
-    if (sums_add(&w->series[series].sums, q->kind, cell, ts_ns, value) < 0)
-        return exec_no_memory(reterr);
-    return 0;
+    int64_t grown = sums_add(&w->series[series].sums, q->kind, cell, ts_ns, value);
+    return grown == 0 ? 0 : note_growth(q, grown, reterr);
 }
 
 /* Line by line; the sizes of lines that are not decoded are known from where they begin. */
@@ -491,13 +497,8 @@ static int fill_vector(struct range_query *q, struct worker_series **merged, siz
         .range_seconds = (double)q->agg->range_ns / 1e9,
         .windows = &q->windows,
     };
-    size_t most_samples = 0;
-    for (size_t i = 0; i < count; i++)
-        if (merged[i]->sums.n_samples > most_samples)
-            most_samples = merged[i]->sums.n_samples;
-    value.scratch = arena_array(&x->arena, most_samples, sizeof(*value.scratch));
     struct vec_series *series = arena_array(&x->arena, count, sizeof(*series));
-    if (!value.scratch || !series)
+    if (!series)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
         struct labels labels;
@@ -507,9 +508,12 @@ static int fill_vector(struct range_query *q, struct worker_series **merged, siz
         if (r < 0)
             return r;
         sums_finish(&merged[i]->sums, &value);
-        for (uint32_t step = 0; step < x->steps.count; step++)
-            series[i].present[step] =
-                sums_window(&merged[i]->sums, &value, step, &series[i].values[step]);
+        for (uint32_t step = 0; step < x->steps.count; step++) {
+            r = sums_window(&merged[i]->sums, &value, step, &series[i].values[step]);
+            if (r < 0)
+                return r;
+            series[i].present[step] = r > 0;
+        }
     }
     *ret = (struct vec){.series = series, .count = count};
     return 0;

@@ -99,6 +99,7 @@ enum cell_kind cell_kind_of(enum range_op op, bool has_unwrap) {
     case RANGE_LAST:
         return CELL_LAST;
     case RANGE_QUANTILE:
+        return CELL_VALUES;
     case RANGE_RATE_COUNTER:
         return CELL_SAMPLES;
     }
@@ -108,12 +109,18 @@ enum cell_kind cell_kind_of(enum range_op op, bool has_unwrap) {
 int sums_make(struct arena *arena, enum cell_kind kind, const struct windows *w,
               struct series_sums *ret) {
     struct series_sums s = {0};
-    if (kind != CELL_SAMPLES) {
+    if (kind == CELL_VALUES) {
+        s.bags = arena_array(arena, w->n_cells, sizeof(*s.bags));
+        s.n_bags = w->n_cells;
+        if (!s.bags)
+            return -ENOMEM;
+    }
+    if (kind != CELL_SAMPLES && kind != CELL_VALUES) {
         s.count = arena_array(arena, w->n_cells, sizeof(*s.count));
         if (!s.count)
             return -ENOMEM;
     }
-    if (kind != CELL_SAMPLES && kind != CELL_COUNT) {
+    if (s.count && kind != CELL_COUNT) {
         s.x = arena_array(arena, w->n_cells, sizeof(*s.x));
         if (!s.x)
             return -ENOMEM;
@@ -135,9 +142,12 @@ int sums_make(struct arena *arena, enum cell_kind kind, const struct windows *w,
 void sums_done(struct series_sums *s) {
     free(s->samples);
     s->samples = NULL;
+    for (size_t i = 0; i < s->n_bags; i++)
+        valuebag_done(&s->bags[i]);
 }
 
-static int samples_append(struct series_sums *s, const struct sample *samples, size_t count) {
+static int64_t samples_append(struct series_sums *s, const struct sample *samples, size_t count) {
+    size_t grown_bytes = 0;
     if (s->n_samples + count > s->samples_capacity) {
         size_t capacity = s->samples_capacity ? s->samples_capacity * 2 : 64;
         while (capacity < s->n_samples + count)
@@ -145,12 +155,13 @@ static int samples_append(struct series_sums *s, const struct sample *samples, s
         struct sample *grown = realloc(s->samples, capacity * sizeof(*grown));
         if (!grown)
             return -ENOMEM;
+        grown_bytes = (capacity - s->samples_capacity) * sizeof(*grown);
         s->samples = grown;
         s->samples_capacity = capacity;
     }
     memcpy(s->samples + s->n_samples, samples, count * sizeof(*samples));
     s->n_samples += count;
-    return 0;
+    return (int64_t)grown_bytes;
 }
 
 /* A NaN gives way to any number, as in Loki. */
@@ -162,7 +173,13 @@ static bool replaces_max(double present, double value) {
     return value > present || isnan(present);
 }
 
-int sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_t ts_ns, double value) {
+int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_t ts_ns,
+                 double value) {
+    if (kind == CELL_VALUES) {
+        size_t grown;
+        int r = valuebag_add(&s->bags[cell], value, &grown);
+        return r < 0 ? r : (int64_t)grown;
+    }
     if (kind == CELL_SAMPLES) {
         struct sample sample = {.ts_ns = ts_ns, .value = value};
         return samples_append(s, &sample, 1);
@@ -172,6 +189,7 @@ int sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_t ts
     switch (kind) {
     case CELL_COUNT:
     case CELL_SAMPLES:
+    case CELL_VALUES:
         break;
     case CELL_SUM:
         s->x[cell] += value;
@@ -227,6 +245,7 @@ static void cell_merge(struct cell *total, const struct cell *part, enum cell_ki
     switch (kind) {
     case CELL_COUNT:
     case CELL_SAMPLES:
+    case CELL_VALUES:
         break;
     case CELL_SUM:
         total->x += part->x;
@@ -258,8 +277,16 @@ static void cell_merge(struct cell *total, const struct cell *part, enum cell_ki
 
 int sums_merge(struct series_sums *total, const struct series_sums *part, enum cell_kind kind,
                size_t n_cells) {
-    if (kind == CELL_SAMPLES)
-        return part->n_samples ? samples_append(total, part->samples, part->n_samples) : 0;
+    if (kind == CELL_SAMPLES && part->n_samples > 0)
+        return samples_append(total, part->samples, part->n_samples) < 0 ? -ENOMEM : 0;
+    for (size_t i = 0; kind == CELL_VALUES && i < n_cells; i++) {
+        size_t grown;
+        int r = valuebag_merge(&total->bags[i], &part->bags[i], &grown);
+        if (r < 0)
+            return r;
+    }
+    if (!total->count)
+        return 0;
     for (size_t i = 0; i < n_cells; i++) {
         struct cell a = cell_get(total, i), b = cell_get(part, i);
         cell_merge(&a, &b, kind);
@@ -332,28 +359,6 @@ static size_t sample_after(const struct series_sums *s, int64_t ns) {
     return low;
 }
 
-static int compare_values(const void *a, const void *b) {
-    double x = ((const struct sample *)a)->value, y = ((const struct sample *)b)->value;
-    if (isnan(x) || isnan(y))
-        return !isnan(x) - !isnan(y); /* NaN first, as Prometheus' sort.Float64s does */
-    return (x > y) - (x < y);
-}
-
-static double quantile(struct sample *samples, size_t count, double q) {
-    if (isnan(q))
-        return NAN;
-    if (q < 0)
-        return -INFINITY;
-    if (q > 1)
-        return INFINITY;
-    qsort(samples, count, sizeof(*samples), compare_values);
-    double rank = q * (double)(count - 1);
-    size_t lower = (size_t)floor(rank);
-    size_t upper = lower + 1 < count ? lower + 1 : count - 1;
-    double weight = rank - floor(rank);
-    return samples[lower].value * (1 - weight) + samples[upper].value * weight;
-}
-
 /* rate_counter is Prometheus' rate: the increase with resets added back, stretched over the window (from_ns,
  * to_ns]. Towards an end of the window that is nearer than about one distance between samples the increase goes
  * on, else for half a distance; before the first sample never beyond the point where the counter was 0. */
@@ -384,30 +389,51 @@ static double rate_counter(const struct sample *samples, size_t count, int64_t f
     return increase * ((interval + to_start + to_end) / interval) / range;
 }
 
-static bool samples_window(const struct series_sums *s, const struct window_value *v, uint32_t step,
-                           double *ret) {
+static int samples_window(const struct series_sums *s, const struct window_value *v, uint32_t step,
+                          double *ret) {
     const struct windows *w = v->windows;
     size_t from = sample_after(s, w->edges[w->first[step]]);
     size_t to = sample_after(s, w->edges[w->end[step]]);
     if (from == to)
-        return false;
-    if (v->op == RANGE_RATE_COUNTER) {
-        *ret = rate_counter(s->samples + from, to - from, w->edges[w->first[step]],
-                            w->edges[w->end[step]]);
-        return true;
-    }
-    memcpy(v->scratch, s->samples + from, (to - from) * sizeof(*v->scratch));
-    *ret = quantile(v->scratch, to - from, v->parameter);
-    return true;
+        return 0;
+    *ret = rate_counter(s->samples + from, to - from, w->edges[w->first[step]],
+                        w->edges[w->end[step]]);
+    return 1;
 }
 
-bool sums_window(const struct series_sums *s, const struct window_value *v, uint32_t step,
-                 double *ret) {
+/* The values of all cells of the window together. */
+static int values_window(struct series_sums *s, const struct window_value *v, uint32_t step,
+                         double *ret) {
+    uint32_t first = v->windows->first[step], end = v->windows->end[step];
+    struct valuebag all = {0}, *whole = NULL;
+    size_t grown;
+    int r = 0;
+    for (uint32_t i = first; i < end && r == 0; i++) {
+        if (s->bags[i].n == 0)
+            continue;
+        if (!whole) {
+            whole = &s->bags[i];
+            continue;
+        }
+        r = whole == &all ? 0 : valuebag_merge(&all, whole, &grown);
+        whole = &all;
+        if (r == 0)
+            r = valuebag_merge(&all, &s->bags[i], &grown);
+    }
+    if (r == 0 && whole)
+        r = valuebag_quantile(whole, v->parameter, ret);
+    valuebag_done(&all);
+    return r < 0 ? r : whole != NULL;
+}
+
+int sums_window(struct series_sums *s, const struct window_value *v, uint32_t step, double *ret) {
     if (v->kind == CELL_SAMPLES)
         return samples_window(s, v, step, ret);
+    if (v->kind == CELL_VALUES)
+        return values_window(s, v, step, ret);
     struct cell total = window_total(s, v, step);
     if (total.count == 0)
-        return false;
+        return 0;
     switch (v->op) {
     case RANGE_COUNT:
         *ret = total.count;
@@ -441,5 +467,5 @@ bool sums_window(const struct series_sums *s, const struct window_value *v, uint
         *ret = 1;
         break;
     }
-    return true;
+    return 1;
 }

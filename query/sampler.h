@@ -3,8 +3,8 @@
  * Windows (t - range, t] of all steps have at most two ends each; the ends cut time into cells (a, b] in which
  * every moment belongs to the same windows. A sample is added to its cell once, and a window's value is put
  * together from its cells afterwards: work per line does not depend on how much windows overlap, and memory
- * grows with series and steps, never with lines. Two aggregations cannot be put together from parts
- * (quantile, rate_counter): these keep their samples, up to SAMPLES_MAX for a query. */
+ * grows with series and steps, never with lines. Two aggregations cannot be put together from parts: quantile keeps
+ * each cell's distinct values with their counts (valuebag.h), rate_counter its samples. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,8 +15,7 @@
 #include "ast.h"
 #include "err.h"
 #include "exec.h"
-
-enum { SAMPLES_MAX = 8 << 20 }; /* 128 MiB of samples */
+#include "valuebag.h"
 
 struct windows {
     const int64_t *edges; /* ascending; cell i is (edges[i], edges[i + 1]] */
@@ -44,7 +43,8 @@ enum cell_kind {
     CELL_SPREAD, /* count, mean, sum of squared distances */
     CELL_FIRST,  /* count, value, time */
     CELL_LAST,
-    CELL_SAMPLES, /* all samples */
+    CELL_SAMPLES, /* all samples with their times */
+    CELL_VALUES,  /* distinct values with their counts */
 };
 enum cell_kind cell_kind_of(enum range_op op, bool has_unwrap);
 
@@ -62,6 +62,8 @@ struct series_sums {
     int64_t *at_ns;
     struct sample *samples;
     size_t n_samples, samples_capacity;
+    struct valuebag *bags;
+    size_t n_bags;
 };
 
 /* Zeroed sums; -ENOMEM. */
@@ -77,8 +79,9 @@ static inline void sums_add_many(struct series_sums *s, size_t cell, double n, d
         s->x[cell] += sum;
 }
 
-/* -ENOMEM only for CELL_SAMPLES. */
-int sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_t ts_ns, double value);
+/* Bytes that memory grew by (only with CELL_SAMPLES and CELL_VALUES), or -ENOMEM, -E2BIG. */
+int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_t ts_ns,
+                 double value);
 
 /* Adds `part` to `total`. */
 int sums_merge(struct series_sums *total, const struct series_sums *part, enum cell_kind kind,
@@ -92,13 +95,11 @@ struct window_value {
     double parameter;
     double range_seconds;
     const struct windows *windows;
-    struct sample *scratch; /* CELL_SAMPLES: room for the largest series */
 };
 
 /* Once all parts are merged and before sums_window: sorts samples; makes running totals of whole numbers, so
  * that a window is one subtraction. */
 void sums_finish(struct series_sums *s, const struct window_value *v);
 
-/* The value of one window; false when it has no sample. */
-bool sums_window(const struct series_sums *s, const struct window_value *v, uint32_t step,
-                 double *ret);
+/* The value of one window: 1, 0 when it has no sample, -ENOMEM or -E2BIG. */
+int sums_window(struct series_sums *s, const struct window_value *v, uint32_t step, double *ret);
