@@ -39,9 +39,21 @@ static int help(const struct options *o) {
     return CLI_FOUND;
 }
 
+/* A pattern that begins like a LogQL pipeline is none that anybody looks for. */
+static bool is_logql(const struct options *o) {
+    const char *text = o->arguments.count > 0 ? o->arguments.items[0] : "";
+    text += strspn(text, " \t\n");
+    if (o->command == COMMAND_QUERY)
+        return true;
+    return o->patterns.count + o->pattern_files.count == 0 &&
+           (text[0] == '|' || (text[0] == '{' && strchr(text, '=') && strchr(text, '}')));
+}
+
 static int run(const struct options *o) {
     if (o->help)
         return help(o);
+    if (o->from_stdin)
+        return is_logql(o) ? cmd_textql(o) : cmd_text(o);
     switch (o->command) {
     case COMMAND_GREP:
         return cmd_grep(o);

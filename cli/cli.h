@@ -12,6 +12,8 @@ int cmd_instant(const struct options *o);
 int cmd_labels(const struct options *o);
 int cmd_series(const struct options *o);
 int cmd_stats(const struct options *o);
+int cmd_text(const struct options *o);   /* --stdin PATTERN */
+int cmd_textql(const struct options *o); /* --stdin LOGQL */
 int cmd_api(const struct options *o);
 int cmd_push(const struct options *o);
 

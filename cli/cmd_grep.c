@@ -10,6 +10,7 @@
 #include "logql.h"
 #include "output.h"
 #include "pages.h"
+#include "patterns.h"
 #include "session.h"
 #include "units.h"
 
@@ -17,36 +18,31 @@ enum { FORM_MAX = 1 << 20, QUERY_MAX = 128 << 10 };
 
 struct grep {
     const struct options *options;
+    struct patterns patterns;
     struct buf selector, filter, regex, query;
     enum output_form form;
 };
 
-/* The pattern is the first argument unless -e gives patterns; a selector may follow. */
+/* The pattern is the first argument unless -e or -f give patterns; a selector may follow. */
 static int read_arguments(struct grep *g, struct err *reterr) {
     const struct options *o = g->options;
-    const char *const *patterns = o->patterns.items;
-    size_t n_patterns = o->patterns.count, used = 0;
-    if (n_patterns == 0 && o->arguments.count > 0) {
-        patterns = o->arguments.items;
-        n_patterns = used = 1;
-    }
-    if (n_patterns == 0)
-        return err_set(reterr, -ESYNTAX,
-                       "what to look for? logq PATTERN [-l NAME=VALUE]...; see "
-                       "logq --help");
+    int r = patterns_collect(o, &g->patterns, reterr);
+    if (r < 0)
+        return r;
+    size_t used = g->patterns.used_argument;
     const char *selector = NULL;
     if (used < o->arguments.count)
         selector = o->arguments.items[used++];
     if (used < o->arguments.count)
         return err_set(reterr, -ESYNTAX,
                        "\"%s\" is one word too many: a pattern with blanks needs quotes, streams "
-                       "are chosen with -l",
+                       "are chosen with -l, files are searched with --stdin",
                        o->arguments.items[used]);
-    int r = output_form_parse(o->output ? o->output : "raw", &g->form, reterr);
+    r = output_form_parse(o->output ? o->output : "raw", &g->form, reterr);
     if (r == 0)
         r = logql_selector(&o->labels, selector, &g->selector, reterr);
     if (r == 0)
-        r = logql_filter(o, patterns, n_patterns, &g->filter, &g->regex, reterr);
+        r = logql_filter(o, g->patterns.items, g->patterns.count, &g->filter, &g->regex, reterr);
     if (r < 0)
         return r;
     buf_add_str(&g->query, buf_str(&g->selector));
@@ -232,6 +228,7 @@ int cmd_grep(const struct options *o) {
         r = o->count || o->by ? count_lines(&g, &s, &found, &err)
                               : print_lines(&g, &s, &found, &err);
     session_close(&s);
+    patterns_done(&g.patterns);
     buf_done(&g.selector);
     buf_done(&g.filter);
     buf_done(&g.regex);

@@ -127,7 +127,7 @@ static bool is_literal(struct str pattern) {
     return true;
 }
 
-static void add_literal(struct buf *out, struct str text) {
+void logql_literal(struct buf *out, struct str text) {
     for (size_t i = 0; i < text.size; i++) {
         if (text.data[i] && strchr(special, text.data[i]))
             buf_add_char(out, '\\');
@@ -142,10 +142,23 @@ static bool has_upper(const char *text) {
     return false;
 }
 
+/* RE2's \b knows words of ASCII letters only. */
+static bool has_wide(const char *const *patterns, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        for (const char *p = patterns[i]; *p; p++)
+            if ((uint8_t)*p >= 0x80)
+                return true;
+    return false;
+}
+
 static void add_regex(const struct options *o, const char *const *patterns, size_t count,
                       bool fold_case, struct buf *out) {
-    const char *open = o->whole_line ? "^(?:" : o->word ? "\\b(?:" : "";
-    const char *close = o->whole_line ? ")$" : o->word ? ")\\b" : "";
+    bool wide = o->word && has_wide(patterns, count);
+    const char *open = o->whole_line ? "^(?:"
+                       : wide        ? "(?:^|[^\\pL\\pN_])(?:"
+                       : o->word     ? "\\b(?:"
+                                     : "";
+    const char *close = o->whole_line ? ")$" : wide ? ")(?:$|[^\\pL\\pN_])" : o->word ? ")\\b" : "";
     if (fold_case)
         buf_add_str(out, STR("(?i)"));
     buf_add_str(out, str_from(open));
@@ -155,7 +168,7 @@ static void add_regex(const struct options *o, const char *const *patterns, size
             buf_add_char(out, '|');
         buf_add_str(out, group ? STR("(?:") : STR(""));
         if (o->fixed)
-            add_literal(out, str_from(patterns[i]));
+            logql_literal(out, str_from(patterns[i]));
         else
             buf_add_str(out, str_from(patterns[i]));
         buf_add_str(out, group ? STR(")") : STR(""));
@@ -184,28 +197,46 @@ static void add_text_filter(const char *const *patterns, size_t count, bool inve
     }
 }
 
-int logql_filter(const struct options *o, const char *const *patterns, size_t count,
-                 struct buf *ret_filter, struct buf *ret_regex, struct err *reterr) {
-    bool upper = false, texts = true, any_empty = false;
+struct pattern_facts {
+    bool texts;     /* no pattern is more than a text */
+    bool any_empty; /* one fits every line */
+    bool fold_case;
+};
+
+static struct pattern_facts look_at(const struct options *o, const char *const *patterns,
+                                    size_t count) {
+    struct pattern_facts f = {.texts = true};
+    bool upper = false;
     for (size_t i = 0; i < count; i++) {
         upper = upper || has_upper(patterns[i]);
-        texts = texts && (o->fixed || is_literal(str_from(patterns[i])));
-        any_empty = any_empty || !patterns[i][0];
+        f.texts = f.texts && (o->fixed || is_literal(str_from(patterns[i])));
+        f.any_empty = f.any_empty || (!patterns[i][0] && !o->whole_line);
     }
-    bool fold_case = o->ignore_case || (o->smart_case && !upper);
-    if (any_empty && !o->whole_line) {
-        /* Every line contains nothing. */
-        if (o->invert)
-            buf_add_str(ret_filter, STR(" !~ `^`"));
+    f.fold_case = o->ignore_case || (o->smart_case && !upper);
+    return f;
+}
+
+int logql_pattern(const struct options *o, const char *const *patterns, size_t count,
+                  struct buf *ret_regex, struct err *reterr) {
+    struct pattern_facts f = look_at(o, patterns, count);
+    if (f.any_empty) /* every line contains nothing */
         return 0;
-    }
-    add_regex(o, patterns, count, fold_case, ret_regex);
+    add_regex(o, patterns, count, f.fold_case, ret_regex);
     if (ret_regex->failed)
         return err_set(reterr, -ENOMEM, "the patterns are too long");
-    int r = check_regex(buf_str(ret_regex), reterr);
+    return check_regex(buf_str(ret_regex), reterr);
+}
+
+int logql_filter(const struct options *o, const char *const *patterns, size_t count,
+                 struct buf *ret_filter, struct buf *ret_regex, struct err *reterr) {
+    struct pattern_facts f = look_at(o, patterns, count);
+    int r = logql_pattern(o, patterns, count, ret_regex, reterr);
     if (r < 0)
         return r;
-    if (texts && !fold_case && !o->word && !o->whole_line) {
+    if (f.any_empty) {
+        if (o->invert)
+            buf_add_str(ret_filter, STR(" !~ `^`"));
+    } else if (f.texts && !f.fold_case && !o->word && !o->whole_line) {
         add_text_filter(patterns, count, o->invert, ret_filter);
     } else {
         buf_add_str(ret_filter, o->invert ? STR(" !~ ") : STR(" |~ "));
@@ -232,7 +263,7 @@ void logql_highlight(struct str query, struct buf *ret_regex) {
                 continue;
             buf_add_str(ret_regex, ret_regex->size > 0 ? STR("|(?:") : STR("(?:"));
             if (text)
-                add_literal(ret_regex, o->text);
+                logql_literal(ret_regex, o->text);
             else
                 buf_add_str(ret_regex, o->text);
             buf_add_char(ret_regex, ')');

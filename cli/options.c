@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "options.h"
 #include "str.h"
@@ -21,6 +22,8 @@ enum kind {
     KIND_LIST,
     KIND_COUNT,
     KIND_COLOR, /* the value may be left out, as in grep */
+    /* -f FILE reads patterns from a file, as in grep; without a file behind it -f follows, as in tail and logcli */
+    KIND_PATTERN_FILE,
 };
 
 struct spec {
@@ -100,9 +103,30 @@ static const struct spec specs[] = {
     {"count", 'c', COMMAND_GREP, KIND_FLAG, AT(count), NULL},
     {"only-matching", 'o', COMMAND_GREP, KIND_FLAG, AT(only_matching), NULL},
     {"with-labels", 'H', COMMAND_GREP, KIND_FLAG, AT(with_labels), NULL},
+    {"with-filename", 0, COMMAND_GREP, KIND_FLAG, AT(with_labels), NULL},
+    {"no-filename", 0, COMMAND_GREP, KIND_FLAG, AT(no_names), NULL},
+    {"no-heading", 0, COMMAND_GREP, KIND_FLAG, AT(no_heading), NULL},
+    {"file", 'f', COMMAND_GREP, KIND_PATTERN_FILE, AT(pattern_files), NULL},
+    {"case-sensitive", 's', COMMAND_GREP, KIND_FLAG, AT(case_sensitive), NULL},
+    {"line-number", 'n', COMMAND_GREP, KIND_FLAG, AT(line_numbers), NULL},
+    {"null", '0', COMMAND_GREP, KIND_FLAG, AT(null_names), NULL},
+    {"null", 'Z', COMMAND_GREP, KIND_FLAG, AT(null_names), NULL},
+    {"files-with-matches", 0, COMMAND_GREP, KIND_FLAG, AT(names_only), NULL},
+    {"files-without-match", 'L', COMMAND_GREP, KIND_FLAG, AT(names_missing), NULL},
+    {"line-buffered", 0, LINES, KIND_FLAG, AT(line_buffered), NULL},
+    {"json", 0, COMMAND_GREP, KIND_FLAG, AT(json), NULL},
+    {"streams", 0, COMMAND_GREP, KIND_FLAG, AT(streams), NULL},
+    {"stats", 0, RESULTS, KIND_FLAG, AT(stats), NULL},
+    {"before-context", 'B', LINES, KIND_COUNT, AT(before), NULL},
+    {"after-context", 'A', LINES, KIND_COUNT, AT(after), NULL},
+    {"context", 'C', LINES, KIND_COUNT, AT(context), NULL},
+    {"text", 'a', COMMAND_GREP, KIND_FLAG, AT(regex), NULL},
+    {"stdin", 0, LINES, KIND_FLAG, AT(from_stdin), NULL},
     {"with-time", 'T', COMMAND_GREP, KIND_FLAG, AT(with_time), NULL},
 
-    {"follow", 'f', COMMAND_PUSH, KIND_FLAG, AT(follow), NULL},
+    {"follow", 'f', COMMAND_QUERY | COMMAND_PUSH, KIND_FLAG, AT(follow), NULL},
+    {"follow", 0, COMMAND_GREP, KIND_FLAG, AT(follow), NULL},
+    {"tail", 't', LINES, KIND_FLAG, AT(follow), NULL},
     {"timestamp", 0, COMMAND_PUSH, KIND_TEXT, AT(timestamp), NULL},
 
     {"help", 'h', ALL_SERVER, KIND_FLAG, AT(help), NULL},
@@ -161,6 +185,12 @@ static int set_value(struct options *o, const struct spec *s, const char *value,
     case KIND_COLOR:
         *(const char **)at = value;
         return 0;
+    case KIND_PATTERN_FILE:
+        if (!value) {
+            o->follow = true;
+            return 0;
+        }
+        return add_item(at, value, reterr);
     case KIND_LIST:
         return add_item(at, value, reterr);
     case KIND_COUNT:
@@ -202,12 +232,24 @@ static bool is_color(const char *word) {
            (strcmp(word, "auto") == 0 || strcmp(word, "always") == 0 || strcmp(word, "never") == 0);
 }
 
+static bool is_file(const char *path) {
+    struct stat st;
+    return path && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+}
+
 static int apply(struct walk *w, const struct spec *s, const char *value, const char *origin,
                  struct err *reterr) {
     const char *next = w->at + 1 < w->argc ? w->argv[w->at + 1] : NULL;
     if (!value && s->kind == KIND_COLOR) {
         value = is_color(next) ? next : "auto";
         w->at += is_color(next);
+    } else if (!value && s->kind == KIND_PATTERN_FILE) {
+        if (origin[1] == '-' || is_file(next)) {
+            value = next;
+            w->at++;
+        }
+        if (origin[1] == '-' && !value)
+            return err_set(reterr, -ESYNTAX, "%s wants a file of patterns", origin);
     } else if (!value && s->kind != KIND_FLAG) {
         if (!next)
             return err_set(reterr, -ESYNTAX, "%s wants a value; see logq --help", origin);
@@ -248,6 +290,9 @@ static int long_option(struct walk *w, struct err *reterr) {
 /* -ic, -m5, -m 5, -lapp=x */
 static int letters(struct walk *w, struct err *reterr) {
     const char *word = w->argv[w->at];
+    const struct spec *context = find_long(STR("context"), w->command);
+    if (context && strspn(word + 1, "0123456789") == strlen(word + 1)) /* -5 is -C 5 */
+        return w->options ? set_value(w->options, context, word + 1, word, reterr) : 0;
     for (const char *p = word + 1; *p; p++) {
         char origin[3] = {'-', *p, 0};
         const struct spec *s = find_letter(*p, w->command);
@@ -300,6 +345,9 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *reterr
         .max_backoff_s = OPTION_COUNT_UNSET,
         .limit = OPTION_COUNT_UNSET,
         .batch = OPTION_COUNT_UNSET,
+        .before = OPTION_COUNT_UNSET,
+        .after = OPTION_COUNT_UNSET,
+        .context = OPTION_COUNT_UNSET,
     };
     int r = read_environment(ret, reterr);
     if (r < 0)
@@ -326,6 +374,18 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *reterr
         ret->data_dir = NULL; /* who names a server means it */
     if (!ret->addr)
         ret->addr = "http://localhost:3100";
+    bool long_help = false;
+    for (int i = 1; i < argc; i++)
+        long_help = long_help || strcmp(argv[i], "--help") == 0;
+    if (ret->help && !long_help && ret->command == COMMAND_GREP &&
+        (ret->arguments.count > 0 || ret->patterns.count > 0)) {
+        ret->help = false; /* -h is grep's there: no names */
+        ret->no_names = true;
+    }
+    if (ret->json)
+        ret->output = "jsonl";
+    if (ret->case_sensitive)
+        ret->ignore_case = ret->smart_case = false;
     if (ret->version)
         ret->command = COMMAND_VERSION;
     if (ret->color && !is_color(ret->color))

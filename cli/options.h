@@ -75,6 +75,13 @@ struct options {
     const char *by;
     bool ignore_case, smart_case, invert, word, whole_line, fixed, count, only_matching;
     bool with_labels, with_time, regex; /* regex: -E and -P, which are what a pattern is anyway */
+    struct option_list pattern_files;
+    bool case_sensitive, line_numbers, no_names, null_names, names_only, names_missing;
+    bool line_buffered, no_heading, json, streams, stats;
+    int64_t before, after, context; /* lines; OPTION_COUNT_UNSET */
+
+    /* text instead of a server */
+    bool from_stdin;
 
     /* push */
     bool follow;
