@@ -10,24 +10,13 @@
 enum { USAGE_MAX = 64 << 10 };
 
 static int help(const struct options *o) {
-    static const struct {
-        const char *name;
-        enum command command;
-    } names[] = {
-        {"grep", COMMAND_GREP},     {"query", COMMAND_QUERY},   {"instant-query", COMMAND_INSTANT},
-        {"labels", COMMAND_LABELS}, {"series", COMMAND_SERIES}, {"stats", COMMAND_STATS},
-        {"push", COMMAND_PUSH},     {"api", COMMAND_API},       {"help", COMMAND_HELP},
-    };
     enum command wanted = o->command == COMMAND_HELP ? COMMAND_GREP : o->command;
     const char *word =
         o->command == COMMAND_HELP && o->arguments.count > 0 ? o->arguments.items[0] : NULL;
-    bool known = !word;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && word; i++) {
-        if (strcmp(names[i].name, word) == 0) {
-            wanted = names[i].command == COMMAND_HELP ? COMMAND_GREP : names[i].command;
-            known = true;
-        }
-    }
+    enum command named = word ? options_command(word) : COMMAND_GREP;
+    bool known = named != 0;
+    if (word && known)
+        wanted = named == COMMAND_HELP ? COMMAND_GREP : named;
     if (!known) {
         (void)fprintf(stderr, "logq: there is no command \"%s\"; see logq help\n", word);
         return CLI_TROUBLE;
@@ -71,6 +60,17 @@ static int run(const struct options *o) {
         return cmd_push(o);
     case COMMAND_API:
         return cmd_api(o);
+    case COMMAND_VOLUME:
+    case COMMAND_VOLUME_RANGE:
+        return cmd_volume(o);
+    case COMMAND_DETECTED:
+        return cmd_detected(o);
+    case COMMAND_PATTERNS:
+        return cmd_patterns(o);
+    case COMMAND_FMT:
+        return cmd_fmt(o);
+    case COMMAND_DELETE:
+        return cmd_delete(o);
     case COMMAND_HELP:
         return help(o);
     case COMMAND_VERSION:

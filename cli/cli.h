@@ -15,6 +15,11 @@ int cmd_stats(const struct options *o);
 int cmd_text(const struct options *o);   /* --stdin PATTERN */
 int cmd_textql(const struct options *o); /* --stdin LOGQL */
 int cmd_api(const struct options *o);
+int cmd_volume(const struct options *o);
+int cmd_detected(const struct options *o);
+int cmd_patterns(const struct options *o);
+int cmd_fmt(const struct options *o);
+int cmd_delete(const struct options *o);
 int cmd_push(const struct options *o);
 
 /* All of main() but the process: reads argv, runs the command, closes stdout. */

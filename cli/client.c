@@ -291,6 +291,17 @@ int client_post(struct client *c, const char *path, const char *content_type, st
     return r;
 }
 
+int client_send(struct client *c, const char *method, const char *path, const struct buf *form,
+                struct client_answer *ret, struct err *reterr) {
+    *ret = (struct client_answer){0};
+    curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
+    int r = perform(c, path, form, ret, reterr);
+    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, NULL);
+    return r;
+}
+
 static int ask_once(struct client *c, const char *path, const struct buf *form,
                     struct client_answer *ret, struct err *reterr) {
     if (form->size > URL_PARAMS_MAX)
@@ -349,5 +360,6 @@ int client_status_error(const struct client *c, const struct client_answer *answ
                        c->base, status);
     if (status == 400 || status == 422)
         return err_set(reterr, -EREFUSED, "%.*s", STR_ARG(words));
-    return err_set(reterr, -EREFUSED, "%s answered %ld: %.*s", c->base, status, STR_ARG(words));
+    int code = status == 429 || status >= 500 ? -EBUSYNOW : -EREFUSED;
+    return err_set(reterr, code, "%s answered %ld: %.*s", c->base, status, STR_ARG(words));
 }

@@ -22,8 +22,8 @@ void client_close(struct client *c);
 
 /* Asks for `path` with the form's parameters (as POST when they are too long for a URL) and
  * gives the body of a 2xx answer; retried as --retries says. The body is NUL-terminated behind
- * its size and lives until the next call. -EREFUSED: the server answered something else, the
- * text is its own words. -ECONNREFUSED and other errnos: no answer. */
+ * its size and lives until the next call. -EREFUSED (-EBUSYNOW when it may pass): the server
+ * answered something else, the text is its own words. -ECONNREFUSED and other errnos: no answer. */
 int client_ask(struct client *c, const char *path, const struct buf *form, struct str *ret_body,
                struct err *reterr);
 
@@ -34,6 +34,10 @@ struct client_answer {
 
 /* One POST, never retried. 0 whenever there is an answer, of any status. */
 int client_post(struct client *c, const char *path, const char *content_type, struct str body,
+                struct client_answer *ret, struct err *reterr);
+
+/* One request of any method with its parameters in the address, never retried. */
+int client_send(struct client *c, const char *method, const char *path, const struct buf *form,
                 struct client_answer *ret, struct err *reterr);
 
 /* "the server answered 401: ..." with what to do about it. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "follow.h"
 #include "logql.h"
 #include "output.h"
 #include "pages.h"
@@ -14,7 +15,11 @@
 #include "session.h"
 #include "units.h"
 
-enum { FORM_MAX = 1 << 20, QUERY_MAX = 128 << 10 };
+enum {
+    FORM_MAX = 1 << 20,
+    QUERY_MAX = 128 << 10,
+    FOLLOW_LAST_DEFAULT = 10, /* as tail -f */
+};
 
 struct grep {
     const struct options *options;
@@ -172,6 +177,35 @@ static int count_lines(struct grep *g, struct session *s, bool *ret_found, struc
     return r;
 }
 
+/* ---- streams: the label sets alone */
+
+static int print_streams(struct grep *g, struct session *s, bool *ret_found, struct err *reterr) {
+    const struct options *o = s->options;
+    struct buf form = buf_make(FORM_MAX), query = buf_make(QUERY_MAX + 64),
+               text = buf_make(BUF_NO_MAX);
+    struct str body;
+    json_t *root = NULL, *data;
+    buf_addf(&query, "count_over_time(%.*s [%lldms])", STR_ARG(buf_str(&g->query)),
+             (long long)((s->range.end_ns - s->range.start_ns) / NS_PER_MS));
+    param_add(&form, "query", buf_str(&query));
+    param_add_i64(&form, "time", s->range.end_ns - 1);
+    int r = source_ask(s->source, "/loki/api/v1/query", &form, &body, reterr);
+    if (r == 0)
+        r = answer_parse(body, o->quiet, &root, &data, reterr);
+    json_t *result = r == 0 ? json_object_get(data, "result") : NULL;
+    for (size_t i = 0; i < json_array_size(result) && !o->quiet; i++) {
+        output_labels(&text, json_object_get(json_array_get(result, i), "metric"), NULL, o);
+        buf_add_char(&text, o->null_names ? '\0' : '\n');
+    }
+    (void)fwrite(text.data, 1, text.size, stdout);
+    *ret_found = json_array_size(result) > 0;
+    json_decref(root);
+    buf_done(&text);
+    buf_done(&query);
+    buf_done(&form);
+    return r;
+}
+
 /* ---- lines */
 
 static int found_one(const struct page *page, void *ctx) {
@@ -189,6 +223,15 @@ static int print_lines(struct grep *g, struct session *s, bool *ret_found, struc
     if (r < 0)
         return r;
     uint64_t lines = 0;
+    if (o->follow) {
+        bool ranged = o->since || o->from;
+        uint64_t last = o->limit > 0 ? (uint64_t)o->limit : ranged ? 0 : FOLLOW_LAST_DEFAULT;
+        r = follow_run(s, buf_str(&g->query), last, o->quiet ? found_one : printer_page, printer,
+                       &lines, reterr);
+        printer_free(printer);
+        *ret_found = lines > 0;
+        return r;
+    }
     struct page_request request = {
         .query = buf_str(&g->query),
         .range = s->range,
@@ -225,8 +268,9 @@ int cmd_grep(const struct options *o) {
     if (r == 0)
         r = session_open(&s, o, &err);
     if (r == 0)
-        r = o->count || o->by ? count_lines(&g, &s, &found, &err)
-                              : print_lines(&g, &s, &found, &err);
+        r = o->streams || o->names_only ? print_streams(&g, &s, &found, &err)
+            : o->count || o->by         ? count_lines(&g, &s, &found, &err)
+                                        : print_lines(&g, &s, &found, &err);
     session_close(&s);
     patterns_done(&g.patterns);
     buf_done(&g.selector);

@@ -84,6 +84,8 @@ static int print_sorted(json_t *found, struct err *reterr) {
     return 0;
 }
 
+static int print_analysis(json_t *found, struct err *reterr);
+
 static int run_list(const struct options *o, struct list *list) {
     struct err err = {0};
     struct session s = {0};
@@ -94,7 +96,7 @@ static int run_list(const struct options *o, struct list *list) {
         r = session_each_window(&s, s.range, list_window, list, &err);
     if (r == 0) {
         count = json_object_size(list->found);
-        r = print_sorted(list->found, &err);
+        r = o->analyze_labels ? print_analysis(list->found, &err) : print_sorted(list->found, &err);
     }
     session_close(&s);
     json_decref(list->found);
@@ -137,6 +139,94 @@ int cmd_labels(const struct options *o) {
     }
     buf_done(&path);
     return status;
+}
+
+/* ---- series --analyze-labels */
+
+struct label_use {
+    const char *name;
+    size_t streams;
+    json_t *values; /* keys of an object */
+};
+
+struct label_uses {
+    struct label_use *items;
+    size_t count, streams;
+};
+
+/* A label set comes as the text that `series` prints: {a="b", c="d"}, values quoted as in Go. */
+static int note_labels(struct label_uses *uses, const char *text) {
+    const char *p = text + 1;
+    uses->streams++;
+    while (*p && *p != '}') {
+        const char *equals = strchr(p, '=');
+        if (!equals || equals[1] != '"')
+            return -EPROTO;
+        const char *end = equals + 2;
+        while (*end && *end != '"')
+            end += *end == '\\' && end[1] ? 2 : 1;
+        struct str name = str_make(p, (size_t)(equals - p));
+        size_t i = 0;
+        while (i < uses->count && !str_eq(name, str_from(uses->items[i].name)))
+            i++;
+        if (i == uses->count) {
+            struct label_use *items = realloc(uses->items, (i + 1) * sizeof(*items));
+            if (!items)
+                return -ENOMEM;
+            uses->items = items;
+            items[i] =
+                (struct label_use){.name = strndup(name.data, name.size), .values = json_object()};
+            uses->count++;
+        }
+        char *value = strndup(equals + 2, (size_t)(end - equals) - 2);
+        int r = value ? json_object_set_new_nocheck(uses->items[i].values, value, json_true()) : -1;
+        free(value);
+        if (r < 0 || !uses->items[i].name)
+            return -ENOMEM;
+        uses->items[i].streams++;
+        p = *end ? end + 1 : end;
+        p += strspn(p, ", ");
+    }
+    return 0;
+}
+
+static int most_values_first(const void *a, const void *b) {
+    const struct label_use *x = a, *y = b;
+    size_t n = json_object_size(x->values), m = json_object_size(y->values);
+    return n != m ? (n > m ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static void print_uses(const struct label_uses *uses) {
+    size_t name_width = strlen("Label Name"), value_width = strlen("Unique Values");
+    for (size_t i = 0; i < uses->count; i++)
+        if (strlen(uses->items[i].name) > name_width)
+            name_width = strlen(uses->items[i].name);
+    (void)printf("Total Streams:  %zu\nUnique Labels:  %zu\n\n", uses->streams, uses->count);
+    (void)printf("%-*s  %-*s  Found In Streams\n", (int)name_width, "Label Name", (int)value_width,
+                 "Unique Values");
+    for (size_t i = 0; i < uses->count; i++)
+        (void)printf("%-*s  %-*zu  %zu\n", (int)name_width, uses->items[i].name, (int)value_width,
+                     json_object_size(uses->items[i].values), uses->items[i].streams);
+}
+
+static int print_analysis(json_t *found, struct err *reterr) {
+    struct label_uses uses = {0};
+    const char *key;
+    json_t *value;
+    int r = 0;
+    json_object_foreach(found, key, value) {
+        r = r < 0 ? r : note_labels(&uses, key);
+    }
+    if (uses.count > 0)
+        qsort(uses.items, uses.count, sizeof(*uses.items), most_values_first);
+    if (r == 0)
+        print_uses(&uses);
+    for (size_t i = 0; i < uses.count; i++) {
+        free((char *)uses.items[i].name);
+        json_decref(uses.items[i].values);
+    }
+    free(uses.items);
+    return r < 0 ? err_set(reterr, r, "the label sets cannot be read") : 0;
 }
 
 int cmd_series(const struct options *o) {

@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "cli.h"
+#include "clock.h"
+#include "follow.h"
 #include "logql.h"
 #include "output.h"
 #include "pages.h"
+#include "parallel.h"
 #include "parser.h"
 #include "session.h"
 #include "units.h"
@@ -53,6 +56,13 @@ static int print_log(struct session *s, struct str query, enum output_form form,
     buf_done(&regex);
     if (r < 0)
         return r;
+    if (o->follow) {
+        uint64_t last = o->limit == OPTION_COUNT_UNSET ? QUERY_LIMIT_DEFAULT : (uint64_t)o->limit;
+        r = follow_run(s, query, last, printer_page, printer, &lines, reterr);
+        printer_free(printer);
+        *ret_found = true; /* to be interrupted is how it ends */
+        return r;
+    }
     struct page_request request = {
         .query = query,
         .range = s->range,
@@ -182,6 +192,36 @@ static int print_metric(struct session *s, struct str query, enum output_form fo
     return r;
 }
 
+/* One job of a parallel download: all lines of its range. */
+static int download(const struct options *o, struct range range, void *ctx) {
+    struct err err = {0};
+    struct session s = {0};
+    struct options all = *o;
+    enum output_form form = OUTPUT_DEFAULT;
+    bool found = false;
+    all.limit = 0;
+    int r = output_form_parse(o->output ? o->output : "default", &form, &err);
+    if (r == 0)
+        r = session_open(&s, &all, &err);
+    s.range = range;
+    if (r == 0)
+        r = print_log(&s, *(struct str *)ctx, form, &found, &err);
+    session_close(&s);
+    return r < 0 ? session_trouble(&err) : found ? CLI_FOUND : CLI_NOTHING;
+}
+
+static int query_parallel(const struct options *o, struct str query) {
+    struct err err = {0};
+    struct range range;
+    bool found = false;
+    int r = when_use_zone(o->timezone, &err);
+    if (r == 0)
+        r = when_range(o, clock_now_ns(), &range, &err);
+    if (r == 0)
+        r = parallel_run(o, range, download, &query, &found, &err);
+    return r < 0 ? session_trouble(&err) : session_status(o, found);
+}
+
 int cmd_query(const struct options *o) {
     struct err err = {0};
     struct session s = {0};
@@ -191,6 +231,8 @@ int cmd_query(const struct options *o) {
     int r = one_argument(o, "logq query wants one LogQL query", &query, &err);
     if (r == 0)
         r = output_form_parse(o->output ? o->output : "default", &form, &err);
+    if (r == 0 && !is_metric(query) && o->parallel_workers > 1)
+        return query_parallel(o, query);
     if (r == 0)
         r = session_open(&s, o, &err);
     if (r == 0)

@@ -8,12 +8,16 @@
 #include "units.h"
 
 enum {
-    ALL_SERVER = COMMAND_GREP | COMMAND_QUERY | COMMAND_INSTANT | COMMAND_LABELS | COMMAND_SERIES |
-                 COMMAND_STATS | COMMAND_PUSH | COMMAND_API,
-    READS = ALL_SERVER & ~COMMAND_PUSH,
-    RANGED = COMMAND_GREP | COMMAND_QUERY | COMMAND_LABELS | COMMAND_SERIES | COMMAND_STATS,
+    READS = COMMAND_GREP | COMMAND_QUERY | COMMAND_INSTANT | COMMAND_LABELS | COMMAND_SERIES |
+            COMMAND_STATS | COMMAND_API | COMMAND_VOLUME | COMMAND_VOLUME_RANGE | COMMAND_DETECTED |
+            COMMAND_PATTERNS,
+    ALL_SERVER = READS | COMMAND_PUSH | COMMAND_DELETE | COMMAND_FMT,
+    RANGED = COMMAND_GREP | COMMAND_QUERY | COMMAND_LABELS | COMMAND_SERIES | COMMAND_STATS |
+             COMMAND_VOLUME | COMMAND_VOLUME_RANGE | COMMAND_DETECTED | COMMAND_PATTERNS |
+             COMMAND_DELETE,
     LINES = COMMAND_GREP | COMMAND_QUERY,
     RESULTS = LINES | COMMAND_INSTANT,
+    VOLUMES = COMMAND_VOLUME | COMMAND_VOLUME_RANGE,
 };
 
 enum kind {
@@ -58,7 +62,11 @@ static const struct spec specs[] = {
     {"max-backoff", 0, ALL_SERVER, KIND_COUNT, AT(max_backoff_s), "LOKI_CLIENT_MAX_BACKOFF"},
     {"proxy-url", 0, ALL_SERVER, KIND_TEXT, AT(proxy_url), "LOKI_HTTP_PROXY_URL"},
     {"envproxy", 0, ALL_SERVER, KIND_FLAG, AT(env_proxy), "LOKI_ENV_PROXY"},
-    {"compress", 0, ALL_SERVER, KIND_FLAG, AT(compress), NULL},
+    {"compress", 0, ALL_SERVER, KIND_FLAG, AT(compress), "LOKI_HTTP_COMPRESSION"},
+    {"log.level", 0, ALL_SERVER, KIND_TEXT, AT(log_level), NULL},
+    {"cpuprofile", 0, ALL_SERVER, KIND_TEXT, AT(cpu_profile), NULL},
+    {"memprofile", 0, ALL_SERVER, KIND_TEXT, AT(mem_profile), NULL},
+    {"stats", 0, ALL_SERVER, KIND_FLAG, AT(stats), NULL},
 
     {"data-dir", 0, READS, KIND_TEXT, AT(data_dir), "LOGQ_DATA_DIR"},
     {"no-index", 0, READS, KIND_FLAG, AT(no_index), NULL},
@@ -68,16 +76,37 @@ static const struct spec specs[] = {
     {"to", 0, RANGED, KIND_TEXT, AT(to), NULL},
     {"now", 0, COMMAND_INSTANT, KIND_TEXT, AT(now), NULL},
     {"timezone", 'z', ALL_SERVER, KIND_TEXT, AT(timezone), NULL},
-    {"step", 0, COMMAND_QUERY, KIND_TEXT, AT(step), NULL},
+    {"step", 0, COMMAND_QUERY | COMMAND_VOLUME_RANGE | COMMAND_DETECTED | COMMAND_PATTERNS,
+     KIND_TEXT, AT(step), NULL},
     {"interval", 0, COMMAND_QUERY, KIND_TEXT, AT(interval), NULL},
 
     {"limit", 'm', COMMAND_GREP, KIND_COUNT, AT(limit), NULL},
     {"max-count", 0, COMMAND_GREP, KIND_COUNT, AT(limit), NULL},
-    {"limit", 0, COMMAND_QUERY | COMMAND_INSTANT, KIND_COUNT, AT(limit), NULL},
+    {"limit", 0, COMMAND_QUERY | COMMAND_INSTANT | VOLUMES | COMMAND_DETECTED | COMMAND_PATTERNS,
+     KIND_COUNT, AT(limit), NULL},
+    {"line-limit", 0, COMMAND_DETECTED, KIND_COUNT, AT(line_limit), NULL},
+    {"targetLabels", 0, VOLUMES, KIND_TEXT, AT(target_labels), NULL},
+    {"aggregateByLabels", 0, VOLUMES, KIND_FLAG, AT(aggregate_by_labels), NULL},
+    {"analyze-labels", 0, COMMAND_SERIES, KIND_FLAG, AT(analyze_labels), NULL},
+    {"max-interval", 0, COMMAND_DELETE, KIND_TEXT, AT(max_interval), NULL},
+    {"request-id", 0, COMMAND_DELETE, KIND_TEXT, AT(request_id), NULL},
+    {"force", 0, COMMAND_DELETE, KIND_FLAG, AT(force), NULL},
+    {"parallel-duration", 0, COMMAND_QUERY, KIND_TEXT, AT(parallel_duration), NULL},
+    {"parallel-max-workers", 0, COMMAND_QUERY, KIND_COUNT, AT(parallel_workers), NULL},
+    {"part-path-prefix", 0, COMMAND_QUERY, KIND_TEXT, AT(part_prefix), NULL},
+    {"merge-parts", 0, COMMAND_QUERY, KIND_FLAG, AT(merge_parts), NULL},
+    {"keep-parts", 0, COMMAND_QUERY, KIND_FLAG, AT(keep_parts), NULL},
+    {"overwrite-completed-parts", 0, COMMAND_QUERY, KIND_FLAG, AT(overwrite_parts), NULL},
+    {"store-config", 0, COMMAND_QUERY, KIND_TEXT, AT(store_config), "LOKI_STORE_CONFIG"},
+    {"remote-schema", 0, COMMAND_QUERY, KIND_FLAG, AT(remote_schema), NULL},
+    {"schema-store", 0, COMMAND_QUERY, KIND_TEXT, AT(schema_store), NULL},
+    {"delay-for", 0, LINES, KIND_COUNT, AT(delay_for_s), NULL},
+    {"labels-length", 0, LINES, KIND_COUNT, AT(labels_length), NULL},
+    {"colored-output", 0, LINES, KIND_FLAG, AT(colored_output), NULL},
     {"batch", 0, LINES, KIND_COUNT, AT(batch), NULL},
     {"forward", 0, COMMAND_QUERY, KIND_FLAG, AT(forward), NULL},
     {"reverse", 0, COMMAND_GREP, KIND_FLAG, AT(reverse), NULL},
-    {"output", 'o', COMMAND_QUERY | COMMAND_INSTANT, KIND_TEXT, AT(output), NULL},
+    {"output", 'o', COMMAND_QUERY | COMMAND_INSTANT | VOLUMES, KIND_TEXT, AT(output), NULL},
     {"output", 0, COMMAND_GREP, KIND_TEXT, AT(output), NULL},
     {"output-timestamp-format", 0, LINES, KIND_TEXT, AT(timestamp_format), NULL},
     {"color", 0, RESULTS, KIND_COLOR, AT(color), NULL},
@@ -116,7 +145,6 @@ static const struct spec specs[] = {
     {"line-buffered", 0, LINES, KIND_FLAG, AT(line_buffered), NULL},
     {"json", 0, COMMAND_GREP, KIND_FLAG, AT(json), NULL},
     {"streams", 0, COMMAND_GREP, KIND_FLAG, AT(streams), NULL},
-    {"stats", 0, RESULTS, KIND_FLAG, AT(stats), NULL},
     {"before-context", 'B', LINES, KIND_COUNT, AT(before), NULL},
     {"after-context", 'A', LINES, KIND_COUNT, AT(after), NULL},
     {"context", 'C', LINES, KIND_COUNT, AT(context), NULL},
@@ -138,10 +166,31 @@ static const struct {
     const char *name;
     enum command command;
 } commands[] = {
-    {"grep", COMMAND_GREP},     {"query", COMMAND_QUERY},   {"instant-query", COMMAND_INSTANT},
-    {"labels", COMMAND_LABELS}, {"series", COMMAND_SERIES}, {"stats", COMMAND_STATS},
-    {"push", COMMAND_PUSH},     {"api", COMMAND_API},       {"help", COMMAND_HELP},
+    {"grep", COMMAND_GREP},
+    {"query", COMMAND_QUERY},
+    {"instant-query", COMMAND_INSTANT},
+    {"labels", COMMAND_LABELS},
+    {"series", COMMAND_SERIES},
+    {"stats", COMMAND_STATS},
+    {"volume", COMMAND_VOLUME},
+    {"volume-range", COMMAND_VOLUME_RANGE},
+    {"volume_range", COMMAND_VOLUME_RANGE},
+    {"detected-fields", COMMAND_DETECTED},
+    {"patterns", COMMAND_PATTERNS},
+    {"fmt", COMMAND_FMT},
+    {"delete", COMMAND_DELETE},
+    {"push", COMMAND_PUSH},
+    {"api", COMMAND_API},
+    {"help", COMMAND_HELP},
 };
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+enum command options_command(const char *word) {
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(word, commands[i].name) == 0)
+            return commands[i].command;
+    return 0;
+}
 
 const char *options_name(size_t index, unsigned *ret_commands) {
     if (index >= SPECS)
@@ -260,7 +309,7 @@ static int apply(struct walk *w, const struct spec *s, const char *value, const 
 }
 
 static const char *command_name(unsigned command) {
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+    for (size_t i = 0; i < COMMANDS; i++)
         if (commands[i].command == command)
             return commands[i].name;
     return "grep";
@@ -320,13 +369,10 @@ static int find_command(int argc, char **argv, enum command *ret) {
         if (strcmp(word, "--") == 0)
             return 0;
         if (!is_option(word)) {
-            for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-                if (strcmp(word, commands[i].name) == 0) {
-                    *ret = commands[i].command;
-                    return w.at;
-                }
-            }
-            return 0;
+            enum command found = options_command(word);
+            if (found)
+                *ret = found;
+            return found ? w.at : 0;
         }
         if (strncmp(word, "-e", 2) == 0 || strncmp(word, "--regexp", 8) == 0)
             return 0;
@@ -348,6 +394,10 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *reterr
         .before = OPTION_COUNT_UNSET,
         .after = OPTION_COUNT_UNSET,
         .context = OPTION_COUNT_UNSET,
+        .line_limit = OPTION_COUNT_UNSET,
+        .delay_for_s = OPTION_COUNT_UNSET,
+        .labels_length = OPTION_COUNT_UNSET,
+        .parallel_workers = OPTION_COUNT_UNSET,
     };
     int r = read_environment(ret, reterr);
     if (r < 0)
@@ -382,6 +432,13 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *reterr
         ret->help = false; /* -h is grep's there: no names */
         ret->no_names = true;
     }
+    const char *program = strrchr(argv[0], '/');
+    if (strcmp(program ? program + 1 : argv[0], "logcli") == 0)
+        ret->logcli_exit = true; /* a link of that name behaves as that program */
+    if (ret->store_config || ret->schema_store || ret->remote_schema)
+        return err_set(reterr, -ESYNTAX,
+                       "Loki's own storage cannot be read (--store-config, --remote-schema, "
+                       "--schema-store); a directory of logqd can, with --data-dir");
     if (ret->json)
         ret->output = "jsonl";
     if (ret->case_sensitive)

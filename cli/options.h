@@ -21,6 +21,12 @@ enum command {
     COMMAND_HELP = 1 << 7,
     COMMAND_VERSION = 1 << 8,
     COMMAND_API = 1 << 9,
+    COMMAND_VOLUME = 1 << 10,
+    COMMAND_VOLUME_RANGE = 1 << 11,
+    COMMAND_DETECTED = 1 << 12,
+    COMMAND_PATTERNS = 1 << 13,
+    COMMAND_FMT = 1 << 14,
+    COMMAND_DELETE = 1 << 15,
 };
 
 enum {
@@ -66,7 +72,11 @@ struct options {
     const char *output;
     const char *timestamp_format;
     const char *color;
-    bool no_labels, quiet, include_common_labels, logcli_exit;
+    bool no_labels, quiet, include_common_labels, logcli_exit, colored_output;
+    int64_t labels_length;
+    const char *log_level, *cpu_profile, *mem_profile; /* accepted for logcli's sake */
+    const char *store_config, *schema_store;           /* logcli's; refused, as is this: */
+    bool remote_schema;
     struct option_list include_labels, exclude_labels;
 
     /* grep mode; labels also for push */
@@ -83,6 +93,16 @@ struct options {
     /* text instead of a server */
     bool from_stdin;
 
+    /* queries in parallel */
+    const char *parallel_duration, *part_prefix;
+    int64_t parallel_workers;
+    bool merge_parts, keep_parts, overwrite_parts;
+
+    /* series, volume, detected-fields, delete, tail */
+    bool analyze_labels, aggregate_by_labels, force;
+    const char *target_labels, *max_interval, *request_id;
+    int64_t line_limit, delay_for_s;
+
     /* push */
     bool follow;
     const char *timestamp; /* "auto" or "now" */
@@ -92,6 +112,9 @@ struct options {
 
 /* 0, or -ESYNTAX with a text that says what to do. */
 int options_parse(int argc, char **argv, struct options *ret, struct err *reterr);
+
+/* The command of that name ("volume_range" or "volume-range"), 0 = none. */
+enum command options_command(const char *word);
 
 /* Every long option with the commands that know it, for tests that compare the help with the
  * table; NULL behind the last. */

@@ -23,14 +23,15 @@ static const char color_labels[] = "\033[36m";
 static const char color_off[] = "\033[0m";
 
 int output_form_parse(const char *text, enum output_form *ret, struct err *reterr) {
-    static const char *const names[] = {"default", "raw", "jsonl", "json"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const names[] = {"default", "raw", "jsonl", "json", "table"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(text, names[i]) == 0) {
             *ret = (enum output_form)i;
             return 0;
         }
     }
-    return err_set(reterr, -ESYNTAX, "--output is default, raw, jsonl or json, not \"%s\"", text);
+    return err_set(reterr, -ESYNTAX, "--output is default, raw, jsonl, json or table, not \"%s\"",
+                   text);
 }
 
 bool output_use_color(const struct options *o) {
@@ -139,6 +140,7 @@ struct printer {
     size_t *label_ends;
     size_t label_capacity;
     size_t label_width;
+    uint64_t n_lines; /* printed, with the present one: -n */
     struct buf out;
 };
 
@@ -234,6 +236,8 @@ static int format_labels(struct printer *p, const struct page *page) {
         if (width > p->label_width && width <= LABEL_WIDTH_MAX)
             p->label_width = width;
     }
+    if (p->options->labels_length > 0 && p->form == OUTPUT_DEFAULT)
+        p->label_width = (size_t)p->options->labels_length;
     return p->labels.failed ? -ENOMEM : 0;
 }
 
@@ -250,8 +254,21 @@ static void add_colored(struct printer *p, const char *color, struct str text) {
         buf_add_str(&p->out, str_from(color_off));
 }
 
+/* --colored-output: one of ten by logcli's hash of the text (FNV-1). */
+static const char *color_of(const struct printer *p, struct str labels) {
+    static const char *const colors[] = {"\033[96m", "\033[36m", "\033[92m", "\033[32m",
+                                         "\033[95m", "\033[35m", "\033[93m", "\033[33m",
+                                         "\033[91m", "\033[31m"};
+    uint32_t hash = 2166136261;
+    for (size_t i = 0; i < labels.size; i++)
+        hash = hash * 16777619 ^ (uint8_t)labels.data[i];
+    return p->options->colored_output ? colors[hash % 10] : color_labels;
+}
+
 static void add_prefix(struct printer *p, const struct page_line *line, bool with_time,
                        bool with_labels) {
+    if (p->grep && p->options->line_numbers)
+        buf_addf(&p->out, "%llu:", (unsigned long long)p->n_lines);
     if (with_time) {
         if (p->color)
             buf_add_str(&p->out, str_from(color_time));
@@ -262,7 +279,7 @@ static void add_prefix(struct printer *p, const struct page_line *line, bool wit
     }
     if (with_labels) {
         struct str labels = labels_of(p, line->stream);
-        add_colored(p, color_labels, labels);
+        add_colored(p, color_of(p, labels), labels);
         for (size_t i = utf8_count(labels); i < p->label_width; i++)
             buf_add_char(&p->out, ' ');
         buf_add_char(&p->out, ' ');
@@ -323,6 +340,7 @@ static void print_line(struct printer *p, const struct page_line *line, bool wit
     const struct options *o = p->options;
     bool with_time = p->form == OUTPUT_DEFAULT || (p->grep && o->with_time);
     struct page_line shown = *line;
+    p->n_lines++;
     if (p->form == OUTPUT_JSONL || p->form == OUTPUT_JSON) {
         print_json(p, line);
         return;

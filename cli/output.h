@@ -10,7 +10,7 @@
 #include "options.h"
 #include "pages.h"
 
-enum output_form { OUTPUT_DEFAULT, OUTPUT_RAW, OUTPUT_JSONL, OUTPUT_JSON };
+enum output_form { OUTPUT_DEFAULT, OUTPUT_RAW, OUTPUT_JSONL, OUTPUT_JSON, OUTPUT_TABLE };
 
 int output_form_parse(const char *text, enum output_form *ret, struct err *reterr);
 
@@ -32,7 +32,8 @@ void printer_free(struct printer *p);
 /* A page_fn; ctx is the printer. Stops with an error when stdout cannot be written. */
 int printer_page(const struct page *page, void *ctx);
 
-/* A metric result: an aligned table (default), tab-separated (raw), one series a line (jsonl),
- * one indented array (json). The number of its values. */
+/* A metric result: an aligned table (table, and default on a terminal), tab-separated (raw), one series
+ * a line (jsonl), one indented array (json, and default elsewhere, as scripts for logcli expect). The number of its
+ * values. */
 size_t output_metric(const struct options *o, enum output_form form, const char *type,
                      json_t *result);

@@ -36,6 +36,34 @@ struct fetch {
 
 /* ---- one answer */
 
+static struct { double bytes, lines, seconds, queue_seconds, entries; } sums; /* of all answers */
+
+static void add_stats(json_t *data) {
+    json_t *summary = json_object_get(json_object_get(data, "stats"), "summary");
+    sums.bytes += json_number_value(json_object_get(summary, "totalBytesProcessed"));
+    sums.lines += json_number_value(json_object_get(summary, "totalLinesProcessed"));
+    sums.entries += json_number_value(json_object_get(summary, "totalEntriesReturned"));
+    sums.seconds += json_number_value(json_object_get(summary, "execTime"));
+    sums.queue_seconds += json_number_value(json_object_get(summary, "queueTime"));
+}
+
+void answer_print_stats(void) {
+    struct buf text = buf_make(1 << 10);
+    double seconds = sums.seconds > 0 ? sums.seconds : 1e-9;
+    buf_add_str(&text, STR("Summary.BytesProcessedPerSecond  : "));
+    bytes_format(&text, (uint64_t)(sums.bytes / seconds));
+    buf_addf(&text, "\nSummary.LinesProcessedPerSecond  : %.0f\n", sums.lines / seconds);
+    buf_add_str(&text, STR("Summary.TotalBytesProcessed      : "));
+    bytes_format(&text, (uint64_t)sums.bytes);
+    buf_addf(&text, "\nSummary.TotalLinesProcessed      : %.0f\n", sums.lines);
+    buf_addf(&text, "Summary.ExecTime                 : %.6fs\n", sums.seconds);
+    buf_addf(&text, "Summary.QueueTime                : %.6fs\n", sums.queue_seconds);
+    buf_addf(&text, "Summary.TotalEntriesReturned     : %.0f\n", sums.entries);
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "%.*s", STR_ARG(buf_str(&text)));
+    buf_done(&text);
+}
+
 int answer_parse(struct str body, bool quiet, json_t **ret_root, json_t **ret_data,
                  struct err *reterr) {
     json_error_t error;
@@ -57,6 +85,7 @@ int answer_parse(struct str body, bool quiet, json_t **ret_root, json_t **ret_da
         return r;
     }
     *ret_root = root;
+    add_stats(json_object_get(root, "data"));
     *ret_data = json_object_get(root, "data"); /* Loki leaves it out when it would be empty */
     return 0;
 }

@@ -60,3 +60,6 @@ int pages_fetch(struct source *s, const struct page_request *q, uint64_t *ret_li
  * from it. */
 int answer_parse(struct str body, bool quiet, json_t **ret_root, json_t **ret_data,
                  struct err *reterr);
+
+/* The statistics of all answers so far, as logcli prints them, on stderr. */
+void answer_print_stats(void);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "clock.h"
+#include "pages.h"
 #include "session.h"
 #include "units.h"
 
@@ -11,6 +12,8 @@ static bool partial; /* something could not be read */
 
 int session_open(struct session *s, const struct options *o, struct err *reterr) {
     *s = (struct session){.options = o, .now_ns = clock_now_ns()};
+    if (o->before > 0 || o->after > 0 || o->context > 0)
+        return err_set(reterr, -ESYNTAX, "-A, -B and -C need --stdin");
     int r = when_use_zone(o->timezone, reterr);
     if (r == 0 && !when_format_known(o->timestamp_format))
         r = err_set(reterr, -ESYNTAX,
@@ -19,10 +22,13 @@ int session_open(struct session *s, const struct options *o, struct err *reterr)
                     o->timestamp_format);
     if (r == 0)
         r = when_range(o, s->now_ns, &s->range, reterr);
-    return r == 0 && o->command != COMMAND_PUSH ? source_open(o, &s->source, reterr) : r;
+    bool needs_source = o->command != COMMAND_PUSH && o->command != COMMAND_DELETE;
+    return r == 0 && needs_source ? source_open(o, &s->source, reterr) : r;
 }
 
 void session_close(struct session *s) {
+    if (s->options && s->options->stats)
+        answer_print_stats();
     partial = source_close(s->source) || partial;
     s->source = NULL;
 }

@@ -15,7 +15,7 @@ struct session {
     struct range range;
 };
 
-/* Checks --timezone, --output-timestamp-format, the range, and opens the source (not for push). */
+/* Checks --timezone, --output-timestamp-format, the range, and opens the source (not for push and delete). */
 int session_open(struct session *s, const struct options *o, struct err *reterr);
 void session_close(struct session *s);
 

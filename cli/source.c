@@ -41,6 +41,10 @@ int source_ask(struct source *s, const char *path, const struct buf *form, struc
     return s->ops->ask(s->state, path, form, ret_body, reterr);
 }
 
+int source_refresh(struct source *s, struct err *reterr) {
+    return s->ops->refresh ? s->ops->refresh(s->state, reterr) : 0;
+}
+
 bool source_refused_range(const struct err *err) {
     return strstr(err->text, "the query time range exceeds the limit") != NULL;
 }

@@ -25,6 +25,9 @@ void param_add_i64(struct buf *form, const char *name, int64_t value);
 int source_ask(struct source *s, const char *path, const struct buf *form, struct str *ret_body,
                struct err *reterr);
 
+/* Makes the following answers see what has come in since: a directory is opened anew. */
+int source_refresh(struct source *s, struct err *reterr);
+
 /* True when the message says that a longer range or more lines were asked for than the API allows. */
 bool source_refused_range(const struct err *err);
 bool source_refused_limit(const struct err *err);
@@ -33,6 +36,7 @@ bool source_refused_limit(const struct err *err);
 struct source_ops {
     int (*ask)(void *state, const char *path, const struct buf *form, struct str *ret_body,
                struct err *reterr);
+    int (*refresh)(void *state, struct err *reterr); /* NULL = nothing to do */
     bool (*close)(void *state);
 };
 int source_http_open(const struct options *o, const struct source_ops **ret_ops, void **ret_state,

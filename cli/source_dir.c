@@ -10,7 +10,7 @@
 enum { BODY_MAX = 1 << 30, MESSAGE_MAX = 400 };
 
 struct source_dir {
-    const char *path;
+    const struct options *options;
     struct local *local;
     struct buf body; /* the answer with the NUL behind it */
 };
@@ -57,22 +57,34 @@ static int dir_ask(void *state, const char *path, const struct buf *form, struct
     return 0;
 }
 
+static int open_local(struct source_dir *d, struct err *reterr) {
+    const struct local_options o = {
+        .data_dir = d->options->data_dir,
+        .tenant = d->options->org_id,
+        .ignore_index = d->options->no_index,
+        .log = tell,
+    };
+    return local_open(&o, &d->local, reterr);
+}
+
+static int dir_refresh(void *state, struct err *reterr) {
+    struct source_dir *d = state;
+    local_close(d->local);
+    d->local = NULL;
+    return open_local(d, reterr);
+}
+
 int source_dir_open(const struct options *o, const struct source_ops **ret_ops, void **ret_state,
                     struct err *reterr) {
-    static const struct source_ops ops = {.ask = dir_ask, .close = dir_close};
+    static const struct source_ops ops = {
+        .ask = dir_ask, .refresh = dir_refresh, .close = dir_close};
     struct source_dir *d = calloc(1, sizeof(*d));
     if (!d)
         return err_set(reterr, -ENOMEM, "out of memory");
-    d->path = o->data_dir;
+    d->options = o;
     d->body = buf_make(BODY_MAX);
     quiet = o->quiet;
-    const struct local_options local = {
-        .data_dir = o->data_dir,
-        .tenant = o->org_id,
-        .ignore_index = o->no_index,
-        .log = tell,
-    };
-    int r = local_open(&local, &d->local, reterr);
+    int r = open_local(d, reterr);
     if (r < 0) {
         free(d);
         return r;

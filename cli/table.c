@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "output.h"
 #include "utf8.h"
@@ -158,8 +159,12 @@ static void print_json(json_t *value, size_t flags) {
 size_t output_metric(const struct options *o, enum output_form form, const char *type,
                      json_t *result) {
     bool is_scalar = strcmp(type, "scalar") == 0;
+    if (form == OUTPUT_DEFAULT)
+        form = isatty(STDOUT_FILENO) ? OUTPUT_TABLE : OUTPUT_JSON;
     if (form == OUTPUT_JSON) {
-        print_json(result, JSON_INDENT(2));
+        json_t *empty = result ? NULL : json_array();
+        print_json(result ? result : empty, JSON_INDENT(2));
+        json_decref(empty);
         return is_scalar ? 1 : json_array_size(result);
     }
     if (form == OUTPUT_JSONL) {

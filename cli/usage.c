@@ -15,7 +15,8 @@ static const char server_text[] =
     "  --ca-cert FILE --cert FILE --key FILE --tls-skip-verify\n"
     "  --proxy-url URL           or --envproxy to use $http_proxy and $https_proxy\n"
     "  --retries N --min-backoff S --max-backoff S\n"
-    "  --compress                accepted for logcli's sake: answers come as gzip anyway\n"
+    "  --compress                accepted for logcli's sake: answers come as gzip anyway; so are\n"
+    "                            --log.level, --cpuprofile and --memprofile, which do nothing\n"
     "\n"
     "No server (all commands but push):\n"
     "  --data-dir DIR            read the directory of a logqd, running or not, or a copy of it\n"
@@ -26,7 +27,9 @@ static const char server_text[] =
     "  -z, --timezone ZONE       Local, UTC, Europe/Berlin: of times that are read and shown\n"
     "  -q, --quiet               less on stderr; in grep mode no output at all, the status says\n"
     "                            whether there is a match\n"
-    "  --logcli-exit             status 0 even when nothing is found, as logcli has it\n"
+    "  --stats                   what the query cost, on stderr\n"
+    "  --logcli-exit             status 0 even when nothing is found, as logcli has it (also\n"
+    "                            when the program is called by a link named logcli)\n"
     "  -h, --help\n"
     "  -V, --version             \n";
 
@@ -46,7 +49,16 @@ static const char line_text[] =
     "  --include-common-labels   show labels that all lines have in common, too\n"
     "  --output-timestamp-format rfc3339, rfc3339nano, rfc822z, rfc1123z, stampmilli,\n"
     "                            stampmicro, stampnano, unixdate\n"
-    "  --batch N                 lines per request (5000)\n";
+    "  --batch N                 lines per request (5000)\n"
+    "  -A N, -B N, -C N          with --stdin: lines of context behind, before, around each match\n"
+    "                            (also --after-context, --before-context, --context)\n"
+    "  --follow                  (also -t, --tail, -f) what comes in, until Ctrl-C; reconnects\n"
+    "  --delay-for S             with --follow: show lines that much later, in better order\n"
+    "  --stdin                   search standard input, or the files that follow the pattern or\n"
+    "                            query, instead of a server; .gz, .zst and .lz4 are read, too\n"
+    "  --line-buffered           write each line at once\n"
+    "  --colored-output          each stream's labels in a colour of their own\n"
+    "  --labels-length N         width of the column of labels\n";
 
 static const char grep_text[] =
     "logq: grep for a log store (logqd or Grafana Loki)\n"
@@ -57,6 +69,12 @@ static const char grep_text[] =
     "  logq labels [NAME]           names of labels, or values of one\n"
     "  logq series [SELECTOR]       streams\n"
     "  logq stats [SELECTOR]        how much there is\n"
+    "  logq volume [SELECTOR]       bytes of streams; volume-range: over time\n"
+    "  logq detected-fields [SELECTOR [FIELD]]    fields in lines, or values of one\n"
+    "  logq patterns [SELECTOR]     kinds of lines, commonest first\n"
+    "  logq fmt                     LogQL of standard input, in its canonical form\n"
+    "  logq delete create|list|cancel\n"
+    "  logq api PATH [NAME=VALUE]... an endpoint's own answer\n"
     "  logq push [FILE]...          send files or standard input\n"
     "  logq help COMMAND            more about one of them\n"
     "\n"
@@ -77,7 +95,10 @@ static const char grep_text[] =
     "  -v, --invert-match        lines that do not match\n"
     "  -w, --word-regexp         whole words\n"
     "  -x, --line-regexp         whole lines\n"
-    "  -E, -P                    accepted: --extended-regexp and --perl-regexp change nothing\n"
+    "  -s, --case-sensitive      takes -i and -S back\n"
+    "  -f, --file FILE           patterns of a file, one a line (-f without a file follows)\n"
+    "  -E, -P, -a                accepted: --extended-regexp, --perl-regexp and --text change\n"
+    "                            nothing\n"
     "\n"
     "Streams (all unless told otherwise):\n"
     "  -l, --label NAME=VALUE    also NAME!=VALUE, NAME=~REGEX, NAME!~REGEX; repeatable\n"
@@ -88,10 +109,16 @@ static const char grep_text[] =
     "  -o, --only-matching       only what matches, one a line\n"
     "  -m, --limit N             at most N lines, 0 = all (also --max-count); 30 on a terminal,\n"
     "                            all in a pipe\n"
-    "  -H, --with-labels         labels before each line\n"
+    "  -n, --line-number         number each line (with --stdin: its place in the file)\n"
+    "  -H, --with-labels         labels before each line (files: --with-filename, the name)\n"
+    "  -h, --no-filename         no names of files; --no-heading is accepted\n"
+    "  --streams                 only the label sets of streams with a match\n"
+    "                            (files: --files-with-matches; -L, --files-without-match)\n"
+    "  -0, -Z, --null            a NUL behind names of files\n"
     "  -T, --with-time           time before each line\n"
     "  --reverse                 newest first\n"
-    "  --output FORM             raw (as described), default (as logq query), jsonl\n";
+    "  --output FORM             raw (as described), default (as logq query), jsonl (also "
+    "--json)\n";
 
 static const char query_text[] =
     "logq query LOGQL: lines, newest first, or the values of a metric query over a range\n"
@@ -103,11 +130,20 @@ static const char query_text[] =
     "\n"
     "  --limit N                 lines in all, 0 = all (30)\n"
     "  --forward                 oldest first\n"
-    "  -o, --output FORM         default: time, labels that differ, line (metrics: a table);\n"
-    "                            raw: the line; jsonl: an object a line; json: metrics as an "
-    "array\n"
+    "  -o, --output FORM         default: time, labels that differ, line; raw: the line;\n"
+    "                            jsonl: an object a line. Metrics: table (on a terminal), json\n"
+    "                            (elsewhere), raw, jsonl\n"
     "  --step DURATION           distance of a metric's points (a 250th of the range)\n"
-    "  --interval DURATION       at most one line per interval\n";
+    "  --interval DURATION       at most one line per interval\n"
+    "\n"
+    "Much at once:\n"
+    "  --parallel-max-workers N  download with N processes: all lines, in no order\n"
+    "  --parallel-duration D     the range of one job (1h)\n"
+    "  --part-path-prefix P      each job writes P_<start>_<end>.part; complete ones are not\n"
+    "                            downloaded again unless --overwrite-completed-parts\n"
+    "  --merge-parts             print the parts in order and remove them (--keep-parts: keep)\n"
+    "  --store-config, --remote-schema, --schema-store    refused: see --data-dir\n"
+    "\n";
 
 static const char instant_text[] =
     "logq instant-query LOGQL: the value of a metric query at one moment\n"
@@ -118,7 +154,8 @@ static const char instant_text[] =
     "\n"
     "  --now TIME                the moment (now); written as --from is, see logq help query\n"
     "  --limit N                 passed on to the server\n"
-    "  -o, --output FORM         default (a table), raw (tab-separated), jsonl, json\n"
+    "  -o, --output FORM         table (on a terminal), json (elsewhere), raw (tab-separated), "
+    "jsonl\n"
     "  --color WHEN              accepted, also as --colour: tables have no "
     "colours\n";
 
@@ -130,7 +167,9 @@ static const char labels_text[] =
 
 static const char series_text[] = "logq series [SELECTOR]: the label sets of streams, one a line\n"
                                   "\n"
-                                  "  logq series '{app=\"api\"}' --since 1d\n";
+                                  "  logq series '{app=\"api\"}' --since 1d\n"
+                                  "  logq series --analyze-labels      how many values "
+                                  "each label has, and in how many streams\n";
 
 static const char stats_text[] = "logq stats [SELECTOR]: bytes, chunks, streams and entries\n"
                                  "\n"
@@ -143,6 +182,51 @@ static const char api_text[] =
     "  logq api /loki/api/v1/index/volume query='{app=~\".+\"}' limit=5 | jq .data.result\n"
     "  logq --data-dir /var/lib/logq api /loki/api/v1/query "
     "query='count_over_time({app=\"api\"}[1h])'\n";
+
+static const char volume_text[] =
+    "logq volume [SELECTOR], logq volume-range [SELECTOR]: bytes of streams, in all or over time\n"
+    "\n"
+    "  logq volume '{app=~\".+\"}' --since 1d -o table\n"
+    "  logq volume-range '{job=\"varlog\"}' --targetLabels host --step 1h\n"
+    "\n"
+    "  --limit N                 streams or labels, most bytes first (30)\n"
+    "  --targetLabels A,B        sums by these labels\n"
+    "  --aggregateByLabels       sums by label names instead of label sets\n"
+    "  --step DURATION           volume-range: distance of the points (1h)\n"
+    "  -o, --output FORM         json, table, raw (tab-separated), jsonl\n";
+
+static const char detected_text[] =
+    "logq detected-fields [SELECTOR [FIELD]]: fields found in lines, or the values of one\n"
+    "\n"
+    "  logq detected-fields '{app=\"api\"}' --since 1d\n"
+    "  logq detected-fields '{app=\"api\"}' status\n"
+    "\n"
+    "  --limit N                 fields or values (100)\n"
+    "  --line-limit N            lines that are looked at (1000)\n"
+    "  --step DURATION           passed on to the server (10s)\n";
+
+static const char patterns_text[] =
+    "logq patterns [SELECTOR]: kinds of lines with their numbers, commonest first\n"
+    "\n"
+    "  logq patterns '{app=\"api\"}' --since 6h --limit 20\n"
+    "\n"
+    "  --limit N                 at most N patterns\n"
+    "  --step DURATION           passed on to the server\n";
+
+static const char fmt_text[] =
+    "logq fmt [QUERY]: LogQL in its canonical form; status 1 when it does not parse\n"
+    "\n"
+    "  logq fmt <query.logql\n";
+
+static const char delete_text[] =
+    "logq delete create QUERY, logq delete list, logq delete cancel: requests to delete lines\n"
+    "\n"
+    "  logq delete create '{app=\"api\"} |= \"password\"' --from 2026-11-01 --to today\n"
+    "  logq delete list\n"
+    "  logq delete cancel --request-id ID\n"
+    "\n"
+    "  --max-interval DURATION   the server splits the request into such ranges\n"
+    "  --request-id ID --force   cancel: also one that is under way\n";
 
 static const char push_text[] =
     "logq push [FILE]...: send lines; no FILE or - is standard input\n"
@@ -172,10 +256,20 @@ void usage_add(struct buf *out, enum command command) {
         const char *text;
         bool lines, time; /* which of the shared parts follow */
     } texts[] = {
-        {COMMAND_GREP, grep_text, true, true},         {COMMAND_QUERY, query_text, true, true},
-        {COMMAND_INSTANT, instant_text, false, false}, {COMMAND_LABELS, labels_text, false, true},
-        {COMMAND_SERIES, series_text, false, true},    {COMMAND_STATS, stats_text, false, true},
-        {COMMAND_API, api_text, false, false},         {COMMAND_PUSH, push_text, false, false},
+        {COMMAND_GREP, grep_text, true, true},
+        {COMMAND_QUERY, query_text, true, true},
+        {COMMAND_INSTANT, instant_text, false, false},
+        {COMMAND_LABELS, labels_text, false, true},
+        {COMMAND_SERIES, series_text, false, true},
+        {COMMAND_STATS, stats_text, false, true},
+        {COMMAND_VOLUME, volume_text, false, true},
+        {COMMAND_VOLUME_RANGE, volume_text, false, true},
+        {COMMAND_DETECTED, detected_text, false, true},
+        {COMMAND_PATTERNS, patterns_text, false, true},
+        {COMMAND_FMT, fmt_text, false, false},
+        {COMMAND_DELETE, delete_text, false, true},
+        {COMMAND_API, api_text, false, false},
+        {COMMAND_PUSH, push_text, false, false},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (texts[i].command != command)

@@ -56,6 +56,9 @@ struct http_loop {
 
 struct http_server {
     struct http_options options;
+    /* local.c: takes the pieces of a body in the calling thread, instead of a connection; false = no more. */
+    bool (*take_piece)(void *ctx, int status, struct buf *piece);
+    void *take_ctx;
     char *path_prefix;
     struct arena texts; /* options.cors_origins */
     struct http_route *routes;

@@ -157,8 +157,27 @@ bool stream_is_packed(const struct http_stream *s) {
     return s->gzip;
 }
 
+/* A caller in this process takes the pieces itself; what it leaves is the reply. */
+static void reply_here(struct http_request *r, int status, const char *content_type,
+                       const struct http_body *body) {
+    struct http_server *s = r->loop->server;
+    struct buf piece = buf_make(HTTP_REPLY_MAX);
+    bool more = true;
+    while (more) {
+        more = body->next(body->ctx, &piece) && !piece.failed;
+        more = s->take_piece(s->take_ctx, status, &piece) && more;
+    }
+    body->done(body->ctx);
+    http_reply(r, status, content_type, &piece);
+    buf_done(&piece);
+}
+
 void http_reply_body(struct http_request *r, int status, const char *content_type,
                      const struct http_body *body) {
+    if (r->loop->server->take_piece) {
+        reply_here(r, status, content_type, body);
+        return;
+    }
     struct buf first = buf_make(HTTP_REPLY_MAX);
     bool more = make_raw(body, &first);
     if (more && !first.failed) {

@@ -24,6 +24,8 @@ struct local {
     struct http_request *request; /* of the last answer */
     struct buf head;
     char *tenant;
+    local_take_fn *take; /* of local_stream; NULL: answers gather */
+    void *take_ctx;
 };
 
 /* ---- tenants */
@@ -106,6 +108,15 @@ static void take_routes(struct local *l) {
     }
 }
 
+static bool take_piece(void *ctx, int status, struct buf *piece) {
+    struct local *l = ctx;
+    if (!l->take || status != 200)
+        return !piece->failed;
+    bool more = !piece->failed && (piece->size == 0 || l->take(buf_str(piece), l->take_ctx));
+    buf_clear(piece);
+    return more;
+}
+
 int local_open(const struct local_options *o, struct local **ret, struct err *reterr) {
     struct local *l = calloc(1, sizeof(*l));
     if (!l)
@@ -119,6 +130,8 @@ int local_open(const struct local_options *o, struct local **ret, struct err *re
     l->head = buf_make(HEAD_MAX);
     l->server.options.body_max = l->server.options.bodies_max = FORM_MAX;
     l->server.path_prefix = "";
+    l->server.take_piece = take_piece;
+    l->server.take_ctx = l;
     l->server.routes = l->routes;
     l->loop.server = &l->server;
     l->server.options.guard = api_guard(&l->api);
@@ -198,4 +211,13 @@ int local_ask(struct local *l, struct str path, struct str form, struct str flag
     l->loop.in_handler = NULL;
     *ret = (struct local_answer){.status = r->status, .body = buf_str(&r->reply_body)};
     return 0;
+}
+
+int local_stream(struct local *l, struct str path, struct str form, local_take_fn *take, void *ctx,
+                 struct local_answer *ret, struct err *reterr) {
+    l->take = take;
+    l->take_ctx = ctx;
+    int r = local_ask(l, path, form, STR(""), ret, reterr);
+    l->take = NULL;
+    return r;
 }

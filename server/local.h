@@ -34,3 +34,9 @@ struct local_answer {
  * is an answer, of any status; -ENOMEM, -ESYNTAX for a path that is none. */
 int local_ask(struct local *l, struct str path, struct str form, struct str flags,
               struct local_answer *ret, struct err *reterr);
+
+/* The same for an answer of any length: what comes with status 200 is given to `take` piece by piece (false = enough),
+ * and the answer's body is empty. */
+typedef bool local_take_fn(struct str piece, void *ctx);
+int local_stream(struct local *l, struct str path, struct str form, local_take_fn *take, void *ctx,
+                 struct local_answer *ret, struct err *reterr);

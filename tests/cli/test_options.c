@@ -91,7 +91,7 @@ static void test_refusals(void) {
         const char *message; /* part of it */
     } cases[] = {
         {{"--nonsense", "x"}, "--nonsense"},
-        {{"-Z", "x"}, "-Z"},
+        {{"-J", "x"}, "-J"},
         {{"x", "-m"}, "wants a value"},
         {{"x", "-m", "many"}, "whole number"},
         {{"x", "-m", "-3"}, "whole number"},
