@@ -15,6 +15,7 @@
 
 #include "bytes.h"
 #include "hash.h"
+#include "index_check.h"
 #include "index_internal.h"
 #include "io.h"
 #include "scratch.h"
@@ -30,6 +31,7 @@ enum {
     LOCK_FILE_BYTES = 8192 + READERS_MAX * 64,
     DATABASES_MAX = 16,
     RESIZE_WAIT_SECONDS = 10,
+    CHECK_ATTEMPTS = 10, /* of a reader whose root is overwritten while it looks */
     PATH_LENGTH_MAX = 4096,
     COPY_ATTEMPTS = 10, /* of a reader without a lock: two commits during a copy are rare */
 };
@@ -171,7 +173,11 @@ int index_commit(struct index_txn *t, struct err *reterr) {
         mdb_txn_abort(t->txn);
         err_set(reterr, r, "index: cannot commit: %s", err_name(r));
     } else {
-        int rc = mdb_txn_commit(t->txn);
+        int rc = index_sum_write(t);
+        if (rc == 0)
+            rc = mdb_txn_commit(t->txn);
+        else
+            mdb_txn_abort(t->txn);
         if (rc == MDB_MAP_FULL) {
             pthread_mutex_lock(&t->ix->lock);
             t->ix->wants_growth = true;
@@ -192,14 +198,14 @@ void index_abort(struct index_txn *t) {
 
 /* ---- opening */
 
-static int format_check(struct index *ix, MDB_txn *txn, struct err *reterr) {
+static int format_check(struct index_txn *t, struct err *reterr) {
     MDB_val key = index_val(FORMAT_KEY, sizeof(FORMAT_KEY) - 1), value;
-    int rc = mdb_get(txn, ix->meta, &key, &value);
-    if (rc == MDB_NOTFOUND && !ix->read_only) {
+    int rc = mdb_get(t->txn, t->ix->meta, &key, &value);
+    if (rc == MDB_NOTFOUND && !t->ix->read_only) {
         uint8_t format[FORMAT_VALUE] = {0};
         put_le32(format, FORMAT_VERSION);
         value = index_val(format, sizeof(format));
-        rc = mdb_put(txn, ix->meta, &key, &value, 0);
+        rc = index_row_put(t, t->ix->meta, key, value);
         return rc == 0 ? 0 : index_fail(reterr, rc, "cannot write the format version");
     }
     if (rc != 0)
@@ -230,28 +236,34 @@ static int open_databases(struct index *ix, struct err *reterr) {
         {"postings", MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP, &ix->postings},
         {"chunks", 0, &ix->chunks},
     };
-    MDB_txn *txn;
-    int r = txn_begin(ix, ix->read_only ? MDB_RDONLY : 0, &txn, reterr);
+    struct index_txn t = {.ix = ix};
+    int r = txn_begin(ix, ix->read_only ? MDB_RDONLY : 0, &t.txn, reterr);
     if (r < 0)
         return r;
     for (size_t i = 0; r == 0 && i < sizeof(databases) / sizeof(databases[0]); i++) {
         unsigned flags = databases[i].flags | (ix->read_only ? 0 : MDB_CREATE);
-        int rc = mdb_dbi_open(txn, databases[i].name, flags, databases[i].dbi);
-        if (rc != 0)
+        int rc = mdb_dbi_open(t.txn, databases[i].name, flags, databases[i].dbi);
+        if (rc == 0)
+            ix->name_hashes[*databases[i].dbi] = hash_str(str_from(databases[i].name));
+        else
             r = index_fail(reterr, rc, databases[i].name);
     }
     if (r == 0)
-        r = format_check(ix, txn, reterr);
+        r = format_check(&t, reterr);
+    if (r == 0 && !ix->read_only) {
+        int rc = index_sum_write(&t);
+        r = rc == 0 ? 0 : index_fail(reterr, rc, "cannot write the sum of the rows");
+    }
     if (r == 0) {
         r = ix->read_only ? 0 : io_hook_ask(IO_COMMIT, ix->path);
         if (r < 0)
             err_set(reterr, r, "index: cannot commit: %s", err_name(r));
     }
     if (r == 0) {
-        int rc = mdb_txn_commit(txn); /* for a reader this only keeps the handles */
+        int rc = mdb_txn_commit(t.txn); /* for a reader this only keeps the handles */
         r = rc == 0 ? 0 : index_fail(reterr, rc, "cannot commit");
     } else {
-        mdb_txn_abort(txn);
+        mdb_txn_abort(t.txn);
     }
     txn_leave(ix);
     return r;
@@ -290,26 +302,38 @@ static void reserve_lock_file(const struct index *ix) {
     io_close(fd);
 }
 
-/* A file that ends before its last page would end the reader with SIGBUS. */
-static int check_file_size(struct index *ix, struct err *reterr) {
-    MDB_envinfo info;
-    MDB_stat stat;
-    uint64_t size;
+/* Before LMDB follows anything that stands in it. */
+static int check_alone(struct index *ix, struct err *reterr) {
+    char path[PATH_LENGTH_MAX];
+    struct index_check found;
+    int n = snprintf(path, sizeof(path), "%s/data.mdb", ix->path);
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return err_set(reterr, -ENAMETOOLONG, "%s: the name is too long", ix->path);
+    int fd = io_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd == -ENOENT)
+        return 0;
+    int r = fd < 0 ? err_set(reterr, fd, "cannot open %s: %s", path, err_name(fd))
+                   : index_check_file(fd, 0, &found, reterr);
+    io_close(fd);
+    return r;
+}
+
+/* The same for a reader, beside whom somebody may write. */
+static int check_beside_writer(struct index *ix, struct err *reterr) {
+    struct index_check found;
     mdb_filehandle_t fd;
-    int rc = mdb_env_info(ix->env, &info);
-    if (rc == 0)
-        rc = mdb_env_stat(ix->env, &stat);
-    if (rc == 0)
-        rc = mdb_env_get_fd(ix->env, &fd);
-    if (rc != 0)
-        return index_fail(reterr, rc, "cannot be looked at");
-    int r = io_file_size(fd, &size);
-    if (r < 0)
-        return err_set(reterr, r, "index: cannot get its size: %s", err_name(r));
-    return size / stat.ms_psize > info.me_last_pgno
-               ? 0
-               : err_set(reterr, -ECORRUPT, "index %s is cut off: %llu bytes, %zu pages of %u",
-                         ix->path, (unsigned long long)size, info.me_last_pgno + 1, stat.ms_psize);
+    int rc = mdb_env_get_fd(ix->env, &fd);
+    int r = rc == 0 ? -EAGAIN : index_fail(reterr, rc, "cannot be looked at");
+    for (int attempt = 0; attempt < CHECK_ATTEMPTS && r == -EAGAIN; attempt++) {
+        MDB_txn *txn;
+        r = index_read_begin(ix, &txn, reterr);
+        if (r < 0)
+            return r;
+        uint64_t id = mdb_txn_id(txn);
+        r = id == 0 ? 0 : index_check_file(fd, id, &found, reterr);
+        index_read_end(ix, txn);
+    }
+    return r;
 }
 
 /* Copies the index into `path`. A page that the copied state needs is free for the writer again from the second commit
@@ -351,8 +375,12 @@ static int env_open(struct index *ix, uint64_t map_bytes, struct err *reterr) {
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (ix->read_only ? MDB_RDONLY : 0) |
                      (ix->scratch ? MDB_NOSYNC : 0);
     int rc;
-    if (!ix->read_only && !ix->scratch)
+    if (!ix->read_only && !ix->scratch) {
+        int r = check_alone(ix, reterr);
+        if (r < 0)
+            return r;
         reserve_lock_file(ix);
+    }
     for (;;) {
         rc = env_try(ix, flags, map_bytes);
         bool lock_refused = rc == EACCES || rc == EROFS || rc == EPERM;
@@ -366,8 +394,8 @@ static int env_open(struct index *ix, uint64_t map_bytes, struct err *reterr) {
     if (rc != 0)
         return err_set(reterr, index_code(rc), "cannot open the index %s: %s", ix->path,
                        mdb_strerror(rc));
-    int r = ix->read_only ? check_file_size(ix, reterr) : 0;
-    return r == 0 && (flags & MDB_NOLOCK) ? read_a_copy(ix, flags, map_bytes) : r;
+    int r = flags & MDB_NOLOCK ? read_a_copy(ix, flags, map_bytes) : 0;
+    return r == 0 && ix->read_only ? check_beside_writer(ix, reterr) : r;
 }
 
 int index_open(const char *path, const struct index_options *o, struct index **ret,

@@ -1,4 +1,4 @@
-/* index_internal: what index.c (environment, transactions), index_write.c and index_read.c share. Not for
+/* index_internal: what index.c (environment, transactions), index_rows.c, index_write.c and index_read.c share. Not for
  * others. The rows' bytes are in docs/format.md; little-endian values, big-endian keys. */
 #pragma once
 
@@ -15,6 +15,7 @@ enum {
     INDEX_CHUNK_VALUE_MIN = 8 + 8 + 8 + 8 + 4 + 4 + 4,
     INDEX_CHUNK_VALUE = INDEX_CHUNK_VALUE_MIN + 4,
     INDEX_HASH_KEY = 16,
+    INDEX_DBI_MAX = 32,
 };
 
 struct index {
@@ -22,6 +23,7 @@ struct index {
     char *path;
     bool read_only, scratch;
     MDB_dbi meta, tenants, streams, byhash, postings, chunks;
+    uint64_t name_hashes[INDEX_DBI_MAX]; /* of the databases' names, by handle */
     /* The map may change its size only while no transaction is open in this process. Guards: n_txns,
      * wants_growth, and the environment's map while it is changed. */
     pthread_mutex_t lock;
@@ -34,6 +36,8 @@ struct index_txn {
     struct index *ix;
     MDB_txn *txn;
     struct buf scratch;
+    uint64_t sum_change; /* what this transaction adds to the sum of all rows */
+    bool changed;        /* it did something */
 };
 
 /* The largest posting key is also the largest of all. */
@@ -78,3 +82,12 @@ void index_stream_fixed(uint8_t out[static INDEX_STREAM_FIXED], uint32_t tenant,
                         const struct index_stream *s);
 int index_stream_decode(MDB_val value, uint64_t id, struct index_stream *ret, uint32_t *ret_tenant,
                         struct str *ret_encoded_labels);
+
+/* ---- index_rows.c: the only ways to change a row; LMDB's codes */
+int index_row_put(struct index_txn *t, MDB_dbi dbi, MDB_val key, MDB_val value);
+int index_row_del(struct index_txn *t, MDB_dbi dbi, MDB_val key); /* MDB_NOTFOUND */
+/* Of a database with many ids per key. Fine when it is there already. */
+int index_id_put(struct index_txn *t, MDB_dbi dbi, MDB_val key, uint64_t id);
+int index_id_del(struct index_txn *t, MDB_dbi dbi, MDB_val key, uint64_t id); /* MDB_NOTFOUND */
+/* The last change of each transaction. */
+int index_sum_write(struct index_txn *t);

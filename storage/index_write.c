@@ -59,9 +59,9 @@ static int tenant_find_or_add(struct index_txn *t, struct str tenant, uint32_t *
     put_be32(id_key + 1, id);
     MDB_val name = index_val(tenant.data, tenant.size), number = index_val(id_value, 4);
     MDB_val by_id = index_val(id_key, sizeof(id_key));
-    rc = mdb_put(t->txn, t->ix->tenants, &name, &number, 0);
+    rc = index_row_put(t, t->ix->tenants, name, number);
     if (rc == 0)
-        rc = mdb_put(t->txn, t->ix->tenants, &by_id, &name, 0);
+        rc = index_row_put(t, t->ix->tenants, by_id, name);
     if (rc != 0)
         return write_fail(t, rc, "cannot write the tenant", reterr);
     *ret = id;
@@ -74,10 +74,10 @@ static int posting_change(struct index_txn *t, uint32_t tenant, struct str name,
                           uint64_t id, bool add) {
     struct index_key key;
     index_posting_key(&key, tenant, name, value);
-    MDB_val k = index_val(key.bytes, key.size), v = index_val(&id, sizeof(id));
-    int rc = add ? mdb_put(t->txn, t->ix->postings, &k, &v, MDB_NODUPDATA)
-                 : mdb_del(t->txn, t->ix->postings, &k, &v);
-    return rc == MDB_KEYEXIST || rc == MDB_NOTFOUND ? 0 : rc;
+    MDB_val k = index_val(key.bytes, key.size);
+    int rc =
+        add ? index_id_put(t, t->ix->postings, k, id) : index_id_del(t, t->ix->postings, k, id);
+    return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 static int postings_change(struct index_txn *t, uint32_t tenant, struct labels labels, uint64_t id,
@@ -137,7 +137,7 @@ int index_put_stream(struct index_txn *t, const struct index_stream *s, struct e
     r = stream_is_known(t, s->id, key, value, &known, reterr);
     if (r < 0)
         return r;
-    int rc = mdb_put(t->txn, t->ix->streams, &key, &value, 0);
+    int rc = index_row_put(t, t->ix->streams, key, value);
     if (rc == 0 && !known) {
         uint8_t hash[INDEX_HASH_KEY], id_value[8];
         index_hash_key(hash, tenant,
@@ -145,7 +145,7 @@ int index_put_stream(struct index_txn *t, const struct index_stream *s, struct e
                                 value.mv_size - INDEX_STREAM_FIXED));
         put_le64(id_value, s->id);
         MDB_val hash_key = index_val(hash, sizeof(hash)), id = index_val(id_value, 8);
-        rc = mdb_put(t->txn, t->ix->byhash, &hash_key, &id, 0);
+        rc = index_row_put(t, t->ix->byhash, hash_key, id);
         if (rc == 0)
             rc = postings_change(t, tenant, s->labels, s->id, true);
     }
@@ -159,7 +159,7 @@ static int hash_row_remove(struct index_txn *t, uint32_t tenant, struct str enco
     MDB_val key = index_val(hash, sizeof(hash)), value;
     int rc = mdb_get(t->txn, t->ix->byhash, &key, &value);
     if (rc == 0 && value.mv_size == 8 && get_le64(value.mv_data) == id)
-        rc = mdb_del(t->txn, t->ix->byhash, &key, NULL);
+        rc = index_row_del(t, t->ix->byhash, key);
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -192,7 +192,7 @@ int index_del_stream(struct index_txn *t, uint64_t stream_id, struct err *reterr
     if (rc == 0)
         rc = hash_row_remove(t, tenant, encoded, stream_id);
     if (rc == 0)
-        rc = mdb_del(t->txn, t->ix->streams, &key, NULL);
+        rc = index_row_del(t, t->ix->streams, key);
     if (rc != 0)
         r = write_fail(t, rc, "cannot remove a stream", reterr);
 out:
@@ -248,7 +248,7 @@ int index_put_chunk(struct index_txn *t, struct str tenant, const struct index_c
     index_chunk_value(value_bytes, c);
     MDB_val key = index_val(key_bytes, sizeof(key_bytes));
     MDB_val value = index_val(value_bytes, sizeof(value_bytes));
-    int rc = mdb_put(t->txn, t->ix->chunks, &key, &value, 0);
+    int rc = index_row_put(t, t->ix->chunks, key, value);
     return rc == 0 ? 0 : write_fail(t, rc, "cannot write a chunk's row", reterr);
 }
 
@@ -261,7 +261,7 @@ int index_del_chunk(struct index_txn *t, struct str tenant, const struct index_c
     uint8_t key_bytes[INDEX_CHUNK_KEY];
     index_chunk_key(key_bytes, tenant_id, c->stream_id, c->sums.first_ns, c->chunk_seq);
     MDB_val key = index_val(key_bytes, sizeof(key_bytes));
-    int rc = mdb_del(t->txn, t->ix->chunks, &key, NULL);
+    int rc = index_row_del(t, t->ix->chunks, key);
     return rc == 0 || rc == MDB_NOTFOUND ? 0 : write_fail(t, rc, "cannot remove a chunk", reterr);
 }
 
@@ -285,6 +285,6 @@ int index_put_counter(struct index_txn *t, struct str name, uint64_t value, stru
     uint8_t bytes[8];
     put_le64(bytes, value);
     MDB_val k = index_val(name.data, name.size), v = index_val(bytes, sizeof(bytes));
-    int rc = mdb_put(t->txn, t->ix->meta, &k, &v, 0);
+    int rc = index_row_put(t, t->ix->meta, k, v);
     return rc == 0 ? 0 : write_fail(t, rc, "cannot write a counter", reterr);
 }

@@ -3,6 +3,7 @@
  * other all after it do, too, as when a machine dies. After each failure the store must open again and show every
  * acknowledged entry once and nothing that was never pushed; so must an index rebuilt from the chunk files. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -367,6 +368,42 @@ static void test_lost_index(void) {
     remove_directory();
 }
 
+/* A flipped bit in the index, in each page of it: the server sets it aside and goes on with a new one, a reader makes
+ * one of its own; nothing is missing. */
+static void test_damaged_index(void) {
+    unsigned damaged = 0;
+    for (off_t at = 12; test_case_failures == 0; at += 4096) {
+        fresh_directory();
+        set_fault(0, 0, false);
+        struct store *s = NULL;
+        CHECK_INT(open_store(&s), 0);
+        push(s, "a", 0, 200, NS_PER_S);
+        CHECK_INT(store_flush(s, NULL), 0);
+        push(s, "b", 200, 200, NS_PER_S);
+        store_close(s);
+        char path[300];
+        (void)snprintf(path, sizeof(path), "%s/index/data.mdb", directory);
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        uint8_t byte;
+        bool more = pread(fd, &byte, 1, at) == 1;
+        byte ^= 4;
+        if (more)
+            CHECK_INT(pwrite(fd, &byte, 1, at), 1);
+        (void)close(fd);
+        struct store_options o = {.data_dir = directory, .read_only = true};
+        CHECK_INT(store_open(&o, &s, NULL), 0);
+        check_entries(s, "read beside a damaged index");
+        store_close(s);
+        reopen_and_check("with a damaged index");
+        (void)snprintf(path, sizeof(path), "%s/index.old-1", directory);
+        damaged += access(path, F_OK) == 0;
+        remove_directory();
+        if (!more)
+            break;
+    }
+    CHECK(damaged >= 5);
+}
+
 /* Rebuilding the index is cut off at each of its calls: the next start finishes the work. */
 static void test_cut_off_rebuild(void) {
     int position = 0;
@@ -497,6 +534,7 @@ static void test_failed_fsync_of_the_wal(void) {
 int main(void) {
     RUN(test_failed_fsync_of_the_wal);
     RUN(test_lost_index);
+    RUN(test_damaged_index);
     RUN(test_cut_off_rebuild);
     RUN(test_more_days_than_descriptors);
     RUN(test_query_without_descriptors_fails);

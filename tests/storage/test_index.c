@@ -10,7 +10,7 @@
 
 #include "arena.h"
 #include "bytes.h"
-#include "index.h"
+#include "index_internal.h"
 #include "io.h"
 #include "test.h"
 
@@ -603,23 +603,16 @@ static void full_map_grows(void) {
 
 static void unknown_format(void) {
     dir_make();
-    index_close(open_index(false));
-    MDB_env *env;
-    MDB_txn *txn;
-    MDB_dbi meta;
+    struct index *ix = open_index(false);
+    struct index_txn *t = NULL;
+    struct err err = {0};
     uint8_t format[12] = {0};
     put_le32(format, 99);
-    MDB_val key = {6, "format"}, value = {sizeof(format), format};
-    CHECK_INT(mdb_env_create(&env), 0);
-    CHECK_INT(mdb_env_set_maxdbs(env, 4), 0);
-    CHECK_INT(mdb_env_open(env, dir, 0, 0600), 0);
-    CHECK_INT(mdb_txn_begin(env, NULL, 0, &txn), 0);
-    CHECK_INT(mdb_dbi_open(txn, "meta", 0, &meta), 0);
-    CHECK_INT(mdb_put(txn, meta, &key, &value, 0), 0);
-    CHECK_INT(mdb_txn_commit(txn), 0);
-    mdb_env_close(env);
-    struct index *ix;
-    struct err err = {0};
+    CHECK_INT(index_begin(ix, &t, &err), 0);
+    CHECK_INT(index_row_put(t, ix->meta, index_val("format", 6), index_val(format, sizeof(format))),
+              0);
+    CHECK_INT(index_commit(t, &err), 0);
+    index_close(ix);
     for (int read_only = 0; read_only < 2; read_only++) {
         struct index_options o = {.read_only = read_only};
         CHECK_INT(index_open(dir, &o, &ix, &err), -EFORMAT);
