@@ -1,0 +1,476 @@
+#include <errno.h>
+#include <stdlib.h>
+
+#include <zstd.h>
+
+#include "linetab_encoder.h"
+
+/* An encoded block is read back before it is handed out: the lines exist nowhere else afterwards, and a table has many
+ * more ways to be wrong than a general compressor. It costs a fifth of the encoding. */
+
+enum {
+    GROUP_ROWS_MIN = 6,  /* a smaller group costs more than its lines as text */
+    SPLIT_ROWS_MIN = 24, /* lines that share all words have a group of their own from so many on */
+    ZSTD_LEVEL = 1,
+    SCRATCH_PER_BYTE = 24,
+    SCRATCH_PER_LINE = 192,
+    SCRATCH_MIN = 1 << 20,
+    PAYS_SHARE = 2, /* lines that fit no group: at most this share of the bytes */
+};
+
+struct row {
+    struct shape shape;
+    uint32_t first, count; /* tokens */
+    uint32_t group;        /* 0: none */
+};
+
+struct kind_slot {
+    uint64_t key;
+    uint32_t rows, group;
+};
+
+struct kinds {
+    struct kind_slot *slots;
+    uint32_t mask;
+};
+
+struct group {
+    uint32_t rows, first_row, filled;
+};
+
+struct table_builder {
+    struct linetab_encoder *e;
+    const struct piece *values;
+    uint32_t n;
+    struct piece *tokens;
+    struct row *rows;
+    struct group groups[LINETAB_GROUPS_MAX + 1];
+    uint32_t n_groups;
+    uint32_t *members; /* rows by group */
+    enum split split;
+    bool in_dictionary;
+};
+
+static int kinds_init(struct linetab_encoder *e, struct kinds *k, uint32_t n) {
+    uint32_t size = 16;
+    while (size < 2 * n)
+        size *= 2;
+    k->slots = SCRATCH(e, size, struct kind_slot);
+    k->mask = size - 1;
+    if (!k->slots)
+        return -ENOMEM;
+    memset(k->slots, 0, size * sizeof(*k->slots));
+    return 0;
+}
+
+static struct kind_slot *kinds_at(struct kinds *k, uint64_t key) {
+    key |= 1; /* 0 is an empty slot */
+    uint32_t at = (uint32_t)(key >> 24) & k->mask;
+    while (k->slots[at].key && k->slots[at].key != key)
+        at = (at + 1) & k->mask;
+    k->slots[at].key = key;
+    return &k->slots[at];
+}
+
+static int split_rows(struct table_builder *b) {
+    struct linetab_encoder *e = b->e;
+    size_t most = b->n;
+    for (uint32_t i = 0; i < b->n; i++)
+        most += b->values[i].size / 2;
+    b->tokens = SCRATCH(e, most, struct piece);
+    b->rows = SCRATCH(e, b->n, struct row);
+    b->members = SCRATCH(e, b->n, uint32_t);
+    if (!b->tokens || !b->rows || !b->members)
+        return -ENOMEM;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct row *row = &b->rows[i];
+        row->first = at;
+        row->group = 0;
+        row->count = split_piece(&e->marks, b->split, b->values[i], b->tokens + at,
+                                 LINETAB_SLOTS_MAX, &row->shape);
+        at += row->count == UINT32_MAX ? 0 : row->count;
+    }
+    return 0;
+}
+
+/* Are the gaps of both rows the same bytes? Equal hashes do not prove it. */
+static bool same_gaps(const struct table_builder *b, uint32_t one, uint32_t other) {
+    const struct row *x = &b->rows[one], *y = &b->rows[other];
+    if (x->count != y->count)
+        return false;
+    const char *text = b->e->marks.text;
+    uint32_t at_x = b->values[one].offset, at_y = b->values[other].offset;
+    for (uint32_t i = 0; i <= x->count; i++) {
+        bool last = i == x->count;
+        struct piece t = last ? (struct piece){b->values[one].offset + b->values[one].size, 0}
+                              : b->tokens[x->first + i];
+        struct piece u = last ? (struct piece){b->values[other].offset + b->values[other].size, 0}
+                              : b->tokens[y->first + i];
+        uint32_t size = t.offset - at_x;
+        if (size != u.offset - at_y || !same_bytes(text + at_x, text + at_y, size))
+            return false;
+        at_x = t.offset + t.size;
+        at_y = u.offset + u.size;
+    }
+    return true;
+}
+
+static void join_group(struct table_builder *b, uint32_t i, struct kind_slot *slot) {
+    if (slot->group == 0) {
+        if (b->n_groups == LINETAB_GROUPS_MAX)
+            return;
+        slot->group = ++b->n_groups;
+        b->groups[slot->group] = (struct group){.first_row = i};
+    } else if (!same_gaps(b, b->groups[slot->group].first_row, i)) {
+        return;
+    }
+    b->rows[i].group = slot->group;
+    b->groups[slot->group].rows++;
+}
+
+static int group_rows(struct table_builder *b) {
+    struct kinds words, gaps;
+    int r = kinds_init(b->e, &words, b->n);
+    if (r == 0)
+        r = kinds_init(b->e, &gaps, b->n);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < b->n; i++)
+        if (b->rows[i].count != UINT32_MAX)
+            kinds_at(&words, b->rows[i].shape.words)->rows++;
+    for (uint32_t i = 0; i < b->n; i++)
+        if (b->rows[i].count != UINT32_MAX &&
+            kinds_at(&words, b->rows[i].shape.words)->rows < SPLIT_ROWS_MIN)
+            kinds_at(&gaps, b->rows[i].shape.gaps)->rows++;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct row *row = &b->rows[i];
+        if (row->count == UINT32_MAX)
+            continue;
+        struct kind_slot *slot = kinds_at(&words, row->shape.words);
+        if (slot->rows < SPLIT_ROWS_MIN)
+            slot = kinds_at(&gaps, row->shape.gaps);
+        if (slot->rows >= GROUP_ROWS_MIN)
+            join_group(b, i, slot);
+    }
+    return 0;
+}
+
+/* Rows of a group stand together in `members`, those of none first. */
+static void gather_members(struct table_builder *b) {
+    uint32_t none = b->n, at;
+    for (uint32_t g = 1; g <= b->n_groups; g++)
+        none -= b->groups[g].rows;
+    b->groups[0] = (struct group){.rows = none};
+    at = 0;
+    for (uint32_t g = 0; g <= b->n_groups; g++) {
+        b->groups[g].filled = at;
+        at += b->groups[g].rows;
+    }
+    for (uint32_t i = 0; i < b->n; i++)
+        b->members[b->groups[b->rows[i].group].filled++] = i;
+}
+
+struct group_writer {
+    struct table_builder *b;
+    const uint32_t *members;
+    uint32_t rows;
+    struct piece *values; /* of the column at hand */
+    uint32_t column;      /* of those written */
+    /* dictionaries of this group, for columns that follow them */
+    struct {
+        const uint32_t *ids;
+        uint32_t n_distinct, column;
+    } dictionaries[16];
+    uint32_t n_dictionaries;
+    struct buf fixed; /* text up to the next column */
+};
+
+/* Is the column a function of an earlier dictionary's ids? Then its values are stored by those. */
+static void try_shared(struct group_writer *w, struct column_plan *plan) {
+    struct linetab_encoder *e = w->b->e;
+    for (uint32_t d = w->n_dictionaries; d > 0; d--) {
+        uint32_t n_other = w->dictionaries[d - 1].n_distinct;
+        const uint32_t *ids = w->dictionaries[d - 1].ids;
+        if (n_other < plan->n_distinct || n_other > plan->n_distinct * 4 || n_other > w->rows / 2)
+            continue;
+        uint32_t *map = SCRATCH(e, n_other, uint32_t);
+        struct piece *distinct = SCRATCH(e, n_other, struct piece);
+        if (!map || !distinct)
+            return;
+        memset(map, 0xff, n_other * sizeof(*map));
+        uint32_t i = 0;
+        for (; i < w->rows; i++) {
+            uint32_t *to = &map[ids[i]];
+            if (*to == UINT32_MAX)
+                *to = plan->ids[i];
+            else if (*to != plan->ids[i])
+                break;
+        }
+        if (i < w->rows)
+            continue;
+        for (uint32_t k = 0; k < n_other; k++)
+            distinct[k] = plan->distinct[map[k]];
+        plan->kind = COLUMN_SHARED;
+        plan->shared = w->dictionaries[d - 1].column;
+        plan->distinct = distinct;
+        plan->n_distinct = n_other;
+        return;
+    }
+}
+
+static void note_dictionary(struct group_writer *w, const struct column_plan *plan) {
+    if (plan->kind != COLUMN_DICT || w->n_dictionaries == 16)
+        return;
+    w->dictionaries[w->n_dictionaries].ids = plan->ids;
+    w->dictionaries[w->n_dictionaries].n_distinct = plan->n_distinct;
+    w->dictionaries[w->n_dictionaries++].column = w->column;
+}
+
+/* One slot of all rows: its text joins the fixed bytes when it is the same everywhere. */
+static int put_slot(struct group_writer *w, uint32_t slot) {
+    struct table_builder *b = w->b;
+    struct linetab_encoder *e = b->e;
+    struct column_plan plan;
+    size_t mark = e->scratch_used;
+    w->values = SCRATCH(e, w->rows, struct piece);
+    if (!w->values)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < w->rows; i++)
+        w->values[i] = b->tokens[b->rows[w->members[i]].first + slot];
+    int r = column_analyse(e, w->values, w->rows, b->split, b->in_dictionary, &plan);
+    if (r < 0)
+        return r;
+    const char *first = piece_data(e, w->values[0]);
+    uint32_t size = w->values[0].size;
+    if (plan.constant) {
+        buf_add(&w->fixed, first, size);
+        e->scratch_used = mark;
+        return 0;
+    }
+    if (plan.kind == COLUMN_DICT)
+        try_shared(w, &plan);
+    buf_add(&w->fixed, first, plan.prefix);
+    plan_put_bytes(e, w->fixed.data, (uint32_t)w->fixed.size);
+    buf_clear(&w->fixed);
+    buf_add(&w->fixed, first + size - plan.suffix, plan.suffix);
+    note_dictionary(w, &plan);
+    w->column++;
+    r = column_put(e, &plan, b->in_dictionary);
+    if (plan.kind != COLUMN_DICT) /* whose ids others may follow */
+        e->scratch_used = mark;
+    return r;
+}
+
+/* A group is varint rows, then fixed bytes and a column by turns; the last fixed bytes are followed by kind 0. */
+static int put_group(struct table_builder *b, const uint32_t *members, const struct group *g) {
+    struct linetab_encoder *e = b->e;
+    const struct row *first = &b->rows[members[0]];
+    struct piece whole = b->values[members[0]];
+    struct group_writer w = {
+        .b = b, .members = members, .rows = g->rows, .fixed = buf_make(LINETAB_TEXT_MAX)};
+    size_t mark = e->scratch_used;
+    uint32_t at = whole.offset;
+    int r = 0;
+    plan_put_varint(e, g->rows);
+    for (uint32_t i = 0; r == 0 && i < first->count; i++) {
+        struct piece t = b->tokens[first->first + i];
+        buf_add(&w.fixed, e->marks.text + at, t.offset - at);
+        at = t.offset + t.size;
+        r = put_slot(&w, i);
+    }
+    buf_add(&w.fixed, e->marks.text + at, whole.offset + whole.size - at);
+    plan_put_bytes(e, w.fixed.data, (uint32_t)w.fixed.size);
+    buf_add_char(&e->plan, 0);
+    if (r == 0 && w.fixed.failed)
+        r = -ENOMEM;
+    buf_done(&w.fixed);
+    e->scratch_used = mark;
+    return r;
+}
+
+static int put_odd(struct table_builder *b) {
+    struct linetab_encoder *e = b->e;
+    uint32_t n = b->groups[0].rows;
+    struct piece *values = SCRATCH(e, n, struct piece);
+    if (!values)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        values[i] = b->values[b->members[i]];
+        if (b->split == SPLIT_LINE)
+            e->odd_bytes += values[i].size;
+    }
+    struct column_plan plan = {.kind = COLUMN_TEXT, .n = n, .values = values};
+    return column_put(e, &plan, b->in_dictionary);
+}
+
+static int put_table_ids(struct table_builder *b) {
+    uint32_t *ids = SCRATCH(b->e, b->n, uint32_t);
+    if (!ids)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < b->n; i++)
+        ids[i] = b->rows[i].group;
+    plan_put_varint(b->e, b->n_groups);
+    return ids_put(b->e, ids, b->n, b->n_groups + 1);
+}
+
+int table_put(struct linetab_encoder *e, const struct piece *values, uint32_t n, enum split split,
+              bool in_dictionary) {
+    size_t mark = e->scratch_used;
+    struct table_builder *b = SCRATCH(e, 1, struct table_builder);
+    if (!b)
+        return -ENOMEM;
+    *b = (struct table_builder){
+        .e = e, .values = values, .n = n, .split = split, .in_dictionary = in_dictionary};
+    int r = split_rows(b);
+    if (r == 0)
+        r = group_rows(b);
+    if (r < 0)
+        return r;
+    gather_members(b);
+    r = put_table_ids(b);
+    plan_put_varint(e, b->groups[0].rows);
+    if (r == 0 && b->groups[0].rows > 0)
+        r = put_odd(b);
+    uint32_t at = b->groups[0].rows;
+    for (uint32_t g = 1; r == 0 && g <= b->n_groups; g++) {
+        r = put_group(b, b->members + at, &b->groups[g]);
+        at += b->groups[g].rows;
+    }
+    e->scratch_used = mark;
+    return r;
+}
+
+/* ---- assembly */
+
+struct linetab_encoder *linetab_encoder_new(void) {
+    struct linetab_encoder *e = calloc(1, sizeof(*e));
+    if (!e)
+        return NULL;
+    e->plan = e->text = e->packed = buf_make(4 * (size_t)LINETAB_TEXT_MAX);
+    e->check = buf_make(LINETAB_TEXT_MAX);
+    e->zstd = ZSTD_createCCtx();
+    e->reader = linetab_new();
+    if (!e->zstd || !e->reader) {
+        linetab_encoder_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+void linetab_encoder_free(struct linetab_encoder *e) {
+    if (!e)
+        return;
+    text_marks_done(&e->marks);
+    buf_done(&e->plan);
+    buf_done(&e->text);
+    buf_done(&e->packed);
+    buf_done(&e->check);
+    linetab_free(e->reader);
+    ZSTD_freeCCtx(e->zstd);
+    free(e->slots);
+    free(e->scratch);
+    free(e);
+}
+
+/* Appends `raw`, compressed when that saves something; tells the flag. */
+static int add_stream(struct linetab_encoder *e, const struct buf *raw, struct buf *out,
+                      uint32_t *ret_stored, bool *ret_zstd) {
+    int r = buf_reserve(out, ZSTD_compressBound(raw->size));
+    if (r < 0)
+        return r;
+    char *to = out->data + out->size;
+    size_t size = raw->size < 32 ? 0
+                                 : ZSTD_compressCCtx(e->zstd, to, out->capacity - out->size,
+                                                     raw->data, raw->size, ZSTD_LEVEL);
+    *ret_zstd = size > 0 && !ZSTD_isError(size) && size < raw->size - raw->size / 32;
+    if (!*ret_zstd) {
+        size = raw->size;
+        if (size > 0)
+            memcpy(to, raw->data, size);
+    }
+    *ret_stored = (uint32_t)size;
+    out->size += size;
+    return 0;
+}
+
+static int assemble(struct linetab_encoder *e, struct buf *out) {
+    static const char zeros[LINETAB_PACKED_PAD];
+    size_t at = out->size;
+    uint32_t plan_size = 0, text_size = 0;
+    bool plan_zstd = false, text_zstd = false;
+    buf_add(&e->packed, zeros, sizeof(zeros));
+    int r = e->plan.failed || e->text.failed || e->packed.failed ? -ENOMEM : 0;
+    if (r == 0)
+        r = buf_reserve(out, LINETAB_HEADER + e->packed.size);
+    if (r < 0)
+        return r;
+    memset(out->data + at, 0, LINETAB_HEADER);
+    out->size += LINETAB_HEADER;
+    r = add_stream(e, &e->plan, out, &plan_size, &plan_zstd);
+    if (r == 0)
+        r = add_stream(e, &e->text, out, &text_size, &text_zstd);
+    buf_add(out, e->packed.data, e->packed.size);
+    if (r < 0 || out->failed) {
+        out->size = at;
+        return -ENOMEM;
+    }
+    char *head = out->data + at;
+    head[0] = LINETAB_VERSION;
+    head[1] = (char)((plan_zstd ? LINETAB_PLAN_ZSTD : 0) | (text_zstd ? LINETAB_TEXT_ZSTD : 0));
+    put_le32(head + 4, (uint32_t)e->plan.size);
+    put_le32(head + 8, plan_size);
+    put_le32(head + 12, (uint32_t)e->text.size);
+    put_le32(head + 16, text_size);
+    put_le32(head + 20, (uint32_t)e->packed.size);
+    return 1;
+}
+
+static bool reads_back(struct linetab_encoder *e, struct str text, uint32_t count,
+                       struct str encoded) {
+    struct err err;
+    buf_clear(&e->check);
+    return buf_reserve(&e->check, text.size) == 0 &&
+           linetab_open(e->reader, encoded, count, &err) == 0 &&
+           linetab_lines(e->reader, e->check.data, text.size, &err) == 0 &&
+           memcmp(e->check.data, text.data, text.size) == 0;
+}
+
+int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
+                   uint32_t count, struct buf *out) {
+    if (text.size > LINETAB_TEXT_MAX || count < GROUP_ROWS_MIN)
+        return 0;
+    size_t wanted = text.size * SCRATCH_PER_BYTE + (size_t)count * SCRATCH_PER_LINE + SCRATCH_MIN;
+    if (wanted > e->scratch_capacity) {
+        free(e->scratch);
+        e->scratch = malloc(wanted);
+        e->scratch_capacity = e->scratch ? wanted : 0;
+    }
+    int r = text_marks_load(&e->marks, text);
+    if (r < 0 || !e->scratch)
+        return -ENOMEM;
+    e->scratch_used = 0;
+    e->odd_bytes = 0;
+    buf_clear(&e->plan);
+    buf_clear(&e->text);
+    buf_clear(&e->packed);
+    struct piece *lines = SCRATCH(e, count, struct piece);
+    if (!lines)
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        lines[i] = (struct piece){offsets[i], offsets[i + 1] - 1 - offsets[i]};
+    r = table_put(e, lines, count, SPLIT_LINE, false);
+    if (r == -ENOMEM && !e->plan.failed && !e->text.failed && !e->packed.failed)
+        return 0; /* the scratch was too small for these lines */
+    if (r < 0)
+        return r;
+    if (e->odd_bytes > text.size / PAYS_SHARE)
+        return 0;
+    size_t at = out->size;
+    r = assemble(e, out);
+    if (r == 1 && !reads_back(e, text, count, str_make(out->data + at, out->size - at))) {
+        out->size = at;
+        return 0;
+    }
+    return r;
+}

@@ -1,0 +1,82 @@
+/* linetab_encoder: what the parts of the encoder share: its scratch memory and the three streams it writes. */
+#pragma once
+
+#include "buf.h"
+#include "linetab.h"
+#include "linetab_format.h"
+#include "linetab_token.h"
+
+struct linetab_encoder {
+    struct text_marks marks;
+    char *scratch; /* a stack: what a column needed is given back when it has been written */
+    size_t scratch_capacity, scratch_used;
+    struct buf plan, text, packed;
+    uint32_t *slots; /* hash table of distinct values */
+    uint32_t slots_capacity;
+    void *zstd;
+    uint64_t odd_bytes;     /* of lines that fit no group */
+    struct linetab *reader; /* to check what was encoded */
+    struct buf check;
+};
+
+static inline const char *piece_data(const struct linetab_encoder *e, struct piece p) {
+    return e->marks.text + p.offset;
+}
+
+/* Are `size` bytes the same? Sixteen more can be read at both. */
+static inline bool same_bytes(const char *a, const char *b, uint32_t size) {
+    for (; size > 8; size -= 8, a += 8, b += 8)
+        if (get_le64(a) != get_le64(b))
+            return false;
+    return size == 0 || (get_le64(a) ^ get_le64(b)) << (64 - 8 * size) == 0;
+}
+
+/* NULL when it is used up. */
+static inline void *scratch_alloc(struct linetab_encoder *e, size_t count, size_t size) {
+    size_t bytes = (count * size + 63) & ~(size_t)63;
+    if (bytes > e->scratch_capacity - e->scratch_used)
+        return NULL;
+    void *p = e->scratch + e->scratch_used;
+    e->scratch_used += bytes;
+    return p;
+}
+#define SCRATCH(e, count, type) ((type *)scratch_alloc(e, count, sizeof(type)))
+
+/* ---- linetab_numbers.c */
+
+/* Bits that the numbers take, and whether distances are the shorter way. */
+uint64_t numbers_cost(const uint64_t *numbers, uint32_t n, bool *ret_delta);
+int numbers_put(struct linetab_encoder *e, const uint64_t *numbers, uint32_t n, bool delta);
+/* Ids below n_values. */
+int ids_put(struct linetab_encoder *e, const uint32_t *ids, uint32_t n, uint32_t n_values);
+void plan_put_varint(struct linetab_encoder *e, uint64_t number);
+void plan_put_bytes(struct linetab_encoder *e, const char *data, uint32_t size);
+
+/* ---- linetab_column.c */
+
+/* How a column is to be written. */
+struct column_plan {
+    enum linetab_kind kind;
+    uint32_t n;
+    const struct piece *values;
+    uint32_t prefix,
+        suffix; /* bytes that all values begin and end with, and that the column leaves out */
+    bool constant;
+    uint8_t flags, digits; /* as in the format */
+    bool delta;
+    uint64_t *numbers;
+    uint32_t *ids, n_distinct;
+    struct piece *distinct;
+    enum split split; /* COLUMN_TABLE */
+    uint32_t shared;  /* COLUMN_SHARED: which column of the group */
+};
+
+/* `split`: how the values came to be. */
+int column_analyse(struct linetab_encoder *e, const struct piece *values, uint32_t n,
+                   enum split split, bool in_dictionary, struct column_plan *ret);
+int column_put(struct linetab_encoder *e, const struct column_plan *plan, bool in_dictionary);
+
+/* ---- linetab_encode.c */
+
+int table_put(struct linetab_encoder *e, const struct piece *values, uint32_t n, enum split split,
+              bool in_dictionary);

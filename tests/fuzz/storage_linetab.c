@@ -1,0 +1,69 @@
+/* Tables of lines: arbitrary bytes as an encoded table, or arbitrary lines there and back. The first byte chooses. */
+#include <stdlib.h>
+
+#include "linetab.h"
+
+enum { LINES_SIZE = 1 << 16, COUNT_MAX = 4096 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
+    struct linetab *t = linetab_new();
+    char *lines = malloc(lines_size > 0 ? lines_size : 1);
+    struct err err;
+    if (t && lines && linetab_open(t, encoded, count, &err) == 0)
+        (void)linetab_lines(t, lines, lines_size, &err);
+    free(lines);
+    linetab_free(t);
+}
+
+static void there_and_back(struct str bytes) {
+    struct linetab_encoder *e = linetab_encoder_new();
+    struct linetab *t = linetab_new();
+    struct buf text = buf_make(BUF_NO_MAX), out = buf_make(BUF_NO_MAX);
+    uint32_t offsets[COUNT_MAX + 1], count = 0;
+    struct err err;
+    offsets[0] = 0;
+    /* Few bytes make many lines: each is there three times. */
+    for (size_t at = 0; at < bytes.size && count < COUNT_MAX - 3;) {
+        const char *end = memchr(bytes.data + at, '\n', bytes.size - at);
+        size_t size = (end ? (size_t)(end - bytes.data) : bytes.size) - at;
+        for (unsigned i = 0; i < 3; i++) {
+            buf_add(&text, bytes.data + at, size);
+            buf_add_char(&text, '\n');
+            offsets[++count] = (uint32_t)text.size;
+        }
+        at += size + 1;
+    }
+    if (e && t && buf_reserve(&text, LINETAB_SLACK) == 0 &&
+        linetab_encode(e, buf_str(&text), offsets, count, &out) == 1) {
+        char *lines = malloc(text.size);
+        if (lines && (linetab_open(t, buf_str(&out), count, &err) < 0 ||
+                      linetab_lines(t, lines, text.size, &err) < 0 ||
+                      memcmp(lines, text.data, text.size) != 0))
+            abort();
+        free(lines);
+    }
+    buf_done(&text);
+    buf_done(&out);
+    linetab_free(t);
+    linetab_encoder_free(e);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size < 4)
+        return 0;
+    struct str rest = str_make((const char *)data + 4, size - 4);
+    uint32_t count = 1 + (data[1] | (uint32_t)(data[2] & 15) << 8);
+    char *copy = malloc(rest.size > 0 ? rest.size : 1);
+    if (!copy)
+        return 0;
+    memcpy(copy, rest.data, rest.size);
+    rest.data = copy;
+    if (data[0] & 1)
+        there_and_back(rest);
+    else
+        decode(rest, count, data[3] * 256u);
+    free(copy);
+    return 0;
+}

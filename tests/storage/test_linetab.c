@@ -1,0 +1,356 @@
+#include "linetab.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <zstd.h>
+
+#include "bytes.h"
+#include "test.h"
+
+enum { LINES_MAX = 70000 };
+
+static struct linetab_encoder *encoder;
+static struct linetab *table;
+static struct buf text;
+static uint32_t offsets[LINES_MAX + 1], n_lines;
+static uint64_t random_state = 42;
+
+static uint32_t below(uint32_t n) {
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(random_state >> 33) % n;
+}
+
+static void start(void) {
+    buf_clear(&text);
+    n_lines = 0;
+}
+
+static void end_line(void) {
+    buf_add_char(&text, '\n');
+    offsets[++n_lines] = (uint32_t)text.size;
+}
+
+static void add_line(struct str line) {
+    buf_add_str(&text, line);
+    end_line();
+}
+
+/* Encodes the lines, decodes them into exactly their room, compares. The encoded size, 0 when it is refused. */
+static size_t round_trip(void) {
+    struct buf out = buf_make(BUF_NO_MAX);
+    struct err err = {0};
+    (void)buf_reserve(&text, LINETAB_SLACK);
+    int r = linetab_encode(encoder, buf_str(&text), offsets, n_lines, &out);
+    CHECK(r == 0 || r == 1);
+    size_t size = out.size;
+    if (r == 1) {
+        char *copy = malloc(out.size), *lines = malloc(text.size);
+        memcpy(copy, out.data, out.size); /* so that a sanitizer sees where it ends */
+        CHECK_INT(linetab_open(table, str_make(copy, out.size), n_lines, &err), 0);
+        CHECK_INT(linetab_lines(table, lines, text.size, &err), 0);
+        CHECK(memcmp(lines, text.data, text.size) == 0);
+        if (memcmp(lines, text.data, text.size) != 0) {
+            size_t at = 0;
+            while (lines[at] == text.data[at])
+                at++;
+            printf("  differs at %zu: want %.40s\n  got  %.40s\n", at, text.data + at, lines + at);
+        }
+        free(lines);
+        free(copy);
+    }
+    buf_done(&out);
+    return size;
+}
+
+/* Forty lines "a <value> b", so that all are of one make. */
+static size_t values_round_trip(const char *const *values, size_t n) {
+    start();
+    for (size_t i = 0; i < 40; i++) {
+        buf_addf(&text, "some text x=%s and its end", values[i % n]);
+        end_line();
+    }
+    return round_trip();
+}
+
+#define VALUES(...)                                                                                \
+    CHECK(values_round_trip((const char *const[]){__VA_ARGS__},                                    \
+                            sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)) > 0)
+
+static void numbers(void) {
+    VALUES("0", "1", "22", "333", "4444444", "55555555", "666666666");
+    VALUES("1", "01", "001", "0");
+    VALUES("007", "123", "000");
+    VALUES("18446744073709551615", "18446744073709551616", "1");
+    VALUES("9999999999999999999", "1000000000000000000", "5");
+    VALUES("99999999999999999999", "10000000000000000000", "55555555555555555555");
+    VALUES("9999999999999999999", "0000000000000000001");
+    VALUES("0999999999999999999", "1", "00");
+    VALUES("12ms", "7ms", "12345678ms", "100000000ms");
+    VALUES("u12", "u0", "u9999");
+    VALUES("-5", "5", "-12345678901234567");
+    VALUES("0.001", "0.1", "12.000000000000000001", "7.5");
+    VALUES("1e10", "1E-5", "NaN");
+    VALUES("100000000", "99999999", "10000000000000000", "9999999999999999");
+    VALUES("v1.2.3-rc1", "v1.2.4-rc22", "v10.2.3-rc1");
+}
+
+static void times(void) {
+    VALUES("2026-11-26T10:00:00.123Z", "2026-11-26T10:00:00.124Z", "2026-11-27T00:00:00.000Z");
+    VALUES("2026-11-26T10:00:00Z", "2026-11-26T23:59:59Z", "2024-02-29T23:59:59Z");
+    VALUES("2026-11-26T10:00:60Z", "2026-11-26T24:00:00Z", "2026-13-01T00:00:00Z");
+    VALUES("2026-02-29T10:00:00Z", "2026-02-28T10:00:00Z");
+    VALUES("1700-01-01T00:00:00.000000000+01:00", "2199-12-31T23:59:59.999999999+01:00");
+    VALUES("1699-01-01T00:00:00Z", "2200-12-31T23:59:59Z", "0000-00-00T00:00:00Z");
+    VALUES("2026/11/26T10:00:00", "2026/11/26T10:00:01");
+    VALUES("26/Nov/2026:10:00:00", "01/Dec/2026:00:00:00", "31/Dec/1999:23:59:59");
+    VALUES("10:00:00", "09:59:59", "23:00:01");
+    VALUES("10:00:00,5", "10:00:01,4", "10:00:00,9");
+    VALUES("10:00:00.1234567890123", "10:00:00.1234567890124");
+    VALUES("2026-11-26T10:00:00.12Z", "2026-11-26T10:00:00.1Z");
+    VALUES("1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00.000Z", "1965-06-01T12:00:00.500Z");
+}
+
+static void addresses_and_ids(void) {
+    VALUES("10.0.0.1", "255.255.255.255", "0.0.0.0", "99.100.9.10");
+    VALUES("10.0.0.01", "10.0.0.256", "10.0.0", "1.2.3.4.5");
+    VALUES("10.0.0.1:8080", "10.0.0.2:99");
+    VALUES("deadbeef", "00000000", "a1b2c3d4");
+    VALUES("DEADBEEF", "0000000A", "A1B2C3D4");
+    VALUES("DEADBEEF", "deadbeef", "A1b2C3D4");
+    VALUES("abc", "def", "012");
+    VALUES("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    VALUES("0123456789abcdef0123456789abcdef01", "fedcba9876543210fedcba9876543210ff");
+    VALUES("b815023b-697d-e069-e2f2-b28d37660c51", "00000000-0000-0000-0000-000000000000");
+    VALUES("B815023B-697D-E069-E2F2-B28D37660C51", "00000000-0000-0000-0000-00000000000A");
+    VALUES("b815023b-697d-e069-e2f2-b28d37660c51", "b815023b-697d-e069-e2f2-b28d37660c5g");
+    VALUES("b815023b0697d-e069-e2f2-b28d37660c51", "b815023b1697d-e069-e2f2-b28d37660c51");
+    VALUES("0x1f", "0xffff", "0x0");
+}
+
+static void odd_bytes(void) {
+    VALUES("", "x", "yy");
+    VALUES("\"\"", "\"a\"", "\"b\\\"c\"", "\"d\\\\\"");
+    VALUES("\"unbalanced", "\"un\\\"balanced", "fine");
+    VALUES("\xff\xfe", "\x80", "\xc3\xa9");
+    VALUES("\r", "\t", "a\rb");
+    VALUES("'", "((", "[[]]", "{},;|\\<>");
+    VALUES(" ", "  ", "     ", "a   b");
+    start();
+    for (int i = 0; i < 300; i++) {
+        char bytes[] = {'a', 0, (char)('0' + i % 10), '\n', (char)i, 'z'};
+        add_line(str_make(bytes, (size_t)(i % 7)));
+    }
+    (void)round_trip();
+    start();
+    for (int i = 0; i < 3000; i++)
+        add_line(STR(""));
+    (void)round_trip();
+    start();
+    for (int i = 0; i < 2; i++)
+        add_line(STR("two lines are refused"));
+    CHECK_INT(round_trip(), 0);
+}
+
+static void many_lines_and_large_ones(void) {
+    start();
+    for (unsigned i = 0; i < 65536; i++) {
+        buf_addf(&text, "%u", i * 7 % 1000);
+        end_line();
+    }
+    CHECK(round_trip() > 0);
+    start();
+    for (unsigned i = 0; i < 20; i++) {
+        for (unsigned k = 0; k < 10000; k++)
+            buf_addf(&text, "%c%u ", 'a' + (int)(k % 26), k * i);
+        end_line();
+        add_line(STR("a short one, 17"));
+    }
+    (void)round_trip();
+    start();
+    for (unsigned i = 0; i < 50; i++) {
+        for (unsigned k = 0; k < 20000; k++)
+            buf_add_char(&text, (char)('a' + below(26)));
+        buf_addf(&text, " %u", i);
+        end_line();
+    }
+    (void)round_trip();
+    start();
+    for (unsigned i = 0; i < 9; i++) {
+        buf_addf(&text, "line %u with all slots", i);
+        for (unsigned k = 0; k < 600; k++)
+            buf_addf(&text, " %u", k + i);
+        end_line();
+    }
+    (void)round_trip();
+}
+
+/* ---- lines of random makes: pieces are put together so that typed columns nearly fit, now and then */
+
+static void add_piece(unsigned kind) {
+    static const char *const words[] = {"info", "error", "warn", "GET", "POST", "", "a b", "x\"y"};
+    static const char *const near_misses[] = {"00",        "-1",       "1.",   ".5", "1e3",
+                                              "0x",        "\\",       "\\\"", "é",  "\xff",
+                                              "256.1.1.1", "25:00:00", "'",    "  "};
+    switch (kind % 12) {
+    case 0:
+        buf_addf(&text, "%u", below(kind % 7 ? 1000 : 4000000000u));
+        break;
+    case 1:
+        buf_addf(&text, "%08x", below(0x7fffffff));
+        break;
+    case 2:
+        buf_addf(&text, "%u.%u.%u.%u", below(256), below(256), below(10), below(256));
+        break;
+    case 3:
+        buf_addf(&text, "2026-11-%02uT%02u:%02u:%02u.%03uZ", 1 + below(28), below(24), below(60),
+                 below(60), below(1000));
+        break;
+    case 4:
+        buf_addf(&text, "%s", words[below(below(40) ? 5 : 8)]);
+        break;
+    case 5:
+        buf_addf(&text, "%0*u", 1 + (int)below(5), below(300));
+        break;
+    case 6:
+        buf_addf(&text, "\"%s %u\"", words[below(6)], below(50));
+        break;
+    case 7:
+        buf_addf(&text, "%*s", (int)below(12), "");
+        break;
+    case 8:
+        buf_addf(&text, "%08x-%04x-%04x-%04x-%012x", below(1 << 30), below(65536), below(65536),
+                 below(65536), below(1 << 30));
+        break;
+    case 9:
+        buf_addf(&text, "/a/%u/%s?k=%u", below(3), words[below(5)], below(1000));
+        break;
+    case 10:
+        for (unsigned n = below(8); n > 0; n--)
+            buf_add_char(&text, (char)below(256));
+        break;
+    default:
+        buf_addf(&text, "%s", near_misses[below(14)]);
+        break;
+    }
+}
+
+static void add_random_line(uint32_t seed, uint32_t noise) {
+    static const char *const borders[] = {" ", "=",  "\":\"", "\",\"", ": ",
+                                          "[", "] ", "",      "\t",    "key="};
+    uint64_t kept = random_state;
+    uint32_t n = seed * 2654435761u >> 28;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t mix = (seed + 1) * (i + 1) * 2246822519u >> 8;
+        random_state = kept += 0x9e3779b97f4a7c15u;
+        add_piece(noise > 0 && below(noise) == 0 ? below(1000) : mix % 120 / 12);
+        buf_addf(&text, "%s", borders[(mix >> 5) % 10]);
+    }
+    random_state = kept;
+    (void)below(2);
+    end_line();
+}
+
+static void random_lines(void) {
+    size_t accepted = 0;
+    for (unsigned round = 0; round < 400; round++) {
+        start();
+        uint32_t makes = 1 + below(8), lines = 1 + below(600);
+        uint32_t noise = below(3) ? 30 + below(500) : 0;
+        for (uint32_t i = 0; i < lines; i++)
+            add_random_line(round * 31 + below(makes), noise);
+        accepted += round_trip() > 0;
+    }
+    CHECK(accepted > 200);
+}
+
+/* What it is for: less than half of the bytes that general compression leaves. */
+static void packs_ids(void) {
+    start();
+    for (unsigned i = 0; i < 1000; i++) {
+        buf_addf(&text,
+                 "{\"time\":\"2026-11-26T10:%02u:%02u.%03uZ\",\"level\":\"%s\",\"trace_id\":"
+                 "\"%08x%08x%08x%08x\",\"status\":%u,\"path\":\"/api/v1/items/%u\"}",
+                 i / 600, i / 10 % 60, i % 10 * 100, below(10) ? "info" : "error",
+                 below(0x7fffffff), below(0x7fffffff), below(0x7fffffff), below(0x7fffffff),
+                 below(20) ? 200u : 500u, below(1000000));
+        end_line();
+    }
+    size_t size = round_trip();
+    CHECK(size > 0 && size < 1000 * 22);
+}
+
+/* ---- damage */
+
+static void add_unpacked(struct buf *out, const char *data, size_t size, size_t raw_size,
+                         bool zstd) {
+    CHECK(buf_reserve(out, raw_size + 1) == 0);
+    if (zstd)
+        CHECK_INT(ZSTD_decompress(out->data + out->size, raw_size, data, size), raw_size);
+    else
+        memcpy(out->data + out->size, data, size);
+    out->size += raw_size;
+}
+
+/* The same table with its streams as they are: compressed ones would hardly ever decompress once damaged. */
+static void unpack_streams(struct buf *encoded) {
+    struct buf out = buf_make(BUF_NO_MAX);
+    const char *p = encoded->data;
+    uint32_t plan = get_le32(p + 4), plan_stored = get_le32(p + 8);
+    uint32_t texts = get_le32(p + 12), texts_stored = get_le32(p + 16);
+    buf_add(&out, p, 24);
+    add_unpacked(&out, p + 24, plan_stored, plan, p[1] & 1);
+    add_unpacked(&out, p + 24 + plan_stored, texts_stored, texts, p[1] & 2);
+    size_t rest = 24 + (size_t)plan_stored + texts_stored;
+    buf_add(&out, p + rest, encoded->size - rest);
+    out.data[1] = 0;
+    put_le32(out.data + 8, plan);
+    put_le32(out.data + 16, texts);
+    buf_done(encoded);
+    *encoded = out;
+}
+
+static void damage_is_survived(void) {
+    start();
+    for (unsigned i = 0; i < 300; i++)
+        add_random_line(6 + i % 2, 40);
+    struct buf out = buf_make(BUF_NO_MAX);
+    struct err err;
+    (void)buf_reserve(&text, LINETAB_SLACK);
+    CHECK_INT(linetab_encode(encoder, buf_str(&text), offsets, n_lines, &out), 1);
+    unpack_streams(&out);
+    char *lines = malloc(text.size);
+    CHECK_INT(linetab_open(table, buf_str(&out), n_lines, &err), 0);
+    CHECK_INT(linetab_lines(table, lines, text.size, &err), 0);
+    CHECK(memcmp(lines, text.data, text.size) == 0);
+    for (unsigned round = 0; round < 4000; round++) {
+        char *copy = malloc(out.size);
+        memcpy(copy, out.data, out.size);
+        for (unsigned n = 1 + below(3); n > 0; n--)
+            copy[below((uint32_t)out.size)] ^= (char)(1 + below(255));
+        size_t size = round % 8 == 0 ? below((uint32_t)out.size) : out.size;
+        if (linetab_open(table, str_make(copy, size), n_lines, &err) == 0)
+            (void)linetab_lines(table, lines, text.size, &err);
+        free(copy);
+    }
+    free(lines);
+    buf_done(&out);
+}
+
+int main(void) {
+    encoder = linetab_encoder_new();
+    table = linetab_new();
+    text = buf_make(BUF_NO_MAX);
+    RUN(numbers);
+    RUN(times);
+    RUN(addresses_and_ids);
+    RUN(odd_bytes);
+    RUN(many_lines_and_large_ones);
+    RUN(random_lines);
+    RUN(packs_ids);
+    RUN(damage_is_survived);
+    linetab_encoder_free(encoder);
+    linetab_free(table);
+    buf_done(&text);
+    return test_done();
+}
