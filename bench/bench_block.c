@@ -193,7 +193,7 @@ static void run_decode(void *ctx) {
         else if (d->kind == SECTION_LENGTHS)
             r = block_decode_lengths(info, s, stored, &d->scratch, d->offsets, &err);
         else if (d->kind == SECTION_LINES)
-            r = block_decode_lines(info, s, stored, d->lines, &err);
+            r = block_decode_lines(info, s, stored, NULL, d->lines, &err);
         else
             r = block_decode_meta(info, s, stored, &arena, &column, &err);
         if (r < 0)
@@ -297,8 +297,9 @@ int main(int argc, char **argv) {
         {"encode lz4hc (with filter)", "decode lines lz4hc"},
         {"encode zstd 1 (with filter)", "decode lines zstd 1"},
         {"encode zstd 3 (with filter)", "decode lines zstd 3"},
+        {"encode table (with filter)", "decode lines table"},
     };
-    for (int effort = EFFORT_FAST; effort <= EFFORT_ZSTD; effort++) {
+    for (int effort = EFFORT_FAST; effort <= EFFORT_TABLE; effort++) {
         struct encoded *e = calloc(1, sizeof(*e));
         if (!e)
             return 2;

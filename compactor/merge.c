@@ -31,8 +31,9 @@ enum {
 
 #define SETTLE_DEFAULT_NS (2 * NS_PER_HOUR)
 
+/* A table takes half of what zstd 3 leaves, at its cost, and is searched without being decoded. */
 enum block_effort merge_effort(enum merge_grade grade) {
-    return grade == GRADE_SETTLED ? EFFORT_ZSTD : EFFORT_ZSTD_FAST;
+    return grade == GRADE_SETTLED ? EFFORT_TABLE : EFFORT_ZSTD_FAST;
 }
 
 /* ---- choosing */

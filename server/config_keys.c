@@ -126,9 +126,9 @@ const struct config_key config_keys[] = {
     KEY("ingester.chunk_target_size", KEY_BYTES, AT(chunk_target_bytes), "1536KB",
         "A stream is flushed when its compressed blocks reach this."),
     KEY("ingester.chunk_encoding", KEY_CODEC, AT(effort), "zstd",
-        "Compression of lines: zstd is smaller by a third, lz4 is decoded two to three times "
-        "faster. Loki's "
-        "other names are understood as the nearer of the two."),
+        "Compression of lines: table (columns of what varies) takes half the bytes of zstd and is "
+        "searched fastest, zstd a third less than lz4, lz4 costs least to write. Loki's other "
+        "names are understood as zstd or lz4, whichever is nearer."),
     KEY("ingester.chunk_idle_period", KEY_DURATION, AT(chunk_idle_ns), "30m",
         "A stream that got nothing for this long is flushed."),
     KEY("ingester.max_chunk_age", KEY_DURATION, AT(chunk_max_age_ns), "2h",
@@ -265,7 +265,7 @@ const char *config_type_allowed(enum config_type type) {
     case KEY_SYNC:
         return "always, interval or off";
     case KEY_CODEC:
-        return "zstd or lz4";
+        return "table, zstd or lz4";
     case KEY_LIST:
         return "a list like [a, b]";
     }
@@ -309,12 +309,16 @@ static const struct {
     struct str name;
     enum block_effort effort;
 } codec_names[] = {
-    {STR_INIT("zstd"), EFFORT_ZSTD_FAST}, {STR_INIT("lz4"), EFFORT_FAST},
-    {STR_INIT("gzip"), EFFORT_ZSTD_FAST}, {STR_INIT("flate"), EFFORT_ZSTD_FAST},
-    {STR_INIT("snappy"), EFFORT_FAST},    {STR_INIT("none"), EFFORT_FAST},
-    {STR_INIT("lz4-64k"), EFFORT_FAST},   {STR_INIT("lz4-256k"), EFFORT_FAST},
-    {STR_INIT("lz4-1M"), EFFORT_FAST},
+    {STR_INIT("table"), EFFORT_TABLE},     {STR_INIT("zstd"), EFFORT_ZSTD_FAST},
+    {STR_INIT("lz4"), EFFORT_FAST},        {STR_INIT("gzip"), EFFORT_ZSTD_FAST},
+    {STR_INIT("flate"), EFFORT_ZSTD_FAST}, {STR_INIT("snappy"), EFFORT_FAST},
+    {STR_INIT("none"), EFFORT_FAST},       {STR_INIT("lz4-64k"), EFFORT_FAST},
+    {STR_INIT("lz4-256k"), EFFORT_FAST},   {STR_INIT("lz4-1M"), EFFORT_FAST},
 };
+
+static const char *codec_name(enum block_effort effort) {
+    return effort == EFFORT_TABLE ? "table" : effort == EFFORT_FAST ? "lz4" : "zstd";
+}
 
 static int parse_codec(struct str text, enum block_effort *ret) {
     for (size_t i = 0; i < sizeof(codec_names) / sizeof(codec_names[0]); i++) {
@@ -526,7 +530,7 @@ void config_key_format(const struct config *c, const struct config_key *key, str
         buf_addf(out, "\"%.*s\"", STR_ARG(sync_names[*(const enum wal_sync *)place]));
         break;
     case KEY_CODEC:
-        buf_addf(out, "%s", *(const enum block_effort *)place == EFFORT_FAST ? "lz4" : "zstd");
+        buf_addf(out, "%s", codec_name(*(const enum block_effort *)place));
         break;
     case KEY_LIST:
         format_list(c, key, out);

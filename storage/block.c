@@ -61,10 +61,10 @@ static int check_sections(const struct block_info *info, struct err *reterr) {
         if (s->offset != at)
             return err_set(reterr, -ECORRUPT, "block: section %u is at %u, not at %llu", i,
                            s->offset, (unsigned long long)at);
-        if (s->codec > CODEC_ZSTD)
+        if (s->codec > CODEC_TABLE)
             return err_set(reterr, -EFORMAT, "block: section %u has the unknown codec %u", i,
                            (unsigned)s->codec);
-        if (!section_sane(info, s))
+        if (!section_sane(info, s) || (s->codec == CODEC_TABLE && s->kind != SECTION_LINES))
             return err_set(reterr, -ECORRUPT, "block: section %u cannot have %u bytes", i,
                            s->raw_size);
         at += s->stored_size;
@@ -171,6 +171,9 @@ static int unpack(const struct section *s, struct str stored, char *out, struct 
     }
     case CODEC_ZSTD:
         size = ZSTD_decompress(out, s->raw_size, stored.data, stored.size);
+        break;
+    case CODEC_TABLE: /* block_decode_lines does it */
+        size = SIZE_MAX;
         break;
     }
     if (size != s->raw_size)
@@ -303,10 +306,24 @@ int block_decode_lengths(const struct block_info *info, const struct section *s,
     return 0;
 }
 
-int block_decode_lines(const struct block_info *info, const struct section *s, struct str stored,
-                       char *ret_lines, struct err *reterr) {
-    int r = check_stored(s, stored, reterr);
+static int unpack_table(const struct block_info *info, const struct section *s, struct str stored,
+                        struct linetab *table, char *ret_lines, struct err *reterr) {
+    struct linetab *own = table ? NULL : linetab_new();
+    if (!table && !own)
+        return err_set(reterr, -ENOMEM, "block: no memory for a table of lines");
+    int r = linetab_open(table ? table : own, stored, info->count, reterr);
     if (r == 0)
+        r = linetab_lines(table ? table : own, ret_lines, s->raw_size, reterr);
+    linetab_free(own);
+    return r;
+}
+
+int block_decode_lines(const struct block_info *info, const struct section *s, struct str stored,
+                       struct linetab *table, char *ret_lines, struct err *reterr) {
+    int r = check_stored(s, stored, reterr);
+    if (r == 0 && s->codec == CODEC_TABLE)
+        r = unpack_table(info, s, stored, table, ret_lines, reterr);
+    else if (r == 0)
         r = unpack(s, stored, ret_lines, reterr);
     if (r < 0)
         return r;

@@ -20,6 +20,7 @@
 #include "buf.h"
 #include "err.h"
 #include "labels.h"
+#include "linetab.h"
 #include "rollup.h"
 #include "str.h"
 
@@ -35,10 +36,12 @@ enum {
 enum block_codec {
     CODEC_NONE = 0,
     CODEC_LZ4 = 1,
-    CODEC_ZSTD = 2
-}; /* LZ4HC writes CODEC_LZ4 bytes */
-/* EFFORT_ZSTD_FAST: level 1, EFFORT_ZSTD: level 3; both for the lines alone. */
-enum block_effort { EFFORT_FAST, EFFORT_LZ4HC, EFFORT_ZSTD_FAST, EFFORT_ZSTD };
+    CODEC_ZSTD = 2,
+    CODEC_TABLE = 3, /* linetab.h; lines only */
+};                   /* LZ4HC writes CODEC_LZ4 bytes */
+/* EFFORT_ZSTD_FAST: level 1, EFFORT_ZSTD: level 3; both for the lines alone. EFFORT_TABLE: lines as a table, zstd level
+ * 1 where that does not pay. */
+enum block_effort { EFFORT_FAST, EFFORT_LZ4HC, EFFORT_ZSTD_FAST, EFFORT_ZSTD, EFFORT_TABLE };
 
 enum section_kind {
     SECTION_TIMES = 1,
@@ -116,9 +119,9 @@ int block_decode_times(const struct block_info *info, const struct section *s, s
 int block_decode_lengths(const struct block_info *info, const struct section *s, struct str stored,
                          struct buf *scratch, uint32_t *ret_offsets, struct err *reterr);
 
-/* `ret_lines`: room for s->raw_size. */
+/* `ret_lines`: room for s->raw_size. `table`: the caller's, for lines in CODEC_TABLE; NULL: one is made. */
 int block_decode_lines(const struct block_info *info, const struct section *s, struct str stored,
-                       char *ret_lines, struct err *reterr);
+                       struct linetab *table, char *ret_lines, struct err *reterr);
 
 /* Does each decoded line end in '\n' where its offset says? What the checksums cannot tell (lengths of another
  * block); for verification, as readers stay in bounds without it. */

@@ -41,6 +41,8 @@ struct block_encoder {
     struct gram_builder *grams;
     void *lz4_state, *lz4hc_state;
     ZSTD_CCtx *zstd;
+    struct linetab_encoder *table;
+    uint32_t *offsets;    /* of the lines, for the table */
     struct timed *sorted; /* two halves: the array and the space to merge in */
     uint32_t *order;
     uint8_t *ids; /* of one metadata column, by entry */
@@ -60,7 +62,7 @@ struct block_encoder *block_encoder_new(void) {
     e->sorted = malloc(2 * BLOCK_ENTRIES_MAX * sizeof(e->sorted[0]));
     e->order = malloc(BLOCK_ENTRIES_MAX * sizeof(e->order[0]));
     e->ids = malloc(BLOCK_ENTRIES_MAX);
-    e->lines = buf_make(BLOCK_RAW_MAX);
+    e->lines = buf_make(BLOCK_RAW_MAX + LINETAB_SLACK);
     e->column = buf_make(BLOCK_RAW_MAX);
     e->body = buf_make(UINT32_MAX);
     if (!e->meta || !e->grams || !e->lz4_state || !e->sorted || !e->order || !e->ids) {
@@ -78,6 +80,8 @@ void block_encoder_free(struct block_encoder *e) {
     free(e->lz4_state);
     free(e->lz4hc_state);
     ZSTD_freeCCtx(e->zstd);
+    linetab_encoder_free(e->table);
+    free(e->offsets);
     free(e->sorted);
     free(e->order);
     free(e->ids);
@@ -146,7 +150,7 @@ static void sort_entries(struct block_encoder *e, const int64_t *times, uint32_t
 /* ---- sections */
 
 static bool is_zstd(enum block_effort effort) {
-    return effort == EFFORT_ZSTD || effort == EFFORT_ZSTD_FAST;
+    return effort == EFFORT_ZSTD || effort == EFFORT_ZSTD_FAST || effort == EFFORT_TABLE;
 }
 
 /* Bytes written to `out`, or 0 when they do not fit `room` or the compressor failed. */
@@ -163,7 +167,8 @@ static size_t compress(struct block_encoder *e, enum block_effort effort, struct
                                        LZ4HC_LEVEL);
         return n > 0 ? (size_t)n : 0;
     case EFFORT_ZSTD_FAST:
-    case EFFORT_ZSTD: {
+    case EFFORT_ZSTD:
+    case EFFORT_TABLE: {
         int level = effort == EFFORT_ZSTD ? ZSTD_LEVEL : ZSTD_FAST_LEVEL;
         size_t size = ZSTD_compressCCtx(e->zstd, out, room, raw.data, raw.size, level);
         return ZSTD_isError(size) ? 0 : size;
@@ -177,19 +182,31 @@ static int prepare_effort(struct block_encoder *e, enum block_effort effort) {
         e->lz4hc_state = malloc((size_t)LZ4_sizeofStateHC());
         return e->lz4hc_state ? 0 : -ENOMEM;
     }
-    if (is_zstd(effort) && !e->zstd) {
-        e->zstd = ZSTD_createCCtx();
-        return e->zstd ? 0 : -ENOMEM;
+    if (is_zstd(effort) && !e->zstd && !(e->zstd = ZSTD_createCCtx()))
+        return -ENOMEM;
+    if (effort == EFFORT_TABLE && !e->table) {
+        free(e->offsets);
+        e->offsets = malloc((BLOCK_ENTRIES_MAX + 1) * sizeof(*e->offsets));
+        e->table = e->offsets ? linetab_encoder_new() : NULL;
+        return e->table ? 0 : -ENOMEM;
     }
     return 0;
 }
 
 static_assert(BLOCK_RAW_MAX <= LZ4_MAX_INPUT_SIZE, "a section fits one LZ4 block");
 
+/* Notes the section whose stored bytes have just been appended to the body. */
+static void note_section(struct block_encoder *e, struct section s, size_t size) {
+    s.offset = (uint32_t)(e->body.size - size); /* the header's size is added when it is known */
+    s.stored_size = (uint32_t)size;
+    s.checksum = (uint32_t)hash64(e->body.data + s.offset, size);
+    assert(e->n_sections < BLOCK_SECTIONS_MAX);
+    e->sections[e->n_sections++] = s;
+}
+
 /* Appends one section to the body. */
 static int add_section(struct block_encoder *e, enum block_effort effort, enum section_kind kind,
                        uint32_t key, struct str raw) {
-    assert(e->n_sections < BLOCK_SECTIONS_MAX);
     assert(raw.size <= BLOCK_RAW_MAX);
     /* zstd saves much on lines; the other columns are small, and counts read nothing else: LZ4 decodes them faster. */
     if (is_zstd(effort) && kind != SECTION_LINES)
@@ -209,16 +226,26 @@ static int add_section(struct block_encoder *e, enum block_effort effort, enum s
         if (size > 0)
             memcpy(to, raw.data, size);
     }
-    e->sections[e->n_sections++] = (struct section){
-        .kind = kind,
-        .codec = codec,
-        .key = key,
-        .offset = (uint32_t)e->body.size, /* the header's size is added when it is known */
-        .stored_size = (uint32_t)size,
-        .raw_size = (uint32_t)raw.size,
-        .checksum = (uint32_t)hash64(to, size),
-    };
     e->body.size += size;
+    note_section(
+        e,
+        (struct section){.kind = kind, .codec = codec, .key = key, .raw_size = (uint32_t)raw.size},
+        size);
+    return 0;
+}
+
+/* The lines: as a table when that is asked for and pays. */
+static int add_lines(struct block_encoder *e, enum block_effort effort, uint32_t count) {
+    struct str raw = buf_str(&e->lines);
+    if (effort != EFFORT_TABLE)
+        return add_section(e, effort, SECTION_LINES, 0, raw);
+    size_t from = e->body.size;
+    int r = linetab_encode(e->table, raw, e->offsets, count, &e->body);
+    if (r <= 0)
+        return r < 0 ? r : add_section(e, effort, SECTION_LINES, 0, raw);
+    struct section s = {
+        .kind = SECTION_LINES, .codec = CODEC_TABLE, .raw_size = (uint32_t)raw.size};
+    note_section(e, s, e->body.size - from);
     return 0;
 }
 
@@ -303,21 +330,26 @@ static int gather_lines(struct block_encoder *e, const struct block_input *in,
                         const uint32_t *order, size_t raw_size) {
     buf_clear(&e->lines);
     buf_clear(&e->column);
-    int r = buf_reserve(&e->lines, raw_size);
+    int r = buf_reserve(&e->lines, raw_size + LINETAB_SLACK);
     if (r == 0)
         r = buf_reserve(&e->column, (size_t)in->count * VARINT_MAX_BYTES);
     if (r < 0)
         return r;
     char *line_at = e->lines.data;
+    uint32_t *offsets = e->offsets; /* NULL: no table was ever asked for */
     uint8_t *length_at = (uint8_t *)e->column.data;
     for (uint32_t k = 0; k < in->count; k++) {
         struct str line = in->lines[order ? order[k] : k];
+        if (offsets)
+            offsets[k] = (uint32_t)(line_at - e->lines.data);
         if (line.size > 0)
             memcpy(line_at, line.data, line.size);
         line_at += line.size;
         *line_at++ = '\n';
         length_at = put_varint(length_at, line.size);
     }
+    if (offsets)
+        offsets[in->count] = (uint32_t)raw_size;
     e->lines.size = raw_size;
     assert(line_at == e->lines.data + raw_size);
     e->column.size = (size_t)((char *)length_at - e->column.data);
@@ -396,7 +428,9 @@ static int write_block(const struct block_encoder *e, const struct block_info *i
     memcpy(p + BLOCK_AT_MAGIC, BLOCK_MAGIC, 8);
     put_le16(p + BLOCK_AT_SECTIONS, (uint16_t)e->n_sections);
     put_le16(p + BLOCK_AT_SECTIONS + 2, 0);
-    put_le32(p + BLOCK_AT_INCOMPAT, 0);
+    /* The lines are the last section. */
+    bool table = e->sections[e->n_sections - 1].codec == CODEC_TABLE;
+    put_le32(p + BLOCK_AT_INCOMPAT, table ? BLOCK_INCOMPAT_TABLE : 0);
     put_le32(p + BLOCK_AT_COMPAT, 0);
     put_le32(p + BLOCK_AT_COUNT, info->count);
     put_le32(p + BLOCK_AT_LINE_BYTES, info->line_bytes);
@@ -429,7 +463,7 @@ static int encode_sections(struct block_encoder *e, const struct block_input *in
     if (r == 0)
         r = add_rollups(e, effort, in, order);
     if (r == 0)
-        r = add_section(e, effort, SECTION_LINES, 0, buf_str(&e->lines));
+        r = add_lines(e, effort, in->count);
     return r;
 }
 

@@ -39,8 +39,11 @@ enum {
 static_assert(BLOCK_AT_RESERVED + 8 == BLOCK_HEADER_FIXED, "on-disk layout");
 static_assert(SECTION_AT_CHECKSUM + 4 == BLOCK_SECTION_SIZE, "on-disk layout");
 
-/* Flags of the incompatible word that this build understands: none are defined yet. */
-enum { BLOCK_INCOMPAT_KNOWN = 0 };
+/* Flags of the incompatible word that this build understands. */
+enum {
+    BLOCK_INCOMPAT_TABLE = 1, /* the lines are in CODEC_TABLE */
+    BLOCK_INCOMPAT_KNOWN = BLOCK_INCOMPAT_TABLE,
+};
 
 /* Times may be stored in units of 1, 1 000, 1 000 000 or 1 000 000 000 ns: 10 ^ (3 * code). */
 enum { TIME_SCALES = 4 };

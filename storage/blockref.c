@@ -31,7 +31,8 @@ struct block_reader {
     char *lines_buffer;
     size_t lines_capacity;
     struct buf scratch, head, stored_lines;
-    uint32_t head_offset; /* of head's first byte in the encoded block */
+    struct linetab *table; /* of the block's lines, when they are one; made at first use */
+    uint32_t head_offset;  /* of head's first byte in the encoded block */
     struct arena arena;
     struct meta_column
         *columns; /* encoded: one slot per section, .ids NULL = not decoded; rows: all */
@@ -84,6 +85,7 @@ void block_reader_free(struct block_reader *r) {
     free(r->offsets_buffer);
     free(r->lines_buffer);
     free(r->order);
+    linetab_free(r->table);
     buf_done(&r->scratch);
     buf_done(&r->head);
     buf_done(&r->stored_lines);
@@ -383,10 +385,12 @@ int block_reader_lines(struct block_reader *r, struct str *ret, struct err *rete
         const struct section *s = block_section(r->info, SECTION_LINES);
         struct str stored;
         status = section_bytes(r, s, &stored, reterr);
+        if (status == 0 && s->codec == CODEC_TABLE && !r->table && !(r->table = linetab_new()))
+            status = -ENOMEM;
         if (status == 0)
             status = grow((void **)&r->lines_buffer, &r->lines_capacity, s->raw_size, 1);
         if (status == 0)
-            status = block_decode_lines(r->info, s, stored, r->lines_buffer, reterr);
+            status = block_decode_lines(r->info, s, stored, r->table, r->lines_buffer, reterr);
         if (status < 0)
             return blame(r, status, reterr);
         r->lines = str_make(r->lines_buffer, s->raw_size);

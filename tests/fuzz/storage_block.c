@@ -72,7 +72,7 @@ static void decode(const struct block_info *info, const struct section *s, struc
     if (s->raw_size <= RAW_MAX) {
         char *lines = malloc(s->raw_size > 0 ? s->raw_size : 1);
         if (lines && s->kind == SECTION_LINES)
-            (void)block_decode_lines(info, s, stored, lines, &err);
+            (void)block_decode_lines(info, s, stored, NULL, lines, &err);
         free(lines);
     }
     free(times);
