@@ -76,10 +76,16 @@ static bool is_shorter(int64_t a, int64_t b) {
 int64_t retention_period(const struct retention_policy *p, struct str tenant,
                          struct labels labels) {
     const struct retention_rule *best = NULL;
+    bool has_own = false;
     for (size_t i = 0; i < p->n_rules; i++) {
         const struct retention_rule *rule = &p->rules[i];
-        if (rule->tenant.size > 0 && !str_eq(rule->tenant, tenant))
+        bool own = rule->tenant.size > 0;
+        if (own ? !str_eq(rule->tenant, tenant) : has_own)
             continue;
+        if (own && !has_own) {
+            has_own = true;
+            best = NULL;
+        }
         bool stronger =
             !best || rule->priority > best->priority ||
             (rule->priority == best->priority && is_shorter(rule->period_ns, best->period_ns));

@@ -11,7 +11,7 @@
 #include "store.h"
 
 struct retention_rule {
-    struct str tenant; /* empty = every tenant */
+    struct str tenant; /* empty = every tenant that has no rules of its own */
     const struct matcher *matchers;
     size_t n_matchers;
     int priority;

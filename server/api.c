@@ -34,16 +34,17 @@ int api_set_log_level(struct api *api, struct str name) {
 }
 
 void api_set_settings(struct api *api, struct settings *next) {
-    struct config *config = next->config;
     pthread_mutex_lock(&api->lock);
     struct settings *before = api->settings;
     api->settings = next;
     pthread_mutex_unlock(&api->lock);
-    settings_unref(before);
-    (void)api_set_log_level(api, str_from(config->log_level));
+    /* Whom the settings did not change, POST /log_level has set. */
+    if (next->config != before->config)
+        (void)api_set_log_level(api, str_from(next->config->log_level));
     store_forget_texts(api->store);
-    compactor_set_policy(api->compactor, config->retention);
-    compactor_set_merge(api->compactor, config->merge_enabled, &config->merge);
+    compactor_set_policy(api->compactor, next->retention);
+    compactor_set_merge(api->compactor, next->config->merge_enabled, &next->config->merge);
+    settings_unref(before);
 }
 
 /* ---- tenants */
@@ -217,6 +218,7 @@ static const struct http_route route_table[] = {
     {HTTP_GET, "/loki/ready", api_ready, NULL, HTTP_ON_LOOP, "ready", NULL},
     {HTTP_GET, "/metrics", api_metrics, NULL, HTTP_ON_POOL, "metrics", NULL},
     {HTTP_GET, "/config", api_config, NULL, HTTP_ON_POOL, "config", NULL},
+    {HTTP_GET, "/runtime_config", api_runtime_config, NULL, HTTP_ON_POOL, "runtime_config", NULL},
     {HTTP_GET, "/services", api_services, NULL, HTTP_ON_LOOP, "services", NULL},
     {HTTP_GET | HTTP_POST, "/log_level", api_log_level, NULL, HTTP_ON_LOOP, "log_level", NULL},
     {HTTP_POST, "/flush", api_flush, NULL, HTTP_ON_POOL, "flush", NULL},

@@ -65,6 +65,9 @@ struct http_guard api_guard(struct api *api);
 const struct config *api_config_of(const struct http_request *r);
 /* Of the tenant, once api_tenant has said who that is. */
 const struct limits *api_limits_of(const struct http_request *r);
+/* For a request to several tenants: false without memory. */
+bool api_take_limits_of(struct http_request *r, const struct str *tenants, size_t count);
+const struct overrides *api_overrides_of(const struct http_request *r); /* NULL: none */
 /* NULL: there is no access file. */
 const struct access_user *api_user_of(const struct http_request *r);
 void api_refuse(struct api *api, struct http_request *r, enum api_refusal why, struct str text);
@@ -125,6 +128,7 @@ void api_ready(struct http_request *r, void *api);
 void api_metrics(struct http_request *r, void *api);
 void api_buildinfo(struct http_request *r, void *api);
 void api_config(struct http_request *r, void *api);
+void api_runtime_config(struct http_request *r, void *api);
 void api_services(struct http_request *r, void *api);
 void api_flush(struct http_request *r, void *api);
 void api_log_level(struct http_request *r, void *api);

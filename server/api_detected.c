@@ -9,6 +9,7 @@
 #include "json.h"
 #include "params.h"
 #include "parser.h"
+#include "query_limits.h"
 
 enum {
     LINE_LIMIT_DEFAULT = 100,
@@ -124,9 +125,12 @@ static int check_query(const struct limits *limits, const struct query *q, struc
     if (e < 0)
         return e;
     bool log_query = parsed_query_expr(parsed)->kind == EXPR_LOG;
+    e = query_limits_check(limits, parsed_query_expr(parsed), reterr);
     parsed_query_free(parsed);
     if (!log_query)
         return err_set(reterr, -ESYNTAX, "only log selector is supported");
+    if (e < 0)
+        return e;
     uint32_t most = limits->max_entries_limit_per_query;
     if (most > 0 && q->limit > most)
         return err_set(reterr, -EREFUSED,

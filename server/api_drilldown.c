@@ -56,7 +56,7 @@ void api_drilldown_limits(struct http_request *r, void *ctx) {
     write_size(&body, "max_query_bytes_read", l->max_query_bytes_read);
     write_duration(&body, "max_query_length", l->max_query_length_ns);
     write_duration(&body, "max_query_lookback", l->max_query_lookback_ns);
-    write_duration(&body, "max_query_range", 0);
+    write_duration(&body, "max_query_range", l->max_query_range_ns);
     buf_addf(&body,
              "\"max_query_series\":%u,\"metric_aggregation_enabled\":false,"
              "\"otlp_config\":{\"resource_attributes\":{\"attributes_config\":["

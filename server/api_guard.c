@@ -26,6 +26,20 @@ const struct config *api_config_of(const struct http_request *r) {
     return visitor_of(r)->settings->config;
 }
 
+bool api_take_limits_of(struct http_request *r, const struct str *tenants, size_t count) {
+    struct visitor *v = http_request_pinned(r);
+    struct limits *limits = arena_alloc(http_request_arena(r), sizeof(*limits));
+    if (!limits)
+        return false;
+    settings_tightest(v->settings, tenants, count, limits);
+    v->limits = limits;
+    return true;
+}
+
+const struct overrides *api_overrides_of(const struct http_request *r) {
+    return visitor_of(r)->settings->overrides;
+}
+
 const struct access_user *api_user_of(const struct http_request *r) {
     return visitor_of(r)->user;
 }
@@ -70,6 +84,7 @@ bool api_tenant(struct api *api, struct http_request *r, struct str *ret) {
         api_refuse_tenant(api, r, tenant);
         return false;
     }
+    v->limits = settings_limits(v->settings, tenant);
     *ret = tenant;
     return true;
 }

@@ -7,6 +7,7 @@
 #include "labels.h"
 #include "params.h"
 #include "parser.h"
+#include "query_limits.h"
 #include "render.h"
 #include "units.h"
 
@@ -58,17 +59,20 @@ static int check_limits(const struct limits *limits, const struct query *q, stru
     bool too_many = most > 0 && q->limit > most;
     struct err length_err;
     int length = api_check_length(limits, q->start_ns, q->end_ns, &length_err);
-    if (!too_many && length == 0)
+    if (!too_many && length == 0 && !query_limits_concern(limits, q->text))
         return 0;
     struct parsed_query *parsed;
     int r = query_parse(q->text, &parsed, reterr);
     if (r < 0)
         return r;
     bool log_query = parsed_query_expr(parsed)->kind == EXPR_LOG;
+    r = query_limits_check(limits, parsed_query_expr(parsed), reterr);
     parsed_query_free(parsed);
+    if (r < 0)
+        return r;
     if (length < 0)
         return err_set(reterr, length, "%s", length_err.text);
-    if (log_query && !q->instant)
+    if (too_many && log_query && !q->instant)
         return err_set(reterr, -EREFUSED,
                        "max entries limit per query exceeded, limit > max_entries_limit_per_query "
                        "(%u > %u)",

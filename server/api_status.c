@@ -55,6 +55,15 @@ void api_config(struct http_request *r, void *ctx) {
     buf_done(&body);
 }
 
+/* Loki's page of what tenants have of their own. */
+void api_runtime_config(struct http_request *r, void *ctx) {
+    (void)ctx;
+    struct buf body = buf_make(BUF_NO_MAX);
+    overrides_dump(api_overrides_of(r), &body);
+    http_reply(r, 200, text_type, &body);
+    buf_done(&body);
+}
+
 void api_services(struct http_request *r, void *ctx) {
     struct api *api = ctx;
     bool running = atomic_load(&api->ready) && !atomic_load(&api->stopping);

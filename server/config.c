@@ -8,8 +8,7 @@
 
 #include "config_keys.h"
 #include "io.h"
-#include "parser.h"
-#include "tls.h"
+#include "retention_rules.h"
 #include "units.h"
 
 enum {
@@ -38,73 +37,12 @@ int config_warn(struct config *c, const char *format, ...) {
     return 0;
 }
 
-/* ---- retention: the compiled rules live as long as the policy */
-
-struct rules_owner {
-    struct retention_rule *rules;
-    struct parsed_query **queries;
-    size_t count;
-};
-
-static void release_rules(void *ctx) {
-    struct rules_owner *o = ctx;
-    if (!o)
-        return;
-    for (size_t i = 0; i < o->count; i++)
-        parsed_query_free(o->queries[i]);
-    free(o->queries);
-    free(o->rules);
-    free(o);
-}
-
-static struct rules_owner *new_owner(size_t count) {
-    struct rules_owner *o = calloc(1, sizeof(*o));
-    if (!o)
-        return NULL;
-    o->rules = calloc(count ? count : 1, sizeof(*o->rules));
-    o->queries = calloc(count ? count : 1, sizeof(*o->queries));
-    if (o->rules && o->queries)
-        return o;
-    release_rules(o);
-    return NULL;
-}
-
-static int compile_rule(struct rules_owner *o, const struct config_retention *rule,
-                        struct err *reterr) {
-    struct parsed_query *query;
-    int r = selector_parse(rule->selector, true, &query, reterr);
-    if (r < 0)
-        return err_prefix(reterr, r, "limits_config.retention_stream: selector %.*s",
-                          STR_ARG(rule->selector));
-    const struct log_expr *log = &parsed_query_expr(query)->log;
-    o->queries[o->count] = query;
-    o->rules[o->count++] = (struct retention_rule){
-        .matchers = log->matchers,
-        .n_matchers = log->n_matchers,
-        .priority = rule->priority,
-        .period_ns = rule->period_ns,
-    };
-    return 0;
-}
-
 static int make_policy(struct config *c, struct err *reterr) {
-    size_t count = c->retention_enabled ? c->n_retention_stream : 0;
-    int64_t period_ns = c->retention_enabled ? c->limits.retention_period_ns : 0;
-    struct rules_owner *owner = new_owner(count);
-    if (!owner)
-        return err_set(reterr, -ENOMEM, "out of memory");
-    int r = 0;
-    for (size_t i = 0; i < count && r == 0; i++)
-        r = compile_rule(owner, &c->retention_stream[i], reterr);
-    if (r == 0) {
-        c->retention =
-            retention_policy_new(period_ns, owner->rules, owner->count, owner, release_rules);
-        if (c->retention)
-            return 0;
-        r = err_set(reterr, -ENOMEM, "out of memory");
-    }
-    release_rules(owner);
-    return r;
+    const struct retention_source all = {.rules = c->retention_stream,
+                                         .n_rules = c->n_retention_stream};
+    bool on = c->retention_enabled;
+    return retention_rules_make(on ? c->limits.retention_period_ns : 0, &all, on ? 1 : 0,
+                                &c->retention, reterr);
 }
 
 /* ---- loading */
@@ -177,6 +115,25 @@ static int check_tls(const struct config *c, struct err *reterr) {
     return 0;
 }
 
+int config_check_limits(const struct limits *l, struct err *reterr) {
+    if (l->max_line_size > ENTRY_LINE_MAX)
+        return err_set(reterr, -ESYNTAX, "limits_config.max_line_size: at most %d bytes",
+                       ENTRY_LINE_MAX);
+    return 0;
+}
+
+struct tls_options config_tls_options(const struct config *c) {
+    struct tls_options o = {
+        .cert_file = c->tls_cert_file,
+        .key_file = c->tls_key_file,
+        .client_ca_file = c->tls_client_ca_file,
+        .min_version = c->tls_min_version,
+    };
+    /* It has been checked when it was loaded. */
+    (void)tls_client_auth_parse(str_from(c->tls_client_auth_type), &o.client_auth);
+    return o;
+}
+
 /* What the single keys cannot check alone. */
 static int check_whole(struct config *c, struct err *reterr) {
     size_t size = strlen(c->path_prefix);
@@ -197,10 +154,7 @@ static int check_whole(struct config *c, struct err *reterr) {
     if (c->retention_enabled && l->retention_period_ns > 0 && c->n_retention_stream == 0 &&
         l->reject_old_samples_max_age_ns > l->retention_period_ns)
         l->reject_old_samples_max_age_ns = l->retention_period_ns;
-    if (l->max_line_size > ENTRY_LINE_MAX)
-        return err_set(reterr, -ESYNTAX, "limits_config.max_line_size: at most %d bytes",
-                       ENTRY_LINE_MAX);
-    return 0;
+    return config_check_limits(l, reterr);
 }
 
 int config_load(const char *file, const struct config_override *overrides, size_t n_overrides,

@@ -15,9 +15,10 @@
 #include "net_prefix.h"
 #include "retention.h"
 #include "str.h"
+#include "tls.h"
 #include "wal.h"
 
-/* limits_config: per tenant later, global now. Zero = unlimited unless said otherwise. */
+/* limits_config, and what overrides.h says for single tenants. Zero = unlimited unless said otherwise. */
 struct limits {
     /* ingest */
     uint32_t max_label_names_per_series;   /* 15 */
@@ -39,9 +40,14 @@ struct limits {
     const struct str *log_level_fields;
     size_t n_log_level_fields;
     /* query */
-    uint32_t max_entries_limit_per_query;  /* 5000 */
-    int64_t max_query_length_ns;           /* 721h = 30d1h */
-    int64_t max_query_lookback_ns;         /* 0 */
+    uint32_t max_entries_limit_per_query; /* 5000 */
+    int64_t max_query_length_ns;          /* 721h = 30d1h */
+    int64_t max_query_lookback_ns;        /* 0 */
+    int64_t max_query_range_ns;           /* 0; of a [range] */
+    uint32_t max_streams_matchers;        /* 1000; max_streams_matchers_per_query */
+    const struct str *required_labels;    /* [] */
+    size_t n_required_labels;
+    uint32_t minimum_labels_number;        /* 0 */
     uint32_t max_query_series;             /* 500 */
     int64_t query_timeout_ns;              /* 1m */
     uint64_t max_query_bytes_read;         /* 0 */
@@ -66,6 +72,8 @@ struct config {
     char *log_level; /* server.log_level */
     /* server.http_tls_config; cert_file "" = plain HTTP */
     char *tls_cert_file, *tls_key_file, *tls_client_auth_type, *tls_client_ca_file;
+    char *overrides_file;         /* limits_config.per_tenant_override_config; "" = none */
+    int64_t reload_period_ns;     /* how often files are looked at for changes */
     char *access_file;            /* logq.access_file; "" = everybody may do everything */
     const struct str *allow_from; /* logq.allow_from, as written */
     size_t n_allow_from;
@@ -119,6 +127,11 @@ int config_load(const char *file, const struct config_override *overrides, size_
                 struct config **ret, struct err *reterr);
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL is fine */
+
+/* What single limits cannot check alone. -ESYNTAX. */
+int config_check_limits(const struct limits *l, struct err *reterr);
+/* Texts are the configuration's. */
+struct tls_options config_tls_options(const struct config *c);
 
 /* The effective settings as YAML, for /config and --check-config. */
 void config_dump(const struct config *c, struct buf *out);

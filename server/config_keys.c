@@ -111,6 +111,13 @@ const struct config_key config_keys[] = {
      .reloads = true,
      .doc = "Least level of logqd's own log on stderr."},
 
+    RELOADED_KEY("runtime_config.file", KEY_TEXT, AT(overrides_file), "\"\"",
+                 "Limits of single tenants (Loki's other spelling of "
+                 "limits_config.per_tenant_override_config)."),
+    RELOADED_KEY("runtime_config.period", KEY_DURATION, AT(reload_period_ns), "10s",
+                 "How often the files of tenants' limits, users and certificates are looked at for "
+                 "changes; 0 = on SIGHUP alone."),
+
     KEY("wal.sync", KEY_SYNC, AT(wal.sync), "always",
         "When a push is acknowledged: always = after fsync; interval = after write, with an fsync "
         "each "
@@ -211,6 +218,19 @@ const struct config_key config_keys[] = {
               "Longest time range of a query; 0 = unlimited."),
     LIMIT_KEY("max_query_lookback", KEY_DURATION, max_query_lookback_ns, "0s",
               "Queries see nothing older than this; 0 = everything."),
+    LIMIT_KEY("max_query_range", KEY_DURATION, max_query_range_ns, "0s",
+              "Longest [range] in a metric query; 0 = unlimited."),
+    LIMIT_KEY("max_streams_matchers_per_query", KEY_U32, max_streams_matchers, "1000",
+              "Matchers of a stream selector; 0 = unlimited."),
+    {.path = "limits_config.required_labels",
+     .type = KEY_LIST,
+     .offset = LIMIT(required_labels),
+     .count_offset = LIMIT(n_required_labels),
+     .fallback = "[]",
+     .reloads = true,
+     .doc = "Labels that every stream selector must have a matcher for."},
+    LIMIT_KEY("minimum_labels_number", KEY_U32, minimum_labels_number, "0",
+              "Matchers that every stream selector must have at least."),
     LIMIT_KEY("max_query_series", KEY_U32, max_query_series, "500",
               "Series of a metric query; 0 = unlimited."),
     LIMIT_KEY("query_timeout", KEY_DURATION, query_timeout_ns, "1m",
@@ -223,6 +243,11 @@ const struct config_key config_keys[] = {
               "Serve index/volume and index/volume_range."),
     LIMIT_KEY("volume_max_series", KEY_U32, volume_max_series, "1000",
               "Series of a volume answer."),
+    RELOADED_KEY("limits_config.per_tenant_override_config", KEY_TEXT, AT(overrides_file), "\"\"",
+                 "YAML file of limits of single tenants (docs/limits.md). It is read again when it "
+                 "changes. The last one set of this and runtime_config.file counts."),
+    RELOADED_KEY("limits_config.per_tenant_override_period", KEY_DURATION, AT(reload_period_ns),
+                 "10s", "Loki's other spelling of runtime_config.period."),
     LIMIT_KEY("retention_period", KEY_DURATION, retention_period_ns, "30d",
               "Entries older than this vanish; 0s = never. See also retention_stream."),
 };

@@ -57,8 +57,13 @@ struct config_file {
     struct config *config;
     const char *name;               /* for messages */
     struct config_retention *rules; /* in the config's arena */
-    size_t n_rules, rules_capacity;
+    size_t n_rules;
 };
+/* The rules of a retention_stream whose first event is the present one; nothing is written when it
+ * is null. */
+struct yaml_walk;
+int config_yaml_rules(struct yaml_walk *y, struct arena *arena, struct config_retention **ret,
+                      size_t *ret_count);
 int config_yaml_read(struct config_file *f, struct str text, struct err *reterr);
 
 /* Adds a line to c->warnings. 0 or -ENOMEM. */

@@ -68,77 +68,71 @@ static int set_key(struct walk *w, const struct config_key *key) {
 
 /* ---- limits_config.retention_stream */
 
-static int set_rule_field(struct walk *w, struct config_retention *rule, struct str name,
+static int fail_rule(struct yaml_walk *y, const char *text) {
+    return yaml_walk_fail(y, "limits_config.retention_stream: %s", text);
+}
+
+static int set_rule_field(struct yaml_walk *y, struct config_retention *rule, struct str name,
                           struct str value) {
     int64_t number;
     if (str_eq(name, STR("selector"))) {
-        rule->selector = arena_copy(&w->file->config->arena, value);
-        return rule->selector.data ? 0 : fail(w, "empty selector");
+        rule->selector = value;
+        return value.size > 0 ? 0 : fail_rule(y, "empty selector");
     }
     if (str_eq(name, STR("priority"))) {
         if (i64_parse(value, &number) < 0 || number < INT32_MIN || number > INT32_MAX)
-            return fail(w, "limits_config.retention_stream: priority must be a whole number");
+            return fail_rule(y, "priority must be a whole number");
         rule->priority = (int32_t)number;
         return 0;
     }
     if (str_eq(name, STR("period"))) {
         if (duration_parse_setting(value, &number) < 0 || number < 0)
-            return fail(w, "limits_config.retention_stream: period must be a duration like 30d");
+            return fail_rule(y, "period must be a duration like 30d");
         rule->period_ns = number;
         return 0;
     }
-    return fail(w,
-                "limits_config.retention_stream: only selector, priority and period belong here");
+    return fail_rule(y, "only selector, priority and period belong here");
 }
 
-static int read_rule(struct walk *w, struct config_retention *rule) {
+static int read_rule(struct yaml_walk *y, struct arena *arena, struct config_retention *rule) {
     *rule = (struct config_retention){.period_ns = -1};
-    for (;;) {
-        int r = next(w);
-        if (r < 0)
-            return r;
-        if (event(w) == YAML_MAPPING_END_EVENT)
-            break;
-        char name[16];
-        if (event(w) != YAML_SCALAR_EVENT || scalar(w).size >= sizeof(name))
-            return fail(w, "limits_config.retention_stream: unknown key");
-        struct str text = scalar(w);
-        memcpy(name, text.data, text.size);
-        r = next(w);
-        if (r < 0)
-            return r;
-        if (event(w) != YAML_SCALAR_EVENT)
-            return fail(w, "limits_config.retention_stream: one value belongs here");
-        r = set_rule_field(w, rule, str_make(name, text.size), scalar(w));
+    struct str name, value;
+    int r;
+    while ((r = yaml_walk_member(y, arena, &name)) > 0) {
+        r = yaml_walk_value(y, arena, &value);
+        if (r == 0)
+            r = set_rule_field(y, rule, name, value);
         if (r < 0)
             return r;
     }
-    if (!rule->selector.data || rule->period_ns < 0)
-        return fail(w, "limits_config.retention_stream: a rule needs selector and period");
-    return 0;
+    if (r == 0 && (!rule->selector.data || rule->period_ns < 0))
+        return fail_rule(y, "a rule needs selector and period");
+    return r;
 }
 
-static int read_rules(struct walk *w) {
-    struct config_file *f = w->file;
-    if (event(w) == YAML_SCALAR_EVENT && is_null(w))
+int config_yaml_rules(struct yaml_walk *y, struct arena *arena, struct config_retention **ret,
+                      size_t *ret_count) {
+    if (y->event.type == YAML_SCALAR_EVENT && yaml_walk_is_null(y))
         return 0;
-    if (event(w) != YAML_SEQUENCE_START_EVENT)
-        return fail(w, "limits_config.retention_stream: a list of rules belongs here");
-    f->rules = arena_array(&f->config->arena, RULES_MAX, sizeof(*f->rules));
-    if (!f->rules)
-        return fail(w, "out of memory");
-    for (;;) {
-        int r = next(w);
+    if (y->event.type != YAML_SEQUENCE_START_EVENT)
+        return fail_rule(y, "a list of rules belongs here");
+    struct config_retention *rules = arena_array(arena, RULES_MAX, sizeof(*rules));
+    if (!rules)
+        return fail_rule(y, "out of memory");
+    for (size_t count = 0;; count++) {
+        int r = yaml_walk_next(y);
         if (r < 0)
             return r;
-        if (event(w) == YAML_SEQUENCE_END_EVENT)
+        if (y->event.type == YAML_SEQUENCE_END_EVENT) {
+            *ret = rules;
+            *ret_count = count;
             return 0;
-        if (event(w) != YAML_MAPPING_START_EVENT || f->n_rules >= RULES_MAX)
-            return fail(w, "limits_config.retention_stream: at most 1000 rules, each a mapping");
-        r = read_rule(w, &f->rules[f->n_rules]);
+        }
+        if (y->event.type != YAML_MAPPING_START_EVENT || count >= RULES_MAX)
+            return fail_rule(y, "at most 1000 rules, each a mapping");
+        r = read_rule(y, arena, &rules[count]);
         if (r < 0)
             return r;
-        f->n_rules++;
     }
 }
 
@@ -178,7 +172,8 @@ static int read_member(struct walk *w) {
     if (key) {
         r = set_key(w, key);
     } else if (str_eq(path, STR("limits_config.retention_stream"))) {
-        r = read_rules(w);
+        r = config_yaml_rules(&w->yaml, &w->file->config->arena, &w->file->rules,
+                              &w->file->n_rules);
     } else if (config_key_is_section(path)) {
         if (event(w) == YAML_MAPPING_START_EVENT)
             return 0;

@@ -16,6 +16,7 @@
 #include "command.h"
 #include "config_keys.h"
 #include "log.h"
+#include "reload.h"
 #include "tail.h"
 #include "tls.h"
 #include "units.h"
@@ -225,28 +226,6 @@ static int load_config(const struct options *o, struct config **ret) {
     return r;
 }
 
-static bool is_loopback(const char *address) {
-    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
-           strcmp(address, "localhost") == 0;
-}
-
-/* What is possible, and yet probably not meant. */
-static void log_warnings(const struct settings *s) {
-    const struct config *c = s->config;
-    const char *address = log_quotez(c->listen_address);
-    for (size_t i = 0; i < c->n_warnings; i++)
-        log_line(LOG_WARN, "setting ignored", "detail=%s", log_quotez(c->warnings[i]));
-    if (is_loopback(c->listen_address))
-        return;
-    bool certificates = strcmp(c->tls_client_auth_type, "RequireAndVerifyClientCert") == 0;
-    if (!s->access && !certificates)
-        log_line(LOG_WARN, "listening beyond this machine without authentication",
-                 "address=%s allow_from=%zu hint=\"set logq.access_file\"", address, c->n_allow);
-    else if (s->access && c->tls_cert_file[0] == '\0')
-        log_line(LOG_WARN, "credentials travel in the clear",
-                 "address=%s hint=\"set server.http_tls_config\"", address);
-}
-
 /* ---- the server */
 
 struct server {
@@ -255,6 +234,7 @@ struct server {
     struct config *first; /* those that need a restart to change are borrowed from here */
     struct http_server *http;
     struct tls_context *tls; /* NULL: plain HTTP */
+    struct reload reload;
 };
 
 static int open_store(struct server *s, const struct config *c) {
@@ -288,7 +268,8 @@ static int open_store(struct server *s, const struct config *c) {
         .merge_policy = c->merge,
         .log = log_from_room,
     };
-    r = compactor_start(s->api.store, c->retention, &compactor, &s->api.compactor, &err);
+    r = compactor_start(s->api.store, s->api.settings->retention, &compactor, &s->api.compactor,
+                        &err);
     if (s->api.engine)
         s->api.tails = tails_new(s->api.store, s->api.engine);
     if (r < 0 || !s->api.tails) {
@@ -304,39 +285,16 @@ static int seconds_of(int64_t ns) {
     return seconds > INT32_MAX ? INT32_MAX : (int)seconds;
 }
 
-static struct tls_options tls_options_of(const struct config *c) {
-    struct tls_options o = {
-        .cert_file = c->tls_cert_file,
-        .key_file = c->tls_key_file,
-        .client_ca_file = c->tls_client_ca_file,
-        .min_version = c->tls_min_version,
-    };
-    /* The settings have been checked when they were loaded. */
-    (void)tls_client_auth_parse(str_from(c->tls_client_auth_type), &o.client_auth);
-    return o;
-}
-
 static int start_tls(struct server *s, const struct config *c) {
     struct err err = {0};
-    struct tls_options o = tls_options_of(c);
+    struct tls_options o = config_tls_options(c);
     if (c->tls_cert_file[0] == '\0')
         return 0;
     int r = tls_context_new(&o, &s->tls, &err);
     if (r < 0)
         log_line(LOG_ERROR, "cannot set up TLS", "err=%s", log_quotez(err.text));
+    s->reload.tls = s->tls;
     return r;
-}
-
-/* A pair of files that does not fit, as while they are being replaced, leaves the old pair in
- * use. */
-static void reload_tls(struct server *s, const struct config *c) {
-    struct err err = {0};
-    struct tls_options o = tls_options_of(c);
-    bool wanted = c->tls_cert_file[0] != '\0';
-    if (wanted != (s->tls != NULL))
-        log_line(LOG_WARN, "TLS is switched on or off at the next start", "%s", "");
-    else if (wanted && tls_context_reload(s->tls, &o, &err) < 0)
-        log_line(LOG_ERROR, "TLS files kept as they were", "err=%s", log_quotez(err.text));
 }
 
 static int start_http(struct server *s, const struct config *c) {
@@ -373,55 +331,24 @@ static int start_http(struct server *s, const struct config *c) {
     return 0;
 }
 
-/* Reads everything again; NULL when the settings stay as they are. */
-static struct settings *read_again(struct server *s, const struct config *now) {
-    struct config *next;
-    struct settings *settings = NULL;
-    struct err err = {0};
-    if (load_config(s->options, &next) < 0)
-        return NULL;
-    struct buf restart = buf_make(64 << 10);
-    int r = config_keep_fixed(now, next, &restart);
-    if (restart.size > 0)
-        log_line(LOG_WARN, "settings that need a restart have changed", "keys=%s",
-                 log_quote(buf_str(&restart)));
-    buf_done(&restart);
-    if (r < 0) {
-        config_unref(next);
-        return NULL;
-    }
-    if (settings_new(next, &settings, &err) < 0) {
-        log_line(LOG_ERROR, "settings refused", "err=%s", log_quotez(err.text));
-        return NULL;
-    }
-    return settings;
-}
-
-static void reload(struct server *s) {
-    notify_reloading();
-    struct settings *now = api_settings(&s->api), *next = read_again(s, now->config);
-    if (next) {
-        const struct config *c = next->config;
-        log_warnings(next);
-        reload_tls(s, c);
-        api_set_settings(&s->api, next);
-        log_line(LOG_INFO, "settings reloaded", "%s", "");
-    } else {
-        log_line(LOG_ERROR, "settings kept as they were", "%s", "");
-    }
-    settings_unref(now);
-    notify_systemd("READY=1");
-}
-
-/* Returns the signal that ends the process. */
+/* Returns the signal that ends the process. Between signals it looks after changed files. */
 static int wait_for_end(struct server *s, const sigset_t *signals) {
     for (;;) {
-        int number = 0;
-        if (sigwait(signals, &number) != 0)
-            continue;
-        if (number != SIGHUP)
+        struct settings *now = api_settings(&s->api);
+        int64_t period_ns = now->config->reload_period_ns;
+        settings_unref(now);
+        const struct timespec period = {.tv_sec = (time_t)(period_ns / NS_PER_S),
+                                        .tv_nsec = (long)(period_ns % NS_PER_S)};
+        int number = sigtimedwait(signals, NULL, period_ns > 0 ? &period : NULL);
+        if (number < 0 && errno == EAGAIN) {
+            reload_changed(&s->reload);
+        } else if (number == SIGHUP) {
+            notify_reloading();
+            reload_all(&s->reload);
+            notify_systemd("READY=1");
+        } else if (number > 0) {
             return number;
-        reload(s);
+        }
     }
 }
 
@@ -442,16 +369,22 @@ static void stop(struct server *s) {
     config_unref(s->first);
 }
 
+static int load_again(void *options, struct config **ret) {
+    return load_config(options, ret);
+}
+
 /* Takes the configuration over. */
 static int start_settings(struct server *s, struct config *c) {
     struct err err = {0};
     pthread_mutex_init(&s->api.lock, NULL);
     s->first = config_ref(c);
+    s->reload = (struct reload){.api = &s->api, .load = load_again, .ctx = s->options};
+    reload_look(&s->reload, c);
     int r = settings_new(c, &s->api.settings, &err);
     if (r < 0)
         log_line(LOG_ERROR, "settings refused", "err=%s", log_quotez(err.text));
     else
-        log_warnings(s->api.settings);
+        reload_log_warnings(s->api.settings);
     return r;
 }
 
