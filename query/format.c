@@ -1,6 +1,7 @@
 /* Expressions as text: Loki's String() (one line) and its pretty form. Both print the parsed expression, so that
  * spelling is normalized: escapes, units, parentheses of label filters. */
 #include <stdio.h>
+#include <string.h>
 
 #include "labels.h"
 #include "parser.h"
@@ -382,6 +383,8 @@ static void format_operator(struct buf *out, const struct binary *b, const char 
         add(out, " (");
         add_names(out, b->include, b->n_include, separator);
         buf_add_char(out, ')');
+    } else if (b->card != CARD_ONE_TO_ONE && b->right->kind == EXPR_BINARY) {
+        add(out, " ()"); /* lest the parenthesis of the right side is taken for the names */
     }
 }
 
@@ -499,15 +502,10 @@ static void pretty_log(struct buf *out, const struct log_expr *log, unsigned lev
     }
 }
 
-/* Unlike in the short form, names are spaced and "by ()" vanishes. */
+/* Unlike in the short form, names are spaced. Loki prints no parentheses without names, which does not parse behind
+ * "without" and means something else behind a range aggregation. */
 static void pretty_grouping(struct buf *out, const struct grouping *g) {
-    if (g->without)
-        add(out, " without");
-    else if (g->count > 0)
-        add(out, " by");
-    if (g->count == 0)
-        return;
-    add(out, " (");
+    add(out, g->without ? " without (" : " by (");
     add_names(out, g->names, g->count, ", ");
     buf_add_char(out, ')');
 }
@@ -557,7 +555,8 @@ static void pretty(struct buf *out, const struct expr *e, unsigned level);
 static void pretty_vector_agg(struct buf *out, const struct vector_agg *agg, unsigned level) {
     indent(out, level);
     buf_add_str(out, vector_op_name(agg->op));
-    pretty_grouping(out, &agg->grouping);
+    if (agg->grouping.count > 0 || agg->grouping.without)
+        pretty_grouping(out, &agg->grouping);
     add(out, "(\n");
     if (agg->parameter != 0) {
         indent(out, level + 1);
@@ -600,6 +599,34 @@ static void pretty_variants(struct buf *out, const struct variants *variants, un
     buf_add_char(out, ')');
 }
 
+/* One side of a binary operation. Loki leaves parentheses out here even where that makes another query; here they stay
+ * where they are needed. */
+static void pretty_side(struct buf *out, const struct binary *b, bool is_left, unsigned level) {
+    const struct expr *side = is_left ? b->left : b->right;
+    bool needed = false;
+    if (side->kind == EXPR_BINARY) {
+        unsigned inside = binary_op_precedence(side->binary.op);
+        unsigned outside = binary_op_precedence(b->op);
+        bool groups_here = is_left != (b->op == BIN_POW); /* among equals */
+        needed = inside < outside || (inside == outside && !groups_here);
+    }
+    if (!needed) {
+        pretty(out, side, level);
+        return;
+    }
+    size_t before = out->size;
+    pretty(out, side, level);
+    if (out->failed || !memchr(out->data + before, '\n', out->size - before))
+        return; /* on one line it has parentheses */
+    out->size = before;
+    indent(out, level);
+    add(out, "(\n");
+    pretty(out, side, level + 1);
+    buf_add_char(out, '\n');
+    indent(out, level);
+    buf_add_char(out, ')');
+}
+
 /* Recursion is bounded by QUERY_TREE_DEPTH_MAX. Every level prints its part once to see whether it fits; the maximum
  * of `out` bounds that. */
 static void pretty(struct buf *out, const struct expr *e, unsigned level) {
@@ -621,12 +648,12 @@ static void pretty(struct buf *out, const struct expr *e, unsigned level) {
     } else if (e->kind == EXPR_VARIANTS) {
         pretty_variants(out, &e->variants, level);
     } else {
-        pretty(out, e->binary.left, level + 1);
+        pretty_side(out, &e->binary, true, level + 1);
         buf_add_char(out, '\n');
         indent(out, level);
         format_operator(out, &e->binary, ", ");
         buf_add_char(out, '\n');
-        pretty(out, e->binary.right, level + 1);
+        pretty_side(out, &e->binary, false, level + 1);
     }
 }
 

@@ -48,3 +48,5 @@ void stage_format(struct buf *out, const struct stage *s);
 struct str range_op_name(enum range_op op);
 struct str vector_op_name(enum vector_op op);
 struct str binary_op_name(enum binary_op op);
+/* The higher, the tighter. */
+unsigned binary_op_precedence(enum binary_op op);

@@ -397,7 +397,7 @@ static bool is_binary_op(const struct parser *p, enum binary_op *ret) {
     return true;
 }
 
-static unsigned precedence(enum binary_op op) {
+unsigned binary_op_precedence(enum binary_op op) {
     switch (op) {
     case BIN_OR:
         return 1;
@@ -607,7 +607,7 @@ static int parse_binary(struct parser *p, unsigned min_precedence, struct expr *
     struct expr *left = first;
     int r = left ? 0 : parse_operand(p, &left);
     enum binary_op op;
-    while (r == 0 && is_binary_op(p, &op) && precedence(op) >= min_precedence) {
+    while (r == 0 && is_binary_op(p, &op) && binary_op_precedence(op) >= min_precedence) {
         struct expr *e = new_expr(p, EXPR_BINARY);
         if (!e)
             return -ENOMEM;
@@ -621,7 +621,7 @@ static int parse_binary(struct parser *p, unsigned min_precedence, struct expr *
         if (r < 0)
             return r;
         /* The power operator groups to the right. */
-        unsigned above = precedence(op) + (op != BIN_POW);
+        unsigned above = binary_op_precedence(op) + (op != BIN_POW);
         r = parse_binary(p, above, NULL, &e->binary.right);
         parser_leave(p);
         if (r == 0)

@@ -580,7 +580,7 @@ class Range:
             if l.error:
                 out.setdefault("error", []).append((e.ts, value))
                 continue
-            if self.unwrap and (self.grouping is None or self.grouping[0]):
+            if self.unwrap and (grouping is None or grouping[0] or not grouping[1]):
                 labels.pop(self.unwrap.label, None)
             if grouping is not None and not grouping[0]:     # by() does not see a label that was deleted, even if it was made again
                 labels = {k: v for k, v in labels.items() if k not in l.deleted}

@@ -375,6 +375,18 @@ static void prettifies(void) {
          "| decolorize\n"
          "  | line_format \"something long enough to be broken into lines\"\n"
          "  | json"},
+        {"(sum(rate({app=\"api\", environment=\"production\"}[5m])) + sum(rate({app=\"api\", "
+         "environment=\"staging\"}[5m]))) / (1 / sum by (a) (rate({app=\"api\"}[5m])))",
+         "  (\n      sum(rate({app=\"api\", environment=\"production\"}[5m]))\n"
+         "    +\n      sum(rate({app=\"api\", environment=\"staging\"}[5m]))\n  )\n/\n"
+         "  (1 / sum by (a)(rate({app=\"api\"}[5m])))"},
+        {"avg_over_time({app=\"api\", environment=\"production\"} | json | unwrap "
+         "a_long_label_name_here "
+         "[5m]) by ()",
+         "avg_over_time(\n  {app=\"api\", environment=\"production\"} | json\n"
+         "    | unwrap a_long_label_name_here [5m]\n) by ()"},
+        {"rate({app=\"api\"}[5m]) * on (a) group_left () (rate({app=\"web\"}[5m]) + 1)",
+         "(rate({app=\"api\"}[5m]) * on (a) group_left () (rate({app=\"web\"}[5m]) + 1))"},
         {"variants(sum by (a) (rate({app=\"api\"} | json [1m])), "
          "count_over_time({app=\"api\"}[1m])) of "
          "({app=\"api\"}[1m])",
