@@ -577,6 +577,22 @@ bool pipeline_needs_line(const struct pipeline *p) {
     return false;
 }
 
+bool pipeline_seeks(const struct pipeline *p, struct needle *ret) {
+    const struct line_test *test = NULL;
+    for (size_t i = 0; i < p->n_steps; i++) {
+        const struct step *s = &p->steps[i];
+        if (!step_reads_line(p, s))
+            continue;
+        if (test || s->kind != STAGE_LINE_FILTER || s->line_filter.negated ||
+            s->line_filter.count != 1 || !s->line_filter.tests[0].whole)
+            return false;
+        test = &s->line_filter.tests[0];
+    }
+    if (test)
+        *ret = (struct needle){.text = test->text, .fold = test->fold};
+    return test != NULL;
+}
+
 bool pipeline_keeps_errors(const struct pipeline *p) {
     return p->hints.keeps_errors;
 }

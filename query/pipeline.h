@@ -61,6 +61,9 @@ struct needle {
     bool fold;
 };
 size_t pipeline_needles(const struct pipeline *p, const struct needle **ret);
+/* Does nothing look at lines but one filter, which asks for one literal? Then of a line that is known to hold it the
+ * literal alone will do, as far as the pipeline goes. */
+bool pipeline_seeks(const struct pipeline *p, struct needle *ret);
 /* The number of leading line-filter stages which `needles` decide completely (|= with one literal): when the
  * executor has searched the block for exactly needle i, stage i need not be run again. */
 

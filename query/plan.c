@@ -135,6 +135,18 @@ static int plan_choices(struct plan *p, const struct stage *stages, struct err *
     return 0;
 }
 
+/* A literal that can be searched for as a whole, and nothing else that wants the line. */
+static void plan_stand_in(struct plan *p, const struct plan_options *o) {
+    struct needle sought;
+    if (o->shows_lines || !o->pipeline.line_unseen || p->n_search != 1 ||
+        !pipeline_seeks(p->pipeline, &sought))
+        return;
+    p->search_decides = sought.fold == p->search->fold &&
+                        sought.text.size == p->search->needle.size &&
+                        str_eq(sought.text, p->search->needle);
+    p->stand_in = sought.text;
+}
+
 static int compare_str(const void *a, const void *b) {
     const struct str *x = a, *y = b;
     return str_cmp(*x, *y);
@@ -224,6 +236,7 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
     r = plan_choices(ret, o->log->stages, reterr);
     if (r < 0)
         goto out;
+    plan_stand_in(ret, o);
     r = plan_columns(ret, o->shows_lines, reterr);
     if (r < 0 || o->start_ns > o->end_ns)
         goto out;

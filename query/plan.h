@@ -61,6 +61,9 @@ struct plan {
      * line. */
     const struct finder *search;
     size_t n_search;
+    /* No byte of a line that is known to hold search[0] matters: `stand_in` passes in its place. */
+    bool search_decides;
+    struct str stand_in;
 };
 
 int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);

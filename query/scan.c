@@ -4,6 +4,9 @@
 #include <stdlib.h>
 
 #include "finder.h"
+#include "linetab.h"
+
+enum { SIFT_SHARE = 2 }; /* when more of the lines are wanted, writing all at once is cheaper */
 
 int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr) {
     *s = (struct scanner){.plan = plan};
@@ -13,6 +16,8 @@ int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr)
 }
 
 void scanner_done(struct scanner *s) {
+    free(s->levels);
+    free(s->wanted);
     free(s->meta);
     free(s->columns);
     pipeline_run_free(s->run);
@@ -210,6 +215,15 @@ static uint32_t find_hits(struct scanner *s, struct str lines, uint32_t from, ui
     return count;
 }
 
+/* As find_hits, for a block that was sifted. */
+static uint32_t sifted_hits(struct scanner *s, uint32_t from, uint32_t to) {
+    uint32_t count = 0;
+    for (uint32_t i = from; i < to; i++)
+        if (s->levels[i] != LINETAB_NO && !dead_test(s->dead, i))
+            s->hits[count++] = i;
+    return count;
+}
+
 static uint32_t all_living(struct scanner *s, uint32_t from, uint32_t to) {
     uint32_t count = 0;
     for (uint32_t i = from; i < to; i++)
@@ -223,7 +237,9 @@ static int run_hits(struct scanner *s, uint32_t count, struct str lines, scan_fn
     for (uint32_t i = 0; i < count; i++) {
         uint32_t entry = s->hits[s->plan->backward ? count - 1 - i : i];
         struct pipeline_line in = {.ts_ns = s->times[entry], .meta = s->meta};
-        if (lines.data)
+        if (s->sifted && s->plan->search_decides && s->levels[entry] == LINETAB_YES)
+            in.line = s->plan->stand_in;
+        else if (lines.data)
             in.line = str_make(lines.data + s->offsets[entry],
                                s->offsets[entry + 1] - 1 - s->offsets[entry]);
         in.meta_count = scan_meta(s, entry);
@@ -238,13 +254,8 @@ static int run_hits(struct scanner *s, uint32_t count, struct str lines, scan_fn
     return 0;
 }
 
-/* Decoded line bytes count against the query's budget. */
-static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
-    int r = scan_offsets(s, reterr);
-    if (r == 0)
-        r = block_reader_lines(s->reader, ret, reterr);
-    if (r < 0)
-        return r;
+/* Line bytes that are decoded or searched count against the query's budget. */
+static void account_lines(struct scanner *s) {
     s->stats.blocks_decoded++;
     s->stats.bytes_processed += s->info.line_bytes;
     if (s->info.in_memory)
@@ -252,7 +263,66 @@ static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
     s->stats.compressed_bytes += s->info.stored_bytes;
     s->stats.decompressed_bytes += s->info.line_bytes;
     atomic_fetch_add_explicit(&s->plan->exec->bytes_read, s->info.line_bytes, memory_order_relaxed);
+}
+
+static int reserve_levels(struct scanner *s, struct err *reterr) {
+    size_t words = s->info.count / 64 + 1;
+    if (words > s->levels_capacity) {
+        free(s->levels);
+        free(s->wanted);
+        s->levels_capacity = 0;
+        s->levels = malloc(words * 64);
+        s->wanted = malloc(words * sizeof(*s->wanted));
+        if (!s->levels || !s->wanted)
+            return exec_no_memory(reterr);
+        s->levels_capacity = words;
+    }
+    memset(s->levels, LINETAB_NO, s->info.count);
+    memset(s->wanted, 0, words * sizeof(*s->wanted));
     return 0;
+}
+
+/* Looks for what the plan searches in the parts of the block instead of its lines. 1: s->levels tells which lines may
+ * have it, and those of them that the pipeline must see are in `ret`; 0: the lines have to be looked at. */
+static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
+    const struct plan *p = s->plan;
+    int r = reserve_levels(s, reterr);
+    for (size_t i = 0; r >= 0 && i < p->n_search; i++) {
+        r = block_reader_match(s->reader, p->search[i].needle, p->search[i].fold, s->levels,
+                               reterr);
+        if (r == 0)
+            return 0;
+    }
+    if (r < 0)
+        return r;
+    uint32_t count = 0;
+    for (uint32_t i = s->from; i < s->to; i++) {
+        bool wanted =
+            s->levels[i] == LINETAB_MAYBE || (s->levels[i] == LINETAB_YES && !p->search_decides);
+        s->wanted[i / 64] |= (uint64_t)wanted << (i % 64);
+        count += wanted;
+    }
+    if (count > s->info.count / SIFT_SHARE)
+        return 0;
+    if (count > 0) {
+        r = scan_offsets(s, reterr);
+        if (r == 0)
+            r = block_reader_some_lines(s->reader, s->wanted, ret, reterr);
+    }
+    return r < 0 ? r : 1;
+}
+
+static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
+    s->sifted = false;
+    account_lines(s);
+    if (s->plan->search) {
+        int r = sift(s, ret, reterr);
+        s->sifted = r > 0;
+        if (r != 0)
+            return r < 0 ? r : 0;
+    }
+    int r = scan_offsets(s, reterr);
+    return r < 0 ? r : block_reader_lines(s->reader, ret, reterr);
 }
 
 int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr) {
@@ -270,8 +340,12 @@ int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr) 
         uint32_t size = total - done < SCAN_SEGMENT ? total - done : SCAN_SEGMENT;
         uint32_t from = p->backward ? s->to - done - size : s->from + done;
         done += size;
-        uint32_t count = p->needs_lines && p->search ? find_hits(s, lines, from, from + size)
-                                                     : all_living(s, from, from + size);
+        uint32_t count;
+        if (!p->needs_lines || !p->search)
+            count = all_living(s, from, from + size);
+        else
+            count = s->sifted ? sifted_hits(s, from, from + size)
+                              : find_hits(s, lines, from, from + size);
         if (count == 0)
             continue;
         /* Times and metadata wait for the first line that can pass. */

@@ -32,6 +32,12 @@ struct scanner {
     struct label *meta;
     size_t meta_capacity;
     uint32_t hits[SCAN_SEGMENT];
+    /* Of a block that was searched by its parts: per entry what is known (enum linetab_level), and of which entries
+     * there are lines. */
+    bool sifted;
+    uint8_t *levels;
+    uint64_t *wanted;
+    size_t levels_capacity;
 };
 
 int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr);

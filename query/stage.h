@@ -41,6 +41,8 @@ struct line_test {
     const struct regex *regex;             /* NULL: `text` is contained */
     const struct ip_match *ip;             /* ip("...") */
     const struct capture_pattern *pattern; /* |> */
+    bool whole; /* it holds exactly for lines with `text` in them, with `fold` in any case */
+    bool fold;
 };
 
 struct line_filter_step {

@@ -54,13 +54,16 @@ static int test_compile(struct stage_compiler *c, enum line_op op, const struct 
     if (o->ip)
         return by_regex ? err_set(c->reterr, -ESYNTAX, "ip: invalid operation")
                         : ip_compile(c, o->text, &ret->ip);
+    ret->whole = true;
     if (!by_regex)
         return 0;
     struct regex_facts facts = {0};
     regex_analyze(o->text, false, c->arena, &facts);
-    if (facts.is_literal && !facts.fold_case)
+    ret->whole = facts.is_literal;
+    ret->fold = facts.is_literal && facts.fold_case;
+    if (facts.is_literal)
         ret->text = facts.literal;
-    else
+    if (!facts.is_literal || facts.fold_case)
         ret->regex = o->regex;
     return 0;
 }

@@ -306,12 +306,18 @@ int block_decode_lengths(const struct block_info *info, const struct section *s,
     return 0;
 }
 
+int block_open_table(const struct block_info *info, const struct section *s, struct str stored,
+                     struct linetab *table, struct err *reterr) {
+    int r = check_stored(s, stored, reterr);
+    return r < 0 ? r : linetab_open(table, stored, info->count, reterr);
+}
+
 static int unpack_table(const struct block_info *info, const struct section *s, struct str stored,
                         struct linetab *table, char *ret_lines, struct err *reterr) {
     struct linetab *own = table ? NULL : linetab_new();
     if (!table && !own)
         return err_set(reterr, -ENOMEM, "block: no memory for a table of lines");
-    int r = linetab_open(table ? table : own, stored, info->count, reterr);
+    int r = block_open_table(info, s, stored, table ? table : own, reterr);
     if (r == 0)
         r = linetab_lines(table ? table : own, ret_lines, s->raw_size, reterr);
     linetab_free(own);
@@ -320,11 +326,14 @@ static int unpack_table(const struct block_info *info, const struct section *s, 
 
 int block_decode_lines(const struct block_info *info, const struct section *s, struct str stored,
                        struct linetab *table, char *ret_lines, struct err *reterr) {
-    int r = check_stored(s, stored, reterr);
-    if (r == 0 && s->codec == CODEC_TABLE)
+    int r;
+    if (s->codec == CODEC_TABLE) {
         r = unpack_table(info, s, stored, table, ret_lines, reterr);
-    else if (r == 0)
-        r = unpack(s, stored, ret_lines, reterr);
+    } else {
+        r = check_stored(s, stored, reterr);
+        if (r == 0)
+            r = unpack(s, stored, ret_lines, reterr);
+    }
     if (r < 0)
         return r;
     if (s->raw_size != (uint64_t)info->line_bytes + info->count ||

@@ -119,6 +119,10 @@ int block_decode_times(const struct block_info *info, const struct section *s, s
 int block_decode_lengths(const struct block_info *info, const struct section *s, struct str stored,
                          struct buf *scratch, uint32_t *ret_offsets, struct err *reterr);
 
+/* Lines in CODEC_TABLE: opens them in `table`, to search and to write some. The stored bytes must stay. */
+int block_open_table(const struct block_info *info, const struct section *s, struct str stored,
+                     struct linetab *table, struct err *reterr);
+
 /* `ret_lines`: room for s->raw_size. `table`: the caller's, for lines in CODEC_TABLE; NULL: one is made. */
 int block_decode_lines(const struct block_info *info, const struct section *s, struct str stored,
                        struct linetab *table, char *ret_lines, struct err *reterr);

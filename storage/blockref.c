@@ -18,7 +18,7 @@ enum {
 struct block_reader {
     const struct block_ref *ref;
     const struct block_info *info; /* encoded blocks */
-    bool have_times, have_offsets, have_lines, have_head, have_all_meta;
+    bool have_times, have_offsets, have_lines, have_head, have_all_meta, table_open;
     const int64_t *times;
     const uint32_t *offsets;
     struct str lines;
@@ -119,6 +119,7 @@ static bool ref_sorted(const struct block_ref *b) {
 void block_reader_open_raw(struct block_reader *r, const struct block_ref *b) {
     r->ref = b;
     r->have_times = r->have_offsets = r->have_lines = r->have_head = r->have_all_meta = false;
+    r->table_open = false;
     r->columns = NULL;
     r->n_columns = 0;
     r->dead = NULL;
@@ -376,28 +377,90 @@ int block_reader_offsets(struct block_reader *r, const uint32_t **ret, struct er
     return status;
 }
 
+/* 1: the lines are a table, which is open now. 0: they are not. */
+static int open_table(struct block_reader *r, struct err *reterr) {
+    const struct section *s = r->info ? block_section(r->info, SECTION_LINES) : NULL;
+    if (!s || s->codec != CODEC_TABLE)
+        return 0;
+    if (r->table_open)
+        return 1;
+    if (!r->table && !(r->table = linetab_new()))
+        return err_set(reterr, -ENOMEM, "no memory to decode a block");
+    struct str stored;
+    int status = section_bytes(r, s, &stored, reterr);
+    if (status == 0)
+        status = block_open_table(r->info, s, stored, r->table, reterr);
+    if (status < 0)
+        return blame(r, status, reterr);
+    r->table_open = true;
+    return 1;
+}
+
+static int grow_lines(struct block_reader *r, struct err *reterr) {
+    const struct section *s = block_section(r->info, SECTION_LINES);
+    if (grow((void **)&r->lines_buffer, &r->lines_capacity, s->raw_size, 1) < 0)
+        return err_set(reterr, -ENOMEM, "no memory to decode a block");
+    r->lines = str_make(r->lines_buffer, s->raw_size);
+    return 0;
+}
+
+static int decode_lines(struct block_reader *r, struct err *reterr) {
+    const struct section *s = block_section(r->info, SECTION_LINES);
+    struct str stored;
+    int status = open_table(r, reterr);
+    if (status < 0)
+        return status;
+    bool is_table = status > 0;
+    status = grow_lines(r, reterr);
+    if (status < 0)
+        return status;
+    if (is_table) {
+        status = linetab_lines(r->table, r->lines_buffer, s->raw_size, reterr);
+    } else {
+        status = section_bytes(r, s, &stored, reterr);
+        if (status == 0)
+            status = block_decode_lines(r->info, s, stored, NULL, r->lines_buffer, reterr);
+    }
+    return status < 0 ? blame(r, status, reterr) : 0;
+}
+
 int block_reader_lines(struct block_reader *r, struct str *ret, struct err *reterr) {
     const struct rows *rows = ref_rows(r->ref);
     int status = 0;
     if (rows) {
         status = load_rows(r, rows, reterr);
     } else if (!r->have_lines) {
-        const struct section *s = block_section(r->info, SECTION_LINES);
-        struct str stored;
-        status = section_bytes(r, s, &stored, reterr);
-        if (status == 0 && s->codec == CODEC_TABLE && !r->table && !(r->table = linetab_new()))
-            status = -ENOMEM;
-        if (status == 0)
-            status = grow((void **)&r->lines_buffer, &r->lines_capacity, s->raw_size, 1);
-        if (status == 0)
-            status = block_decode_lines(r->info, s, stored, r->table, r->lines_buffer, reterr);
-        if (status < 0)
-            return blame(r, status, reterr);
-        r->lines = str_make(r->lines_buffer, s->raw_size);
-        r->have_lines = true;
+        status = decode_lines(r, reterr);
+        r->have_lines = status == 0;
     }
     *ret = r->lines;
     return status;
+}
+
+int block_reader_match(struct block_reader *r, struct str literal, bool fold, uint8_t *levels,
+                       struct err *reterr) {
+    int status = open_table(r, reterr);
+    if (status <= 0)
+        return status;
+    status = linetab_match(r->table, literal, fold, levels, reterr);
+    return status < 0 ? blame(r, status, reterr) : 1;
+}
+
+int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, struct str *ret,
+                            struct err *reterr) {
+    const uint32_t *offsets;
+    int status = open_table(r, reterr);
+    if (status == 0 || r->have_lines)
+        return block_reader_lines(r, ret, reterr);
+    if (status > 0)
+        status = block_reader_offsets(r, &offsets, reterr);
+    if (status == 0)
+        status = grow_lines(r, reterr);
+    if (status < 0)
+        return status;
+    status = linetab_rows(r->table, wanted, offsets, r->lines_buffer, reterr);
+    *ret = r->lines;
+    return status < 0 ? blame(r, status, reterr) : 0;
 }
 
 /* ---- metadata */

@@ -43,6 +43,13 @@ int block_reader_times(struct block_reader *r, const int64_t **ret, struct err *
  * decoded. */
 int block_reader_offsets(struct block_reader *r, const uint32_t **ret, struct err *reterr);
 int block_reader_lines(struct block_reader *r, struct str *ret, struct err *reterr);
+/* Blocks whose lines are a table can be searched without being decoded: 1 and per entry a level as linetab_match
+ * raises it; 0: this block cannot. */
+int block_reader_match(struct block_reader *r, struct str literal, bool fold, uint8_t *levels,
+                       struct err *reterr);
+/* As block_reader_lines, but only the lines whose bit is set need be there. */
+int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, struct str *ret,
+                            struct err *reterr);
 /* All metadata columns, sorted by name. */
 int block_reader_meta(struct block_reader *r, const struct meta_column **ret, size_t *ret_count,
                       struct err *reterr);

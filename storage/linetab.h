@@ -17,10 +17,13 @@ struct linetab_encoder;
 struct linetab_encoder *linetab_encoder_new(void);
 void linetab_encoder_free(struct linetab_encoder *e);
 
-/* Appends the encoded lines to `out`. `offsets` has count + 1 elements, line i is [offsets[i], offsets[i + 1] - 1) of
+/* Appends the encoded lines to `out`. LINETAB_SLACK bytes can be read behind the text. `offsets` has count + 1 elements, line i is [offsets[i], offsets[i + 1] - 1) of
  * text. Returns 1 when done, 0 when it does not pay (nothing is appended), -ENOMEM. */
 int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
                    uint32_t count, struct buf *out);
+
+/* Blocks that did not come back as they were, and were refused for it: 0, or there is an error in this module. */
+uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e);
 
 struct linetab;
 struct linetab *linetab_new(void);
@@ -29,6 +32,19 @@ void linetab_free(struct linetab *t);
 /* Reads the plan of `encoded`, which must stay. -ECORRUPT, -ENOMEM. */
 int linetab_open(struct linetab *t, struct str encoded, uint32_t count, struct err *reterr);
 
-enum { LINETAB_SLACK = 64 };
-/* All lines, each followed by '\n', into `out`, which has room for `size` bytes and LINETAB_SLACK. */
+enum { LINETAB_SLACK = 64 }; /* readable bytes that linetab_encode needs behind its text */
+
+/* All lines, each followed by '\n', into `out`; they must be `size` bytes. */
 int linetab_lines(struct linetab *t, char *out, size_t size, struct err *reterr);
+
+/* The lines whose bit is set in `wanted` (bit i & 63 of word i >> 6), line i to out + offsets[i], as long as the offsets
+ * say, and '\n' behind it. `out` has room for offsets[count] bytes; those of other lines are undefined afterwards. */
+int linetab_rows(struct linetab *t, const uint64_t *wanted, const uint32_t *offsets, char *out,
+                 struct err *reterr);
+
+/* Which lines have the literal in them, with `fold` in any ASCII case, told from the table's parts without writing lines.
+ * Raises levels[i] for each of the `count` lines that may (LINETAB_MAYBE) or does (LINETAB_YES) hold it. */
+enum linetab_level { LINETAB_NO, LINETAB_MAYBE, LINETAB_YES };
+enum { LINETAB_LITERAL_MAX = 256 }; /* of a longer one nothing is told: all lines may hold it */
+int linetab_match(struct linetab *t, struct str literal, bool fold, uint8_t *levels,
+                  struct err *reterr);

@@ -470,7 +470,12 @@ int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *o
     r = assemble(e, out);
     if (r == 1 && !reads_back(e, text, count, str_make(out->data + at, out->size - at))) {
         out->size = at;
+        e->mismatches++;
         return 0;
     }
     return r;
+}
+
+uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e) {
+    return e->mismatches;
 }

@@ -17,6 +17,7 @@ struct linetab_encoder {
     uint64_t odd_bytes;     /* of lines that fit no group */
     struct linetab *reader; /* to check what was encoded */
     struct buf check;
+    uint64_t mismatches;
 };
 
 static inline const char *piece_data(const struct linetab_encoder *e, struct piece p) {

@@ -254,14 +254,14 @@ static int flatten(struct linetab *t, struct group *g) {
             const struct slot *in = &inner->groups[0].slots[k];
             if (join(t, &before, in->before) < 0)
                 return -ENOMEM;
-            slots[n++] = (struct slot){before, in->column};
+            slots[n++] = (struct slot){.before = before, .column = in->column};
             before = (struct str){0};
         }
         if (flat) {
             before = inner->groups[0].after;
             continue;
         }
-        slots[n++] = (struct slot){before, slot->column};
+        slots[n++] = (struct slot){.before = before, .column = slot->column};
         before = (struct str){0};
     }
     if (join(t, &before, g->after) < 0)
@@ -269,6 +269,8 @@ static int flatten(struct linetab *t, struct group *g) {
     g->after = before;
     g->slots = slots;
     g->n_slots = n;
+    for (uint32_t i = 0; i < n; i++)
+        slots[i].column->after = i + 1 < n ? slots[i + 1].before : g->after;
     return 0;
 }
 
@@ -479,13 +481,15 @@ static int load_text(struct linetab *t, struct column *c, struct err *reterr) {
 }
 
 /* The values of a dictionary as text. */
-static int load_cells(struct linetab *t, struct column *c, struct err *reterr) {
+int column_load_cells(struct linetab *t, struct column *c, struct err *reterr) {
+    if (c->cells)
+        return 0;
     struct column *values = c->values;
     int status = column_load(t, values, reterr);
     if (status < 0)
         return status;
-    c->cells = arena_alloc(&t->arena, c->n_distinct * sizeof(*c->cells));
-    if (!c->cells)
+    struct str *cells = arena_alloc(&t->arena, c->n_distinct * sizeof(*cells));
+    if (!cells)
         return no_memory(reterr);
     struct str after = c->after;
     if (after.size > CELL_AFTER_MAX || after.size * c->n_distinct > c->n)
@@ -505,27 +509,30 @@ static int load_cells(struct linetab *t, struct column *c, struct err *reterr) {
         if (after.size > 0)
             memcpy(end, after.data, after.size);
         end += after.size;
-        c->cells[i] = str_make(out, (size_t)(end - out));
-        left -= c->cells[i].size;
+        cells[i] = str_make(out, (size_t)(end - out));
+        left -= cells[i].size;
         out = end;
     }
+    c->cells = cells;
     return 0;
 }
 
-static int load_dictionary(struct linetab *t, struct column *c, struct err *reterr) {
+int column_load_ids(struct linetab *t, struct column *c, struct err *reterr) {
+    if (c->ids)
+        return 0;
     if (c->kind == COLUMN_SHARED) {
-        int status = column_load(t, c->owner, reterr);
-        if (status < 0)
-            return status;
-        c->ids = c->owner->ids;
-        return load_cells(t, c, reterr);
+        int status = column_load_ids(t, c->owner, reterr);
+        if (status == 0)
+            c->ids = c->owner->ids;
+        return status;
     }
-    c->ids = arena_alloc(&t->arena, c->n * sizeof(*c->ids));
-    if (!c->ids)
+    uint32_t *ids = arena_alloc(&t->arena, c->n * sizeof(*ids));
+    if (!ids)
         return no_memory(reterr);
-    if (!load_ids(c->packed, c->id_width, c->n, c->n_distinct, c->ids))
+    if (!load_ids(c->packed, c->id_width, c->n, c->n_distinct, ids))
         return corrupt(reterr, "ids of a dictionary are out of bounds");
-    return load_cells(t, c, reterr);
+    c->ids = ids;
+    return 0;
 }
 
 static int load_number_column(struct linetab *t, struct column *c, struct err *reterr) {
@@ -538,7 +545,7 @@ static int load_number_column(struct linetab *t, struct column *c, struct err *r
         c->value_max = 16;
     } else if (c->kind == COLUMN_TIME) {
         c->value_max = TIME_TEXT_MAX;
-        c->second_number = UINT64_MAX;
+        column_start_time(c);
     } else {
         c->value_max = 24;
     }
@@ -555,7 +562,9 @@ int column_load(struct linetab *t, struct column *c, struct err *reterr) {
         break;
     case COLUMN_DICT:
     case COLUMN_SHARED:
-        status = load_dictionary(t, c, reterr);
+        status = column_load_ids(t, c, reterr);
+        if (status == 0)
+            status = column_load_cells(t, c, reterr);
         break;
     case COLUMN_NUMBER:
     case COLUMN_IP:
@@ -582,46 +591,59 @@ int column_load(struct linetab *t, struct column *c, struct err *reterr) {
 }
 
 int group_load(struct linetab *t, struct group *g, struct err *reterr) {
+    if (g->loaded)
+        return 0;
     uint64_t most = g->after.size;
     for (uint32_t i = 0; i < g->n_slots; i++) {
         struct column *c = g->slots[i].column;
-        /* The fixed bytes behind a dictionary's values are copied together with them. */
-        struct str *after = i + 1 < g->n_slots ? &g->slots[i + 1].before : &g->after;
-        c->after = *after;
         int status = column_load(t, c, reterr);
         if (status < 0)
             return status;
-        if ((c->kind == COLUMN_DICT || c->kind == COLUMN_SHARED) && c->after.size > 0)
-            after->size = 0;
-        most += g->slots[i].before.size + g->slots[i].column->value_max;
+        most += g->slots[i].before.size + c->value_max;
+        /* The fixed bytes behind a dictionary's values are copied together with them. */
+        bool joined = c->cells && c->after.size > 0;
+        if (i + 1 < g->n_slots)
+            g->slots[i + 1].joined = joined;
+        else
+            g->after_joined = joined;
     }
     if (most > ROW_MAX)
         return corrupt(reterr, "a row is longer than any block");
     g->row_max = (uint32_t)most;
+    g->loaded = true;
     return 0;
 }
 
-int table_load(struct linetab *t, struct table *table, struct err *reterr) {
-    if (table->loaded)
+int table_load_ids(struct linetab *t, struct table *table, struct err *reterr) {
+    if (table->rank)
         return 0;
     uint32_t n = table->n, filled[LINETAB_GROUPS_MAX + 1] = {0};
     uint32_t *ids = arena_alloc(&t->arena, n * sizeof(*ids));
+    uint32_t *rank = arena_alloc(&t->arena, n * sizeof(*rank));
     table->ids = arena_alloc(&t->arena, n);
-    table->rank = arena_alloc(&t->arena, n * sizeof(*table->rank));
-    if (!ids || !table->ids || !table->rank)
+    if (!ids || !table->ids || !rank)
         return no_memory(reterr);
     if (!load_ids(table->packed, table->id_width, n, table->n_groups + 1, ids))
         return corrupt(reterr, "a row belongs to no group");
     for (uint32_t i = 0; i < n; i++) {
         table->ids[i] = (uint8_t)ids[i];
-        table->rank[i] = filled[ids[i]]++;
+        rank[i] = filled[ids[i]]++;
     }
     if (filled[0] != (table->odd ? table->odd->n : 0))
         return corrupt(reterr, "the odd rows are miscounted");
     for (uint32_t g = 0; g < table->n_groups; g++)
         if (filled[g + 1] != table->groups[g].rows)
             return corrupt(reterr, "the rows of a group are miscounted");
-    int status = table->odd ? column_load(t, table->odd, reterr) : 0;
+    table->rank = rank;
+    return 0;
+}
+
+int table_load(struct linetab *t, struct table *table, struct err *reterr) {
+    if (table->loaded)
+        return 0;
+    int status = table_load_ids(t, table, reterr);
+    if (status == 0 && table->odd)
+        status = column_load(t, table->odd, reterr);
     for (uint32_t g = 0; status == 0 && g < table->n_groups; g++)
         status = group_load(t, &table->groups[g], reterr);
     table->loaded = status == 0;

@@ -39,6 +39,7 @@ struct column {
 struct slot {
     struct str before;
     struct column *column;
+    bool joined; /* the dictionary before has the fixed bytes behind each of its values */
 };
 
 struct group {
@@ -46,11 +47,12 @@ struct group {
     uint32_t row_max; /* bytes of the longest row, once loaded */
     struct slot *slots;
     struct str after;
+    bool after_joined, loaded;
 };
 
 struct table {
     uint32_t n, n_groups;
-    bool loaded;
+    bool loaded; /* all columns of all rows */
     uint8_t id_width;
     const uint8_t *packed; /* ids */
     const uint8_t *plan_ids;
@@ -73,9 +75,16 @@ struct linetab {
 };
 
 int column_load(struct linetab *t, struct column *c, struct err *reterr);
+/* Of a dictionary: one half of it. */
+int column_load_ids(struct linetab *t, struct column *c, struct err *reterr);
+int column_load_cells(struct linetab *t, struct column *c, struct err *reterr);
 int table_load(struct linetab *t, struct table *table, struct err *reterr);
+/* Which group each row belongs to, nothing else. */
+int table_load_ids(struct linetab *t, struct table *table, struct err *reterr);
 /* Everything that rows of the group need. */
 int group_load(struct linetab *t, struct group *g, struct err *reterr);
 
+/* COLUMN_TIME, once its numbers are there. */
+void column_start_time(struct column *c);
 /* Writes row `row` of a column that is loaded; there is room for value_max and LINETAB_SLACK bytes. */
 char *column_write(struct column *c, uint32_t row, char *out);

@@ -146,7 +146,7 @@ static void set_second(struct column *c, uint64_t number) {
     int64_t unit = (int64_t)linetab_powers[c->digits], at = (int64_t)number;
     int64_t seconds = at / unit;
     seconds -= at < seconds * unit;
-    if ((uint64_t)(seconds - c->day_second) >= 86400 || c->second_number == UINT64_MAX)
+    if ((uint64_t)seconds - (uint64_t)c->day_second >= 86400)
         set_day(c, seconds);
     unsigned of_day = (unsigned)(seconds - c->day_second), minutes = of_day / 60;
     char *out = c->second_text + sizes[c->flags];
@@ -157,6 +157,11 @@ static void set_second(struct column *c, uint64_t number) {
     put_two(out + 6, of_day % 60);
     out[8] = c->point;
     c->second_number = (uint64_t)seconds * (uint64_t)unit;
+}
+
+void column_start_time(struct column *c) {
+    c->day_second = INT64_MIN; /* no day */
+    set_second(c, c->numbers[0]);
 }
 
 static char *put_time(struct column *c, uint64_t number, char *out) {
@@ -253,11 +258,12 @@ static char *put_row(const struct table *table, uint32_t row, char *out) {
     const struct group *g = &table->groups[id - 1];
     const struct slot *slot = g->slots, *end = slot + g->n_slots;
     for (; slot < end; slot++) {
-        if (slot->before.size > 0)
+        if (slot->before.size > 0 && !slot->joined)
             out = put_text(out, slot->before.data, slot->before.size);
         out = put_column(slot->column, rank, out);
     }
-    return g->after.size > 0 ? put_text(out, g->after.data, g->after.size) : out;
+    return g->after.size > 0 && !g->after_joined ? put_text(out, g->after.data, g->after.size)
+                                                 : out;
 }
 
 static uint32_t row_max(const struct table *table, uint32_t row) {
@@ -301,4 +307,45 @@ int linetab_lines(struct linetab *t, char *out, size_t size, struct err *reterr)
     if (at != end)
         return err_set(reterr, -ECORRUPT, "block: table of lines: fewer bytes than it says");
     return 0;
+}
+
+/* What the row needs. */
+static int load_for(struct linetab *t, uint32_t row, struct err *reterr) {
+    uint32_t id = t->root->ids[row];
+    return id == 0 ? column_load(t, t->root->odd, reterr)
+                   : group_load(t, &t->root->groups[id - 1], reterr);
+}
+
+/* The bytes of row `row` at `out`, which has `room`; its size must be `size`. */
+static int put_checked(struct linetab *t, uint32_t row, char *out, size_t room, size_t size,
+                       struct err *reterr) {
+    size_t got = 0;
+    if (room > (size_t)row_max(t->root, row) + LINETAB_SLACK) {
+        got = (size_t)(put_row(t->root, row, out) - out);
+    } else {
+        int status = put_aside(t, row, out, room, &got, reterr);
+        if (status < 0)
+            return status;
+    }
+    if (got != size)
+        return err_set(reterr, -ECORRUPT, "block: table of lines: line %u has %zu bytes, not %zu",
+                       row, got, size);
+    out[size] = '\n';
+    return 0;
+}
+
+int linetab_rows(struct linetab *t, const uint64_t *wanted, const uint32_t *offsets, char *out,
+                 struct err *reterr) {
+    size_t end = offsets[t->count];
+    int status = table_load_ids(t, t->root, reterr);
+    for (uint32_t word = 0; status == 0 && word <= (t->count - 1) / 64; word++) {
+        for (uint64_t bits = wanted[word]; status == 0 && bits; bits &= bits - 1) {
+            uint32_t row = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            status = load_for(t, row, reterr);
+            if (status == 0)
+                status = put_checked(t, row, out + offsets[row], end - offsets[row],
+                                     offsets[row + 1] - offsets[row] - 1, reterr);
+        }
+    }
+    return status;
 }

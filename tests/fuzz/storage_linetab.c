@@ -8,11 +8,23 @@ enum { LINES_SIZE = 1 << 16, COUNT_MAX = 4096 };
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
+    static uint8_t levels[COUNT_MAX];
+    static uint64_t wanted[COUNT_MAX / 64 + 1];
+    uint32_t offsets[COUNT_MAX + 1];
     struct linetab *t = linetab_new();
     char *lines = malloc(lines_size > 0 ? lines_size : 1);
     struct err err;
-    if (t && lines && linetab_open(t, encoded, count, &err) == 0)
+    if (t && lines && linetab_open(t, encoded, count, &err) == 0) {
+        (void)linetab_match(t, STR("error=1"), false, levels, &err);
+        (void)linetab_match(t, STR("Error"), true, levels, &err);
+        for (uint32_t i = 0; i <= count; i++)
+            offsets[i] = (uint32_t)((uint64_t)lines_size * i / count);
+        for (uint32_t i = 0; i < count / 64; i++)
+            wanted[i] = UINT64_C(0x5a5a5a5a5a5a5a5a);
+        if (lines_size >= count)
+            (void)linetab_rows(t, wanted, offsets, lines, &err);
         (void)linetab_lines(t, lines, lines_size, &err);
+    }
     free(lines);
     linetab_free(t);
 }
@@ -44,6 +56,8 @@ static void there_and_back(struct str bytes) {
             abort();
         free(lines);
     }
+    if (e && linetab_encoder_mismatches(e) > 0)
+        abort();
     buf_done(&text);
     buf_done(&out);
     linetab_free(t);

@@ -104,13 +104,15 @@ static struct m_entry random_entry(void) {
 static char directory[256];
 static struct store *store;
 static struct engine *engine;
+static enum block_effort effort = EFFORT_FAST;
 
 static void open_all(void) {
     const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
     (void)snprintf(directory, sizeof(directory), "%s/logq-engine-XXXXXX", base);
     if (!mkdtemp(directory))
         abort();
-    struct store_options o = {.data_dir = directory, .wal = {.sync = WAL_SYNC_OFF}};
+    struct store_options o = {
+        .data_dir = directory, .wal = {.sync = WAL_SYNC_OFF}, .effort = effort};
     struct err err;
     if (store_open(&o, &store, &err) < 0) {
         printf("open: %s\n", err.text);
@@ -612,6 +614,21 @@ static void dense_against_the_model(void) {
     spread_s = SPAN_NS / NS_PER_S;
 }
 
+/* Blocks whose lines are tables are searched by their parts. */
+static void tables_against_the_model(void) {
+    effort = EFFORT_TABLE;
+    spread_s = 300;
+    open_all();
+    fill(3000);
+    CHECK_INT(store_flush(store, NULL), 0);
+    check_logs();
+    check_metrics();
+    close_all();
+    spread_s = SPAN_NS / NS_PER_S;
+    against_the_model();
+    effort = EFFORT_FAST;
+}
+
 static void numbers(void) {
     open_all();
     const struct {
@@ -913,6 +930,7 @@ static void many_at_once(void) {
 int main(void) {
     RUN(against_the_model);
     RUN(dense_against_the_model);
+    RUN(tables_against_the_model);
     RUN(many_at_once);
     RUN(numbers);
     RUN(lines_that_are_not_decoded);

@@ -43,6 +43,7 @@ static size_t round_trip(void) {
     (void)buf_reserve(&text, LINETAB_SLACK);
     int r = linetab_encode(encoder, buf_str(&text), offsets, n_lines, &out);
     CHECK(r == 0 || r == 1);
+    CHECK_INT(linetab_encoder_mismatches(encoder), 0);
     size_t size = out.size;
     if (r == 1) {
         char *copy = malloc(out.size), *lines = malloc(text.size);
@@ -105,6 +106,7 @@ static void times(void) {
     VALUES("2026/11/26T10:00:00", "2026/11/26T10:00:01");
     VALUES("26/Nov/2026:10:00:00", "01/Dec/2026:00:00:00", "31/Dec/1999:23:59:59");
     VALUES("10:00:00", "09:59:59", "23:00:01");
+    VALUES("00:00:00.222", "00:00:00.223", "00:00:00.000", "00:00:59.999");
     VALUES("10:00:00,5", "10:00:01,4", "10:00:00,9");
     VALUES("10:00:00.1234567890123", "10:00:00.1234567890124");
     VALUES("2026-11-26T10:00:00.12Z", "2026-11-26T10:00:00.1Z");
@@ -264,6 +266,127 @@ static void random_lines(void) {
     CHECK(accepted > 200);
 }
 
+/* ---- search: against looking at every line */
+
+static char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+static bool contains(struct str line, struct str literal, bool fold) {
+    for (size_t i = 0; i + literal.size <= line.size; i++) {
+        size_t n = 0;
+        while (n < literal.size && (fold ? lower(line.data[i + n]) == lower(literal.data[n])
+                                         : line.data[i + n] == literal.data[n]))
+            n++;
+        if (n == literal.size)
+            return true;
+    }
+    return false;
+}
+
+static struct str line_at(uint32_t i) {
+    return str_make(text.data + offsets[i], offsets[i + 1] - 1 - offsets[i]);
+}
+
+/* A stretch of a line, changed now and then. */
+static struct str pick_literal(char *room) {
+    struct str line = line_at(below(n_lines));
+    if (line.size == 0)
+        return STR("x");
+    size_t from = below((uint32_t)line.size), size = 1 + below(below(3) ? 8 : 40);
+    if (size > line.size - from)
+        size = line.size - from;
+    memcpy(room, line.data + from, size);
+    if (below(4) == 0)
+        room[below((uint32_t)size)] = (char)('0' + below(75));
+    return str_make(room, size);
+}
+
+static size_t search_agrees(struct str literal, bool fold) {
+    static uint8_t levels[LINES_MAX];
+    struct err err;
+    size_t decided = 0, wrong = 0;
+    memset(levels, 0, n_lines);
+    CHECK_INT(linetab_match(table, literal, fold, levels, &err), 0);
+    for (uint32_t i = 0; i < n_lines; i++) {
+        bool there = contains(line_at(i), literal, fold);
+        wrong += levels[i] == LINETAB_NO ? there : levels[i] == LINETAB_YES ? !there : 0;
+        decided += levels[i] != LINETAB_MAYBE;
+    }
+    CHECK_INT(wrong, 0);
+    if (wrong > 0)
+        printf("  literal \"%.*s\"%s\n", STR_ARG(literal), fold ? ", folded" : "");
+    return decided;
+}
+
+/* Some of the lines into a room of exactly their size. */
+static void check_rows(void) {
+    static uint64_t wanted[LINES_MAX / 64 + 1];
+    struct err err;
+    char *lines = malloc(text.size);
+    for (uint32_t i = 0; i <= n_lines / 64; i++)
+        wanted[i] = 0;
+    for (uint32_t i = 0; i < n_lines; i++)
+        wanted[i / 64] |= (uint64_t)(below(5) == 0) << i % 64;
+    CHECK_INT(linetab_rows(table, wanted, offsets, lines, &err), 0);
+    for (uint32_t i = 0; i < n_lines; i++) {
+        struct str line = line_at(i);
+        if (wanted[i / 64] >> i % 64 & 1)
+            CHECK(memcmp(lines + offsets[i], line.data, line.size + 1) == 0);
+    }
+    free(lines);
+}
+
+static void searches_are_right(void) {
+    size_t decided = 0, all = 0;
+    for (unsigned round = 0; round < 300; round++) {
+        start();
+        uint32_t makes = 1 + below(8), lines = 6 + below(300),
+                 noise = below(2) ? 30 + below(90) : 0;
+        for (uint32_t i = 0; i < lines; i++)
+            add_random_line(round * 37 + below(makes), noise);
+        struct buf out = buf_make(BUF_NO_MAX);
+        struct err err;
+        (void)buf_reserve(&text, LINETAB_SLACK);
+        if (linetab_encode(encoder, buf_str(&text), offsets, n_lines, &out) == 1) {
+            for (unsigned i = 0; i < 12; i++) {
+                char room[64];
+                CHECK_INT(linetab_open(table, buf_str(&out), n_lines, &err), 0);
+                if (i % 3 == 0)
+                    check_rows();
+                decided += search_agrees(pick_literal(room), i % 2 > 0);
+                all += n_lines;
+            }
+        }
+        buf_done(&out);
+    }
+    CHECK(decided > all / 2);
+}
+
+/* A word in fixed text, in a dictionary, over the border of both, and one that is nowhere: all are told for certain. */
+static void words_are_decided(void) {
+    start();
+    for (unsigned i = 0; i < 500; i++) {
+        buf_addf(&text, "{\"level\":\"%s\",\"id\":\"%08x\",\"status\":%u,\"msg\":\"request %s\"}",
+                 i % 9 ? "info" : "error", below(1 << 30), i % 11 ? 200u : 503u,
+                 i % 9 ? "served" : "failed: upstream Error");
+        end_line();
+    }
+    struct buf out = buf_make(BUF_NO_MAX);
+    struct err err;
+    (void)buf_reserve(&text, LINETAB_SLACK);
+    CHECK_INT(linetab_encode(encoder, buf_str(&text), offsets, n_lines, &out), 1);
+    CHECK_INT(linetab_open(table, buf_str(&out), n_lines, &err), 0);
+    CHECK_INT(search_agrees(STR("error"), false), 500);
+    CHECK_INT(search_agrees(STR("error"), true), 500);
+    CHECK_INT(search_agrees(STR("upstream Error"), false), 500);
+    CHECK_INT(search_agrees(STR("\"level\":\"error\""), false), 500);
+    CHECK_INT(search_agrees(STR("\"status\":503,"), false), 500);
+    CHECK_INT(search_agrees(STR("status"), false), 500);
+    CHECK_INT(search_agrees(STR("nowhere to be found"), false), 500);
+    buf_done(&out);
+}
+
 /* What it is for: less than half of the bytes that general compression leaves. */
 static void packs_ids(void) {
     start();
@@ -347,6 +470,8 @@ int main(void) {
     RUN(odd_bytes);
     RUN(many_lines_and_large_ones);
     RUN(random_lines);
+    RUN(searches_are_right);
+    RUN(words_are_decided);
     RUN(packs_ids);
     RUN(damage_is_survived);
     linetab_encoder_free(encoder);

@@ -1,0 +1,420 @@
+/* Which rows of a table hold a literal, told from the table's parts.
+ *
+ * A row of a group is fixed bytes and values by turns. The literal stands in it either inside one value, or it overlaps
+ * at least one stretch of fixed bytes (an empty stretch, too: then it begins before and ends behind). For each stretch
+ * every placement is tried: where the overlapping bytes agree, what is left of the literal must be the end of the value
+ * before and the beginning of the value behind. Dictionaries decide that for each of their values, typed columns by what
+ * characters they can have; where they cannot tell, the row may match. Nothing is assumed of where an encoder puts
+ * the borders. */
+#include <errno.h>
+#include <string.h>
+
+#include "linetab_reader.h"
+
+struct literal {
+    struct str text;
+    bool fold;
+    char lower[LINETAB_LITERAL_MAX]; /* with fold */
+};
+
+/* What is known of the rows of a group or table. */
+struct verdict {
+    uint8_t all;   /* of every row, at least */
+    uint8_t *rows; /* NULL: nothing but `all` */
+    uint32_t n;
+};
+
+struct matcher {
+    struct linetab *t;
+    const struct literal *literal;
+    struct err *err;
+    unsigned depth;
+};
+
+static inline char fold_byte(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+/* Do the literal's bytes from `at` on stand at p? */
+static bool stands(const struct literal *l, size_t at, const char *p, size_t size) {
+    if (!l->fold)
+        return size == 0 || memcmp(l->text.data + at, p, size) == 0;
+    for (size_t i = 0; i < size; i++)
+        if (fold_byte(p[i]) != l->lower[at + i])
+            return false;
+    return true;
+}
+
+/* The first place of the literal in the text, or NULL. */
+static const char *find(const struct literal *l, struct str text) {
+    if (!l->fold)
+        return str_find(text, l->text);
+    const char *last = text.data + text.size - l->text.size;
+    if (text.size < l->text.size)
+        return NULL;
+    for (const char *p = text.data; p <= last; p++)
+        if (fold_byte(*p) == l->lower[0] && stands(l, 0, p, l->text.size))
+            return p;
+    return NULL;
+}
+
+static int no_memory(struct err *reterr) {
+    return err_set(reterr, -ENOMEM, "block: no memory to search a table of lines");
+}
+
+static void raise_all(struct verdict *v, uint8_t level) {
+    if (level > v->all)
+        v->all = level;
+}
+
+/* Per-row levels, zeroed at first use. */
+static uint8_t *verdict_rows(struct matcher *m, struct verdict *v) {
+    if (!v->rows)
+        v->rows = arena_array(&m->t->arena, v->n, 1);
+    return v->rows;
+}
+
+static inline bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+static bool is_hex(char c) {
+    c |= 0x20;
+    return is_digit(c) || (c >= 'a' && c <= 'f');
+}
+
+/* Can the byte stand in a value of the column? */
+static bool can_hold(const struct column *c, char byte) {
+    switch (c->kind) {
+    case COLUMN_NUMBER:
+        return is_digit(byte);
+    case COLUMN_HEX:
+        return is_hex(byte) || (byte == '-' && c->flags & HEX_UUID);
+    case COLUMN_IP:
+        return is_digit(byte) || byte == '.';
+    case COLUMN_TIME:
+        return is_digit(byte) || memchr("-/:", byte, 3) || byte == c->point ||
+               fold_byte(byte) == fold_byte(c->between) ||
+               (c->flags == DATE_NAMED && fold_byte(byte) >= 'a' && fold_byte(byte) <= 'z');
+    case COLUMN_TEXT:
+    case COLUMN_DICT:
+    case COLUMN_SHARED:
+    case COLUMN_TABLE:
+    case COLUMN_KINDS:
+        break;
+    }
+    return true;
+}
+
+static bool is_dictionary(const struct column *c) {
+    return c->kind == COLUMN_DICT || c->kind == COLUMN_SHARED;
+}
+
+static struct str cell_value(const struct column *c, uint32_t i) {
+    return str_make(c->cells[i].data, c->cells[i].size - c->after.size);
+}
+
+/* ---- inside a value */
+
+/* Marks rows of a dictionary by what its values are. */
+static int mark_by_cells(struct matcher *m, struct column *c, const uint8_t *levels,
+                         struct verdict *v) {
+    int r = column_load_ids(m->t, c, m->err);
+    if (r < 0)
+        return r;
+    uint8_t *rows = verdict_rows(m, v);
+    if (!rows)
+        return no_memory(m->err);
+    for (uint32_t i = 0; i < c->n; i++) {
+        uint8_t level = levels[c->ids[i]];
+        rows[i] = level > rows[i] ? level : rows[i];
+    }
+    return 0;
+}
+
+/* Could any value of the dictionary hold the literal? Told without loading it, where that is quick. */
+static bool dictionary_may_hold(const struct matcher *m, const struct column *values) {
+    if (values->kind == COLUMN_TEXT && values->flags == TEXT_IN_PLAN)
+        return find(m->literal, str_make(values->text, values->text_size)) != NULL;
+    for (size_t i = 0; i < m->literal->text.size; i++)
+        if (!can_hold(values, m->literal->text.data[i]))
+            return false;
+    return true;
+}
+
+static int match_dictionary(struct matcher *m, struct column *c, struct verdict *v) {
+    if (!dictionary_may_hold(m, c->values))
+        return 0;
+    int r = column_load_cells(m->t, c, m->err);
+    if (r < 0)
+        return r;
+    uint8_t *levels = arena_array(&m->t->arena, c->n_distinct, 1);
+    if (!levels)
+        return no_memory(m->err);
+    bool any = false;
+    for (uint32_t i = 0; i < c->n_distinct; i++) {
+        bool found = find(m->literal, cell_value(c, i)) != NULL;
+        levels[i] = found ? LINETAB_YES : LINETAB_NO;
+        any |= found;
+    }
+    return any ? mark_by_cells(m, c, levels, v) : 0;
+}
+
+/* Strings one behind the other: a place that reaches from one into the next is none. */
+static int match_text(struct matcher *m, struct column *c, struct verdict *v) {
+    int r = column_load(m->t, c, m->err);
+    if (r < 0)
+        return r;
+    struct str rest = str_make(c->text, (size_t)c->numbers[c->n]);
+    const char *at;
+    for (uint32_t row = 0; (at = find(m->literal, rest)) != NULL;) {
+        size_t place = (size_t)(at - c->text);
+        while (c->numbers[row + 1] <= place)
+            row++;
+        if (place + m->literal->text.size > c->numbers[row + 1]) {
+            rest = str_make(at + 1, (size_t)(rest.data + rest.size - at - 1));
+            continue;
+        }
+        uint8_t *rows = verdict_rows(m, v);
+        if (!rows)
+            return no_memory(m->err);
+        rows[row] = LINETAB_YES;
+        size_t end = (size_t)c->numbers[row + 1];
+        rest = str_make(c->text + end, (size_t)(c->numbers[c->n] - end));
+    }
+    return 0;
+}
+
+static int match_table(struct matcher *m, struct table *table, struct verdict *v);
+
+static int match_inside(struct matcher *m, struct column *c, struct verdict *v) {
+    switch (c->kind) {
+    case COLUMN_DICT:
+    case COLUMN_SHARED:
+        return match_dictionary(m, c, v);
+    case COLUMN_TEXT:
+        return match_text(m, c, v);
+    case COLUMN_TABLE:
+        return match_table(m, c->table, v);
+    case COLUMN_NUMBER:
+    case COLUMN_HEX:
+    case COLUMN_IP:
+    case COLUMN_TIME:
+    case COLUMN_KINDS:
+        break;
+    }
+    size_t most = c->kind == COLUMN_HEX      ? c->digits + 4u
+                  : c->kind == COLUMN_IP     ? 15
+                  : c->kind == COLUMN_NUMBER ? NUMBER_DIGITS_MAX
+                                             : TIME_TEXT_MAX;
+    if (m->literal->text.size > most)
+        return 0;
+    for (size_t i = 0; i < m->literal->text.size; i++)
+        if (!can_hold(c, m->literal->text.data[i]))
+            return 0;
+    raise_all(v, LINETAB_MAYBE);
+    return 0;
+}
+
+/* ---- across borders */
+
+/* What a value must be for a placement: nothing (the literal does not reach it), of a dictionary by its values, or as far
+ * as can be told. */
+struct side {
+    uint8_t level;
+    struct column *column; /* of `cells` */
+    uint8_t *cells;
+};
+
+/* A column as the literal meets it, coming over its border. */
+struct border {
+    struct column *column; /* NULL: the row ends at this border */
+    bool left;             /* of the fixed bytes that the literal comes from */
+    struct str beyond;     /* fixed bytes on the column's other side */
+    bool ends;             /* behind which the row ends */
+};
+
+/* Is the part [from, from + size) of the literal that reaches over the border the end (`left`) or the beginning of the
+ * value? When the value is shorter, what is beyond it must go on with the literal. */
+static uint8_t cell_level(const struct literal *l, size_t from, size_t size, struct str value,
+                          const struct border *b) {
+    if (value.size >= size) {
+        const char *p = b->left ? value.data + value.size - size : value.data;
+        return stands(l, from, p, size) ? LINETAB_YES : LINETAB_NO;
+    }
+    size_t rest = size - value.size, fixed = rest < b->beyond.size ? rest : b->beyond.size;
+    bool fits =
+        b->left ? stands(l, from + rest, value.data, value.size) &&
+                      stands(l, from + rest - fixed, b->beyond.data + b->beyond.size - fixed, fixed)
+                : stands(l, from, value.data, value.size) &&
+                      stands(l, from + value.size, b->beyond.data, fixed);
+    if (!fits)
+        return LINETAB_NO;
+    return fixed == rest ? LINETAB_YES : b->ends ? LINETAB_NO : LINETAB_MAYBE;
+}
+
+/* The part of the literal [from, from + size) must meet the border's column. */
+static int side_of(struct matcher *m, const struct border *b, size_t from, size_t size,
+                   struct side *ret) {
+    struct column *c = b->column;
+    *ret = (struct side){.level = LINETAB_YES};
+    if (size == 0)
+        return 0;
+    ret->level = LINETAB_NO;
+    if (!c)
+        return 0;
+    if (!is_dictionary(c)) {
+        if (can_hold(c, m->literal->text.data[b->left ? from + size - 1 : from]))
+            ret->level = LINETAB_MAYBE;
+        return 0;
+    }
+    int r = column_load_cells(m->t, c, m->err);
+    if (r < 0)
+        return r;
+    uint8_t *cells = arena_array(&m->t->arena, c->n_distinct, 1);
+    if (!cells)
+        return no_memory(m->err);
+    bool any = false;
+    for (uint32_t i = 0; i < c->n_distinct; i++) {
+        cells[i] = cell_level(m->literal, from, size, cell_value(c, i), b);
+        any |= cells[i] != LINETAB_NO;
+    }
+    if (any)
+        *ret = (struct side){.level = LINETAB_YES, .column = c, .cells = cells};
+    return any ? column_load_ids(m->t, c, m->err) : 0;
+}
+
+static int apply_sides(struct matcher *m, const struct side *left, const struct side *right,
+                       struct verdict *v) {
+    uint8_t level = left->level < right->level ? left->level : right->level;
+    if (level == LINETAB_NO)
+        return 0;
+    if (!left->cells && !right->cells) {
+        raise_all(v, level);
+        return 0;
+    }
+    uint8_t *rows = verdict_rows(m, v);
+    if (!rows)
+        return no_memory(m->err);
+    for (uint32_t i = 0; i < v->n; i++) {
+        uint8_t x = left->cells ? left->cells[left->column->ids[i]] : level;
+        uint8_t y = right->cells ? right->cells[right->column->ids[i]] : level;
+        x = y < x ? y : x;
+        x = level < x ? level : x;
+        rows[i] = x > rows[i] ? x : rows[i];
+    }
+    return 0;
+}
+
+/* The literal from its byte `shift` on stands at byte `skip` of the fixed bytes. */
+static int try_placement(struct matcher *m, size_t shift, struct str fixed, size_t skip,
+                         const struct border borders[2], struct verdict *v) {
+    const struct literal *l = m->literal;
+    size_t n = l->text.size - shift;
+    size_t overlap = n < fixed.size - skip ? n : fixed.size - skip;
+    size_t rest = n - overlap;
+    if ((overlap == 0 && (shift == 0 || rest == 0)) || (shift > 0 && !borders[0].column) ||
+        (rest > 0 && !borders[1].column) || !stands(l, shift, fixed.data + skip, overlap))
+        return 0;
+    struct side left, right;
+    int r = side_of(m, &borders[0], 0, shift, &left);
+    if (r < 0 || left.level == LINETAB_NO)
+        return r;
+    r = side_of(m, &borders[1], l->text.size - rest, rest, &right);
+    return r < 0 ? r : apply_sides(m, &left, &right, v);
+}
+
+/* All placements that overlap fixed bytes between two columns. */
+static int match_fixed(struct matcher *m, struct str fixed, const struct border borders[2],
+                       struct verdict *v) {
+    int r = 0;
+    for (size_t skip = 1; r == 0 && skip < fixed.size && v->all != LINETAB_YES; skip++)
+        r = try_placement(m, 0, fixed, skip, borders, v);
+    for (size_t shift = 0; r == 0 && shift < m->literal->text.size && v->all != LINETAB_YES;
+         shift++)
+        r = try_placement(m, shift, fixed, 0, borders, v);
+    return r;
+}
+
+/* The fixed bytes before slot i; those behind the last one when i is the number of slots. */
+static struct str fixed_before(const struct group *g, uint32_t i) {
+    return i < g->n_slots ? g->slots[i].before : g->after;
+}
+
+static int match_group(struct matcher *m, struct group *g, struct verdict *v) {
+    for (uint32_t i = 0; i <= g->n_slots && v->all != LINETAB_YES; i++) {
+        struct border borders[2] = {{.left = true, .ends = i == 1}, {.ends = i + 1 >= g->n_slots}};
+        if (i > 0) {
+            borders[0].column = g->slots[i - 1].column;
+            borders[0].beyond = fixed_before(g, i - 1);
+        }
+        if (i < g->n_slots) {
+            borders[1].column = g->slots[i].column;
+            borders[1].beyond = fixed_before(g, i + 1);
+        }
+        int r = match_fixed(m, fixed_before(g, i), borders, v);
+        if (r == 0 && i < g->n_slots && v->all != LINETAB_YES)
+            r = match_inside(m, g->slots[i].column, v);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The rows of a table by the verdicts on its groups (0: the odd rows). */
+static int spread(struct matcher *m, struct table *table, const struct verdict *groups,
+                  struct verdict *v) {
+    int r = table_load_ids(m->t, table, m->err);
+    if (r < 0)
+        return r;
+    uint8_t *rows = verdict_rows(m, v);
+    if (!rows)
+        return no_memory(m->err);
+    for (uint32_t i = 0; i < table->n; i++) {
+        const struct verdict *g = &groups[table->ids[i]];
+        uint8_t level = g->all;
+        if (g->rows && g->rows[table->rank[i]] > level)
+            level = g->rows[table->rank[i]];
+        rows[i] = level > rows[i] ? level : rows[i];
+    }
+    return 0;
+}
+
+static int match_table(struct matcher *m, struct table *table, struct verdict *v) {
+    struct verdict *groups = arena_array(&m->t->arena, table->n_groups + 1, sizeof(*groups));
+    if (!groups)
+        return no_memory(m->err);
+    int r = 0;
+    if (table->odd) {
+        groups[0].n = table->odd->n;
+        r = match_text(m, table->odd, &groups[0]);
+    }
+    bool any = groups[0].rows != NULL;
+    uint8_t least = table->odd ? LINETAB_NO : LINETAB_YES;
+    for (uint32_t i = 0; r == 0 && i < table->n_groups; i++) {
+        struct verdict *g = &groups[i + 1];
+        g->n = table->groups[i].rows;
+        r = match_group(m, &table->groups[i], g);
+        any |= g->all != LINETAB_NO || g->rows;
+        least = g->all < least ? g->all : least;
+    }
+    if (r < 0 || !any)
+        return r;
+    raise_all(v, least);
+    return spread(m, table, groups, v);
+}
+
+int linetab_match(struct linetab *t, struct str text, bool fold, uint8_t *levels,
+                  struct err *reterr) {
+    struct literal literal = {.text = text, .fold = fold};
+    struct verdict verdict = {.rows = levels, .n = t->count};
+    struct matcher m = {.t = t, .literal = &literal, .err = reterr};
+    if (text.size == 0 || text.size > LINETAB_LITERAL_MAX) {
+        for (uint32_t i = 0; i < t->count; i++)
+            levels[i] = levels[i] > LINETAB_MAYBE ? levels[i] : LINETAB_MAYBE;
+        return 0;
+    }
+    for (size_t i = 0; i < text.size; i++)
+        literal.lower[i] = fold_byte(text.data[i]);
+    return match_table(&m, t->root, &verdict);
+}
