@@ -9,7 +9,7 @@
 #include "engine.h"
 #include "http.h"
 #include "metrics.h"
-#include "push.h"
+#include "push_figures.h"
 #include "settings.h"
 #include "store.h"
 
@@ -29,7 +29,8 @@ struct api {
     struct metrics *metrics;
     struct tails *tails;
     struct http_server *http; /* NULL until it has started */
-    struct push_metrics push_metrics;
+    struct push_figures *pushes;
+    struct query_figures queries;
     pthread_mutex_t lock; /* guards: settings */
     struct settings *settings;
     atomic_uint_fast64_t refusals[API_REFUSALS];

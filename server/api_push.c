@@ -54,8 +54,8 @@ static void push(struct http_request *r, struct api *api, enum push_kind kind, b
     request.body_max = api_config_of(r)->push_body_max;
     if (!api_tenant(api, r, &request.tenant))
         return;
-    push_handle(api->store, api_limits_of(r), &api->push_metrics, &request,
-                kind == PUSH_OTLP ? on_done_otlp : on_done, r);
+    push_handle(api->store, api_limits_of(r), push_figures_of(api->pushes, request.tenant),
+                &request, kind == PUSH_OTLP ? on_done_otlp : on_done, r);
 }
 
 void api_push(struct http_request *r, void *ctx) {

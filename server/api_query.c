@@ -97,7 +97,10 @@ static int run_query(struct http_request *r, struct api *api, struct query *q, i
     if (limits->query_timeout_ns > 0)
         q->deadline_mono_ns = clock_mono_ns() + limits->query_timeout_ns;
     q->cancel = http_request_cancel(r);
-    return engine_query(api->engine, q, ret, reterr);
+    e = engine_query(api->engine, q, ret, reterr);
+    if (e == 0)
+        query_figures_add(&api->queries, &(*ret)->stats);
+    return e;
 }
 
 static void answer_query(struct http_request *r, struct api *api, bool instant) {

@@ -365,6 +365,7 @@ static void stop(struct server *s) {
     if (s->api.store)
         store_close(s->api.store);
     metrics_free(s->api.metrics);
+    push_figures_free(s->api.pushes);
     settings_unref(s->api.settings);
     config_unref(s->first);
 }
@@ -400,11 +401,15 @@ static int serve(struct options *o, struct config *c) {
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     s.api.metrics = metrics_new();
+    s.api.pushes = push_figures_new();
+    if (s.api.pushes && !c->auth_enabled)
+        (void)push_figures_of(s.api.pushes,
+                              STR("fake")); /* its counters are there from the start */
     (void)api_set_log_level(&s.api, str_from(c->log_level));
     int64_t start_ns = clock_mono_ns();
     int r = start_settings(&s, c);
     if (r == 0)
-        r = s.api.metrics ? open_store(&s, c) : -ENOMEM;
+        r = s.api.metrics && s.api.pushes ? open_store(&s, c) : -ENOMEM;
     if (r == 0)
         r = start_http(&s, c);
     if (r == 0) {

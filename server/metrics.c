@@ -4,9 +4,11 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "api.h"
+#include "metrics_internal.h"
 #include "tail.h"
 
 enum {
@@ -94,20 +96,21 @@ static const char *method_name(enum http_method m) {
     return "other";
 }
 
-static void write_help(struct buf *out, const char *name, const char *type, const char *help) {
+void metrics_write_help(struct buf *out, const char *name, const char *type, const char *help) {
     buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void write_histogram(struct buf *out, const struct observed *o) {
     const char *method = method_name(o->method);
+    const char *ws = o->status == 101 ? "true" : "false";
     uint64_t total = 0;
     for (size_t i = 0; i <= BUCKETS; i++) {
         total += o->buckets[i];
         buf_addf(
             out,
             "loki_request_duration_seconds_bucket{method=\"%s\",route=\"%s\",status_code=\"%d\","
-            "ws=\"false\",le=\"",
-            method, o->route, o->status);
+            "ws=\"%s\",le=\"",
+            method, o->route, o->status, ws);
         if (i < BUCKETS)
             buf_addf(out, "%g", bounds[i]);
         else
@@ -116,12 +119,12 @@ static void write_histogram(struct buf *out, const struct observed *o) {
     }
     buf_addf(out,
              "loki_request_duration_seconds_sum{method=\"%s\",route=\"%s\",status_code=\"%d\","
-             "ws=\"false\"} %.9f\n",
-             method, o->route, o->status, o->sum);
+             "ws=\"%s\"} %.9f\n",
+             method, o->route, o->status, ws, o->sum);
     buf_addf(out,
              "loki_request_duration_seconds_count{method=\"%s\",route=\"%s\",status_code=\"%d\","
-             "ws=\"false\"} %llu\n",
-             method, o->route, o->status, (unsigned long long)total);
+             "ws=\"%s\"} %llu\n",
+             method, o->route, o->status, ws, (unsigned long long)total);
 }
 
 static void write_requests(struct metrics *m, struct buf *out) {
@@ -132,53 +135,162 @@ static void write_requests(struct metrics *m, struct buf *out) {
     copy->n_series = m->n_series;
     memcpy(copy->series, m->series, m->n_series * sizeof(m->series[0]));
     pthread_mutex_unlock(&m->lock);
-    write_help(out, "loki_request_duration_seconds", "histogram",
-               "Time (in seconds) spent serving HTTP requests.");
+    metrics_write_help(out, "loki_request_duration_seconds", "histogram",
+                       "Time (in seconds) spent serving HTTP requests.");
     for (size_t i = 0; i < copy->n_series; i++)
         write_histogram(out, &copy->series[i]);
     free(copy);
 }
 
-struct figure {
-    const char *name, *type, *help;
-    double value;
-};
-
-static void write_figures(struct buf *out, const struct figure *figures, size_t count) {
+void metrics_write_figures(struct buf *out, const struct figure *figures, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        write_help(out, figures[i].name, figures[i].type, figures[i].help);
+        metrics_write_help(out, figures[i].name, figures[i].type, figures[i].help);
         /* Counts are whole; a double holds them exactly up to 2^53. */
         bool whole = figures[i].value < 9e15 && figures[i].value == floor(figures[i].value);
-        buf_addf(out, whole ? "%s %.0f\n" : "%s %.9g\n", figures[i].name, figures[i].value);
+        buf_addf(out, whole ? "%s %.0f\n" : "%s %.15g\n", figures[i].name, figures[i].value);
     }
 }
 
-static void write_discarded(struct buf *out, const char *name, const char *help,
-                            const atomic_uint_fast64_t *values) {
-    write_help(out, name, "counter", help);
-    for (int i = 0; i < DISCARD_REASONS; i++) {
-        struct str reason = discard_reason_name((enum discard_reason)i);
-        buf_addf(out, "%s{reason=\"%.*s\"} %llu\n", name, STR_ARG(reason),
-                 (unsigned long long)atomic_load(&values[i]));
-    }
-}
+/* ---- pushes, by tenant */
 
-static void write_push(const struct push_metrics *p, struct buf *out) {
-    const struct figure figures[] = {
-        {"loki_distributor_bytes_received_total", "counter",
-         "Bytes of lines and metadata received.", (double)atomic_load(&p->line_bytes_received)},
-        {"loki_distributor_lines_received_total", "counter", "Lines received.",
-         (double)atomic_load(&p->lines_received)},
-        {"logq_push_requests_total", "counter", "Push requests.",
-         (double)atomic_load(&p->requests)},
-        {"logq_push_body_bytes_total", "counter", "Bytes of push bodies as sent.",
-         (double)atomic_load(&p->bytes_received)},
+static void write_received(struct push_figures *f, struct buf *out) {
+    static const struct {
+        const char *name, *help;
+        size_t offset;
+    } counters[] = {
+        {"loki_distributor_bytes_received_total", "Bytes of lines and metadata received.",
+         offsetof(struct push_metrics, line_bytes_received)},
+        {"loki_distributor_lines_received_total", "Lines received.",
+         offsetof(struct push_metrics, lines_received)},
+        {"logq_push_requests_total", "Push requests.", offsetof(struct push_metrics, requests)},
+        {"logq_push_body_bytes_total", "Bytes of push bodies as sent.",
+         offsetof(struct push_metrics, bytes_received)},
     };
-    write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
-    write_discarded(out, "loki_discarded_samples_total", "Lines discarded, by reason.",
-                    p->discarded_lines);
-    write_discarded(out, "loki_discarded_bytes_total", "Bytes of lines discarded, by reason.",
-                    p->discarded_bytes);
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        metrics_write_help(out, counters[i].name, "counter", counters[i].help);
+        struct str tenant;
+        struct push_metrics *p;
+        for (size_t n = 0; (p = push_figures_at(f, n, &tenant)) != NULL; n++) {
+            if (atomic_load(&p->requests) == 0 && n > 0)
+                continue;
+            const void *at = (const char *)p + counters[i].offset;
+            buf_addf(out, "%s{tenant=\"%.*s\"} %llu\n", counters[i].name, STR_ARG(tenant),
+                     (unsigned long long)atomic_load((const atomic_uint_fast64_t *)at));
+        }
+    }
+}
+
+static void write_discarded(struct push_figures *f, struct buf *out, const char *name,
+                            const char *help, bool bytes) {
+    metrics_write_help(out, name, "counter", help);
+    struct str tenant;
+    struct push_metrics *p;
+    for (size_t n = 0; (p = push_figures_at(f, n, &tenant)) != NULL; n++)
+        for (int i = 0; i < DISCARD_REASONS; i++) {
+            unsigned long long value =
+                atomic_load(bytes ? &p->discarded_bytes[i] : &p->discarded_lines[i]);
+            struct str reason = discard_reason_name((enum discard_reason)i);
+            /* The first one shows which reasons there are. */
+            if (value > 0 || n == 0)
+                buf_addf(out, "%s{tenant=\"%.*s\",reason=\"%.*s\"} %llu\n", name, STR_ARG(tenant),
+                         STR_ARG(reason), value);
+        }
+}
+
+static void write_push(struct push_figures *f, struct buf *out) {
+    write_received(f, out);
+    write_discarded(f, out, "loki_discarded_samples_total", "Lines discarded, by reason.", false);
+    write_discarded(f, out, "loki_discarded_bytes_total", "Bytes of lines discarded, by reason.",
+                    true);
+}
+
+/* ---- the store */
+
+static void write_streams(struct api *api, struct buf *out) {
+    metrics_write_help(out, "loki_ingester_memory_streams", "gauge",
+                       "Streams in memory, by tenant.");
+    struct str tenant;
+    for (size_t n = 0; push_figures_at(api->pushes, n, &tenant) != NULL; n++) {
+        uint64_t streams = store_active_streams(api->store, tenant);
+        if (streams > 0 || n == 0)
+            buf_addf(out, "loki_ingester_memory_streams{tenant=\"%.*s\"} %llu\n", STR_ARG(tenant),
+                     (unsigned long long)streams);
+    }
+}
+
+static void write_fsyncs(const struct wal_stats *w, struct buf *out) {
+    const char *name = "logq_wal_fsync_duration_seconds";
+    metrics_write_help(out, name, "histogram", "Time of a group commit's fsync.");
+    uint64_t total = 0;
+    for (size_t i = 0; i < WAL_FSYNC_BUCKETS; i++) {
+        total += w->fsync_buckets[i];
+        buf_addf(out, "%s_bucket{le=\"%g\"} %llu\n", name, wal_fsync_bounds[i],
+                 (unsigned long long)total);
+    }
+    buf_addf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9f\n%s_count %llu\n", name,
+             (unsigned long long)w->fsyncs, name, (double)w->fsync_ns_total / 1e9, name,
+             (unsigned long long)w->fsyncs);
+}
+
+/* Under the names that dashboards and alerts made for Loki ask for. */
+static void write_as_loki(const struct store_stats *s, const struct compactor_stats *c,
+                          struct buf *out) {
+    const struct figure figures[] = {
+        {"loki_ingester_memory_chunks", "gauge", "Blocks in memory, open ones included.",
+         (double)(s->sealed_blocks + s->streams_in_memory)},
+        {"loki_ingester_chunks_flushed_total", "counter", "Chunk files written.",
+         (double)s->flushed_chunks},
+        {"loki_ingester_chunks_flush_failures_total", "counter",
+         "Flushes that failed and are tried again.", (double)s->flush_failures},
+        {"loki_ingester_wal_records_logged_total", "counter", "WAL records logged.",
+         (double)s->wal.records},
+        {"loki_ingester_wal_logged_bytes_total", "counter", "Bytes written for WAL records.",
+         (double)s->wal.appended_bytes},
+        {"loki_ingester_wal_replay_duration_seconds", "gauge", "Time taken to replay the WAL.",
+         (double)s->replay_ns / 1e9},
+        {"loki_ingester_wal_recovered_entries_total", "counter", "Entries recovered from the WAL.",
+         (double)s->replayed_entries},
+        {"loki_compactor_apply_retention_last_successful_run_timestamp_seconds", "gauge",
+         "Start of the last pass of retention.", (double)c->last_run_ns / 1e9},
+    };
+    metrics_write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
+}
+
+/* ---- queries */
+
+void query_figures_add(struct query_figures *f, const struct query_stats *s) {
+    const uint64_t values[QUERY_FIGURES] = {
+        [QUERY_COUNT] = 1,
+        [QUERY_BYTES] = s->bytes_processed,
+        [QUERY_LINES] = s->lines_processed,
+        [QUERY_LINES_MATCHED] = s->lines_matched,
+        [QUERY_BLOCKS] = s->blocks_considered,
+        [QUERY_SKIPPED_TIME] = s->blocks_skipped_time,
+        [QUERY_SKIPPED_FILTER] = s->blocks_skipped_filter,
+        [QUERY_DECODED] = s->blocks_decoded,
+    };
+    for (int i = 0; i < QUERY_FIGURES; i++)
+        (void)atomic_fetch_add_explicit(&f->values[i], values[i], memory_order_relaxed);
+}
+
+static void write_queries(struct query_figures *f, struct buf *out) {
+    static const char *const names[QUERY_FIGURES][2] = {
+        [QUERY_COUNT] = {"logq_queries_total", "Queries answered."},
+        [QUERY_BYTES] = {"logq_query_bytes_total", "Bytes of lines that queries went through."},
+        [QUERY_LINES] = {"logq_query_lines_total", "Lines that queries went through."},
+        [QUERY_LINES_MATCHED] = {"logq_query_lines_matched_total", "Of these, left by filters."},
+        [QUERY_BLOCKS] = {"logq_query_blocks_total", "Blocks in the range of queries."},
+        [QUERY_SKIPPED_TIME] = {"logq_query_blocks_skipped_by_time_total",
+                                "Of these, outside of the time asked for."},
+        [QUERY_SKIPPED_FILTER] = {"logq_query_blocks_skipped_by_filter_total",
+                                  "Of these, left out by their gram filter."},
+        [QUERY_DECODED] = {"logq_query_blocks_decoded_total", "Of these, decompressed."},
+    };
+    struct figure figures[QUERY_FIGURES];
+    for (int i = 0; i < QUERY_FIGURES; i++)
+        figures[i] = (struct figure){names[i][0], "counter", names[i][1],
+                                     (double)atomic_load(&f->values[i])};
+    metrics_write_figures(out, figures, QUERY_FIGURES);
 }
 
 static void write_wal(const struct store_stats *s, struct buf *out) {
@@ -198,7 +310,7 @@ static void write_wal(const struct store_stats *s, struct buf *out) {
          (double)s->replayed_entries},
         {"logq_replay_seconds", "gauge", "Duration of that replay.", (double)s->replay_ns / 1e9},
     };
-    write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
+    metrics_write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
 }
 
 static void write_store(const struct store_stats *s, struct buf *out) {
@@ -230,12 +342,11 @@ static void write_store(const struct store_stats *s, struct buf *out) {
          (double)s->disk_free_bytes},
         {"logq_disk_size_bytes", "gauge", "Its size.", (double)s->disk_total_bytes},
     };
-    write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
+    metrics_write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
 }
 
-static void write_compactor(struct compactor *compactor, struct buf *out) {
-    struct compactor_stats c = {0};
-    compactor_get_stats(compactor, &c);
+static void write_compactor(const struct compactor_stats *stats, struct buf *out) {
+    struct compactor_stats c = *stats;
     const struct figure figures[] = {
         {"logq_compactor_runs_total", "counter", "Passes.", (double)c.runs},
         {"logq_compactor_failures_total", "counter", "Passes that failed.", (double)c.failures},
@@ -269,13 +380,13 @@ static void write_compactor(struct compactor *compactor, struct buf *out) {
         {"logq_merge_duplicates_dropped_total", "counter",
          "Entries that stood there twice and were written once.", (double)c.merges.sums.duplicates},
     };
-    write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
+    metrics_write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
 }
 
 /* One counter for whatever is turned away before a handler sees it. */
 static void write_refusals(struct api *api, struct buf *out) {
     const char *name = "logq_refused_requests_total";
-    write_help(out, name, "counter", "Connections and requests turned away, by reason.");
+    metrics_write_help(out, name, "counter", "Connections and requests turned away, by reason.");
     for (int i = 0; i < HTTP_REFUSALS && api->http; i++)
         buf_addf(out, "%s{reason=\"%s\"} %llu\n", name, http_refusal_name((enum http_refusal)i),
                  (unsigned long long)http_refusals(api->http, (enum http_refusal)i));
@@ -285,24 +396,33 @@ static void write_refusals(struct api *api, struct buf *out) {
 }
 
 void metrics_write(struct metrics *m, struct api *api, struct buf *out) {
-    write_help(out, "loki_build_info", "gauge",
-               "Version of logq, under the name dashboards look for.");
+    metrics_write_help(out, "loki_build_info", "gauge",
+                       "Version of logq, under the name dashboards look for.");
     buf_addf(out, "loki_build_info{version=\"%s\",revision=\"\",branch=\"\",goversion=\"\"} 1\n",
              LOGQ_VERSION);
     const struct figure server[] = {
         {"loki_querier_tail_active", "gauge", "Live tails.",
          api->tails ? (double)tails_count(api->tails) : 0},
+        {"loki_tcp_connections", "gauge", "Open connections.",
+         api->http ? http_connections(api->http) : 0},
         {"logq_http_connections", "gauge", "Open connections.",
          api->http ? http_connections(api->http) : 0},
         {"logq_ready", "gauge", "1 when /ready says so.", atomic_load(&api->ready)},
     };
-    write_figures(out, server, sizeof(server) / sizeof(server[0]));
+    metrics_write_figures(out, server, sizeof(server) / sizeof(server[0]));
     write_requests(m, out);
     write_refusals(api, out);
-    write_push(&api->push_metrics, out);
+    write_push(api->pushes, out);
+    write_queries(&api->queries, out);
     struct store_stats s = {0};
     store_get_stats(api->store, &s);
+    struct compactor_stats c = {0};
+    compactor_get_stats(api->compactor, &c);
     write_wal(&s, out);
+    write_fsyncs(&s.wal, out);
     write_store(&s, out);
-    write_compactor(api->compactor, out);
+    write_streams(api, out);
+    write_compactor(&c, out);
+    write_as_loki(&s, &c, out);
+    metrics_write_process(out);
 }

@@ -43,8 +43,13 @@ struct str discard_reason_name(enum discard_reason r) {
         [DISCARD_LINE_TOO_LONG] = {"line_too_long", 13},
         [DISCARD_TOO_OLD] = {"greater_than_max_sample_age", 27},
         [DISCARD_TOO_NEW] = {"too_far_in_future", 17},
-        [DISCARD_LABELS] = {"invalid_labels", 14},
-        [DISCARD_METADATA] = {"structured_metadata", 19},
+        [DISCARD_LABEL_NAMES] = STR_INIT("max_label_names_per_series"),
+        [DISCARD_LABEL_NAME_LONG] = STR_INIT("label_name_too_long"),
+        [DISCARD_LABEL_VALUE_LONG] = STR_INIT("label_value_too_long"),
+        [DISCARD_LABEL_TWICE] = STR_INIT("duplicate_label_names"),
+        [DISCARD_METADATA_OFF] = STR_INIT("disallowed_structured_metadata"),
+        [DISCARD_METADATA_LARGE] = STR_INIT("structured_metadata_too_large"),
+        [DISCARD_METADATA_MANY] = STR_INIT("structured_metadata_too_many"),
         [DISCARD_RATE] = {"rate_limited", 12},
         [DISCARD_STREAMS] = {"stream_limit", 12},
         [DISCARD_MALFORMED] = {"malformed", 9},
@@ -61,6 +66,7 @@ struct group {
     struct str spelling;   /* what the sender wrote */
     struct str text;       /* canonical, for messages; made when first needed */
     struct str refusal;    /* why the label set breaks a limit; .data NULL = it does not */
+    enum discard_reason refused_for;
     struct label level; /* detected_level from the labels; .value.data NULL = look at each entry */
     size_t target;      /* another spelling of this stream came first: its group, else this one */
     uint32_t n_entries; /* kept */
@@ -218,18 +224,23 @@ static void group_check_labels(struct push *p, struct group *g) {
     if (l->max_label_names_per_series > 0 && counted > l->max_label_names_per_series) {
         buf_addf(m, "entry for stream '%.*s' has %zu label names; limit %u",
                  STR_ARG(group_text(p, g)), counted, l->max_label_names_per_series);
+        g->refused_for = DISCARD_LABEL_NAMES;
     }
     for (size_t i = 0; i < labels.count && m->size == 0; i++) {
         struct str name = labels.items[i].name, value = labels.items[i].value;
-        if (l->max_label_name_length > 0 && name.size > l->max_label_name_length)
+        if (l->max_label_name_length > 0 && name.size > l->max_label_name_length) {
             buf_addf(m, "stream '%.*s' has label name too long: '%.*s'", STR_ARG(group_text(p, g)),
                      STR_ARG(name));
-        else if (l->max_label_value_length > 0 && value.size > l->max_label_value_length)
+            g->refused_for = DISCARD_LABEL_NAME_LONG;
+        } else if (l->max_label_value_length > 0 && value.size > l->max_label_value_length) {
             buf_addf(m, "stream '%.*s' has label value too long: '%.*s'", STR_ARG(group_text(p, g)),
                      STR_ARG(value));
-        else if (i > 0 && str_eq(labels.items[i - 1].name, name))
+            g->refused_for = DISCARD_LABEL_VALUE_LONG;
+        } else if (i > 0 && str_eq(labels.items[i - 1].name, name)) {
             buf_addf(m, "stream '%.*s' has duplicate label name: '%.*s'", STR_ARG(group_text(p, g)),
                      STR_ARG(name));
+            g->refused_for = DISCARD_LABEL_TWICE;
+        }
     }
     if (m->size > 0 || m->failed) {
         g->refusal = arena_copy(&p->arena, buf_str(m));
@@ -322,11 +333,12 @@ struct part {
 };
 
 /* Is the metadata, of the given count and bytes, within the limits? Else the message is written. */
-static bool metadata_ok(struct push *p, struct group *g, size_t count, uint64_t size) {
+static enum discard_reason check_metadata(struct push *p, struct group *g, size_t count,
+                                          uint64_t size) {
     const struct limits *l = p->limits;
     struct buf *m = &p->message;
     if (count == 0)
-        return true;
+        return DISCARD_REASONS;
     if (!l->allow_structured_metadata) {
         buf_addf(m,
                  "stream '%.*s' includes structured metadata, but this feature is disallowed. "
@@ -334,7 +346,7 @@ static bool metadata_ok(struct push *p, struct group *g, size_t count, uint64_t 
                  "`limits_config.allow_structured_metadata` or contact your Loki administrator to "
                  "enable it",
                  STR_ARG(group_text(p, g)));
-        return false;
+        return DISCARD_METADATA_OFF;
     }
     uint64_t size_max = l->max_structured_metadata_size;
     if (size_max == 0 || size_max > ENTRY_META_BYTES_MAX)
@@ -346,7 +358,7 @@ static bool metadata_ok(struct push *p, struct group *g, size_t count, uint64_t 
                  "`limits_config.max_structured_metadata_size` or contact your Loki administrator "
                  "to increase it",
                  STR_ARG(group_text(p, g)), (unsigned long long)size, (unsigned long long)size_max);
-        return false;
+        return DISCARD_METADATA_LARGE;
     }
     /* Storage has a limit of its own; one place is kept for detected_level. */
     uint32_t max = l->max_structured_metadata_entries_count;
@@ -360,9 +372,9 @@ static bool metadata_ok(struct push *p, struct group *g, size_t count, uint64_t 
             "administrator to "
             "increase it",
             STR_ARG(group_text(p, g)), count, max);
-        return false;
+        return DISCARD_METADATA_MANY;
     }
-    return true;
+    return DISCARD_REASONS;
 }
 
 static uint64_t line_size_max(const struct limits *l) {
@@ -398,8 +410,7 @@ static enum discard_reason check_entry(struct push *p, const struct part *part, 
                  (unsigned long long)max, STR_ARG(group_text(p, g)), e->line.size);
         return DISCARD_LINE_TOO_LONG;
     }
-    return metadata_ok(p, g, e->meta_count + part->shared.count, meta_size) ? DISCARD_REASONS
-                                                                            : DISCARD_METADATA;
+    return check_metadata(p, g, e->meta_count + part->shared.count, meta_size);
 }
 
 /* Metadata of an entry that has none but the shared: made for the first of its level, then used
@@ -528,7 +539,7 @@ static int check_entries(struct push *p) {
             continue;
         if (g->refusal.data) {
             rejects_add(&p->rejects, g->refusal);
-            discard(p, DISCARD_LABELS, s->n_entries,
+            discard(p, g->refused_for, s->n_entries,
                     lines_size(p->decoded.entries + s->first_entry, s->n_entries));
             s->n_entries = 0;
             continue;

@@ -101,7 +101,7 @@ struct wal {
     size_t n_closed, closed_capacity;
     uint64_t open_segment, open_used;
     uint64_t records, appended_bytes;
-    uint64_t fsyncs, fsync_ns_total, fsync_ns_max;
+    uint64_t fsyncs, fsync_ns_total, fsync_ns_max, fsync_buckets[WAL_FSYNC_BUCKETS];
 
     /* The thread's own. */
     struct batch batches[2];
@@ -272,6 +272,9 @@ static int final_cause(int r) {
     return r < 0 ? -EIO : 0;
 }
 
+const double wal_fsync_bounds[WAL_FSYNC_BUCKETS] = {.0001, .00025, .0005, .001, .0025, .005, .01,
+                                                    .025,  .05,    .1,    .25,  .5,    1,    5};
+
 static int sync_segment(struct wal *w) {
     int64_t start_ns = clock_mono_ns();
     int r = io_fdatasync(w->fd);
@@ -281,6 +284,11 @@ static int sync_segment(struct wal *w) {
     w->fsync_ns_total += took_ns;
     if (took_ns > w->fsync_ns_max)
         w->fsync_ns_max = took_ns;
+    size_t bucket = 0;
+    while (bucket < WAL_FSYNC_BUCKETS && (double)took_ns > wal_fsync_bounds[bucket] * 1e9)
+        bucket++;
+    if (bucket < WAL_FSYNC_BUCKETS)
+        w->fsync_buckets[bucket]++;
     pthread_mutex_unlock(&w->lock);
     if (r < 0)
         return final_cause(fail_text(w, r, "fsync", w->fd_segment));
@@ -747,6 +755,7 @@ void wal_get_stats(struct wal *w, struct wal_stats *ret) {
         .appended_bytes = w->appended_bytes,
         .failed = w->failed,
     };
+    memcpy(ret->fsync_buckets, w->fsync_buckets, sizeof(ret->fsync_buckets));
     uint64_t oldest = w->next_segment;
     if (w->open_segment)
         oldest = w->open_segment;

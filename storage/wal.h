@@ -57,11 +57,16 @@ int wal_flush(struct wal *w);
 /* Removes segments that hold only records below `lsn`. Never the open one. */
 int wal_truncate(struct wal *w, uint64_t lsn);
 
+/* Upper bounds in seconds of the buckets of fsync times; what is longer is in none. */
+enum { WAL_FSYNC_BUCKETS = 14 };
+extern const double wal_fsync_bounds[WAL_FSYNC_BUCKETS];
+
 struct wal_stats {
     uint64_t bytes;      /* in all segments, used part */
     uint64_t oldest_lsn; /* first position of the oldest segment */
     uint64_t next_lsn;
     uint64_t fsyncs, fsync_ns_total, fsync_ns_max;
+    uint64_t fsync_buckets[WAL_FSYNC_BUCKETS];
     uint64_t records, appended_bytes;
     int failed; /* 0, -ENOSPC (recoverable) or -EIO (final) */
     char failed_text[200];
