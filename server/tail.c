@@ -43,6 +43,7 @@ struct tail {
     size_t history_left;
     struct held *held;
     size_t n_held, held_capacity;
+    size_t bytes_max; /* of the tap and of `lines`, see tail.h */
     struct buf lines;
     uint64_t arrived;
     struct tail_drops drops;
@@ -62,6 +63,13 @@ struct tails {
 
 /* ---- one tail */
 
+static size_t share_of(size_t n_tails) {
+    size_t share = TAILS_BYTES / n_tails;
+    if (share > TAIL_BYTES_MAX)
+        share = TAIL_BYTES_MAX;
+    return share > TAIL_BYTES_MIN ? share : TAIL_BYTES_MIN;
+}
+
 struct tail *tail_new(struct tails *owner, struct tail_query *query, const struct tail_options *o) {
     struct tail *t = calloc(1, sizeof(*t));
     if (!t)
@@ -72,7 +80,8 @@ struct tail *tail_new(struct tails *owner, struct tail_query *query, const struc
     t->options.tenant = arena_copy(&t->arena, o->tenant);
     t->options.text = arena_copy(&t->arena, o->text);
     t->options.format.encoding_flags = arena_copy(&t->arena, o->format.encoding_flags);
-    t->lines = buf_make(TAIL_HELD_BYTES);
+    t->bytes_max = share_of(tails_count(owner) + 1);
+    t->lines = buf_make(t->bytes_max);
     t->drops.json = buf_make(TAIL_DROPS_BYTES_MAX);
     if (!t->options.tenant.data || !t->options.text.data ||
         !t->options.format.encoding_flags.data) {
@@ -171,7 +180,7 @@ static void wake_thread(void *ctx) {
 
 static int start(struct tail *t, struct err *reterr) {
     struct tap_options tap = {.tenant = t->options.tenant,
-                              .queue_max = TAIL_TAP_BYTES,
+                              .queue_max = t->bytes_max,
                               .wake = wake_thread,
                               .wake_ctx = t->owner};
     tap.matchers = tail_query_matchers(t->query, &tap.n_matchers);
@@ -183,7 +192,7 @@ static int start(struct tail *t, struct err *reterr) {
 
 static int hold(struct tail *t, const struct entry *e, const struct tail_line *line,
                 int64_t now_ns) {
-    if (line->line.size > TAIL_HELD_BYTES - t->lines.size) {
+    if (line->line.size > t->bytes_max - t->lines.size) {
         note_drop(t, e->ts_ns, line->labels->stream);
         return 0;
     }
@@ -265,7 +274,7 @@ static size_t send_held(struct tail *t, size_t count) {
 
 /* Keeps held[from..]: their lines move to the front. */
 static int keep_held(struct tail *t, size_t from) {
-    struct buf lines = buf_make(TAIL_HELD_BYTES);
+    struct buf lines = buf_make(t->bytes_max);
     size_t n = 0;
     for (size_t i = from; i < t->n_held; i++) {
         struct held h = t->held[i];
@@ -313,7 +322,7 @@ static int send_due(struct tail *t, int64_t now_ns, bool all) {
  * first. Or the client is far behind: then running the query on for it would only take the CPU
  * from pushes. */
 static bool leaves_in_tap(const struct tail *t) {
-    return tail_query_is_full(t->query) || (!has_room(t) && t->lines.size >= TAIL_HELD_BYTES / 2);
+    return tail_query_is_full(t->query) || (!has_room(t) && t->lines.size >= t->bytes_max / 2);
 }
 
 static int send_live(struct tail *t) {

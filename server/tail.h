@@ -22,9 +22,12 @@ struct tail_query;
 
 enum {
     TAIL_ROUND_MS = 50,
-    TAILS_MAX = 100,            /* of all tenants: bounds their memory */
-    TAIL_TAP_BYTES = 4 << 20,   /* of entries between two rounds; at half of it one begins */
-    TAIL_HELD_BYTES = 4 << 20,  /* of lines that wait for their time or for room */
+    TAILS_MAX = 500, /* of all tenants: bounds their memory */
+    /* Of entries between two rounds (at half of it one begins), and of lines that wait for their time or for
+     * room. Of a tail among many it is a share of TAILS_BYTES, but room for any one line. */
+    TAIL_BYTES_MAX = 4 << 20,
+    TAIL_BYTES_MIN = 512 << 10,
+    TAILS_BYTES = 64 << 20,
     TAIL_QUEUE_BYTES = 1 << 20, /* handed to the connection and not taken by the client */
 };
 

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 
 #include "buf.h"
+#include "clock.h"
+#include "hash.h"
+#include "recent.h"
 #include "store_private.h"
 
 struct record {
@@ -53,10 +56,12 @@ struct tap {
     /* The reader's own. */
     struct buf taken;
     size_t at;
+    int64_t taken_ns; /* clock_mono_ns */
     struct drops told;
     size_t told_at;
     struct label *meta;
     size_t meta_capacity;
+    struct recent told_lately; /* what tap_next has given */
 
     /* Written by the snapshot, before the reader reads. Sorted by stream. */
     struct seam *seams;
@@ -229,6 +234,7 @@ uint64_t tap_take(struct tap *t) {
     drops_forget(&t->told);
     t->at = 0;
     t->told_at = 0;
+    t->taken_ns = clock_mono_ns();
     (void)pthread_mutex_lock(&t->lock);
     struct buf waiting = t->waiting;
     struct drops missed = t->missed;
@@ -260,11 +266,20 @@ static int fill_meta(struct tap *t, const char *sizes, uint32_t count, const cha
     return 0;
 }
 
+/* A retry that comes when the first copy is in another block already is an entry for the head, and one that
+ * a reader of the stored stream never sees. */
+static bool is_repeated(struct tap *t, const struct record *record, const char *begin) {
+    uint64_t hash = hash64(begin + sizeof(*record), record->size - sizeof(*record));
+    hash = hash_mix(hash_mix(hash, (uint64_t)record->ts_ns), record->stream->id);
+    return !recent_add(&t->told_lately, hash, t->taken_ns);
+}
+
 int tap_next(struct tap *t, struct tap_entry *ret) {
     while (t->at < t->taken.size) {
         struct record record = record_at(&t->taken, t->at);
         const char *begin = t->taken.data + t->at;
-        if (is_shown(t, record.stream->id, record.pos, record.ts_ns)) {
+        bool repeated = is_repeated(t, &record, begin);
+        if (repeated || is_shown(t, record.stream->id, record.pos, record.ts_ns)) {
             t->at += record.size;
             continue;
         }
@@ -312,6 +327,7 @@ static void tap_free(struct tap *t) {
     free(t->told.list);
     free(t->meta);
     free(t->seams);
+    recent_done(&t->told_lately);
     free(t->tenant);
     (void)pthread_mutex_destroy(&t->lock);
     free(t);

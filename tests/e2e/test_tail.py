@@ -438,6 +438,16 @@ def retries(s):
     push(s, {"app": "retry"}, ["end"])
     t.wait(lambda: "end" in t.lines())
     equal("a retried push is shown once", t.lines(), ["once", "end"])
+    push(s, {"app": "retry"}, ["cut", "cut"], at + 10, {"m": "1"})
+    t.wait(lambda: t.lines().count("cut") == 2)
+    s.flush()
+    push(s, {"app": "retry"}, ["once"], at)
+    push(s, {"app": "retry"}, ["cut", "cut"], at + 10, {"m": "1"})
+    push(s, {"app": "retry"}, ["cut"], at + 10, {"m": "2"})
+    push(s, {"app": "retry"}, ["end"])
+    t.wait(lambda: t.lines().count("end") == 2)
+    equal("a push retried after its first copy was flushed is shown once, its like with other metadata again",
+          t.lines(), ["once", "end", "cut", "cut", "cut", "end"])
     t.bye()
 
 
