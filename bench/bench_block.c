@@ -7,6 +7,7 @@
 
 #include "block.h"
 #include "gram.h"
+#include "patterns.h"
 
 enum {
     ENTRIES_MAX = 1 << 20,
@@ -145,6 +146,21 @@ static void run_grams(void *ctx) {
         (void)gram_build(ctx, block_text(b), out);
 }
 
+struct mining {
+    struct pattern_miner *miner;
+    struct buf out;
+};
+
+static void run_mine(void *ctx) {
+    struct mining *m = ctx;
+    for (size_t b = 0; b < n_blocks; b++) {
+        struct block_input in = block_input(b);
+        buf_clear(&m->out);
+        if (patterns_mine(m->miner, &in, NULL, false, &m->out) < 0)
+            abort();
+    }
+}
+
 struct encoded {
     struct block_encoder *encoder;
     enum block_effort effort;
@@ -236,6 +252,8 @@ static void measure_decoding(struct encoded *e, const char *lines_name) {
             (double)sizes[SECTION_ROLLUP] / (double)entries,
             (double)sizes[SECTION_LINES] / (double)entries, (double)line_bytes / (double)entries);
     }
+    printf("patterns %.2f %% of raw\n",
+           100.0 * (double)sizes[SECTION_PATTERNS] / (double)line_bytes);
     free(d.lines);
     free(d.offsets);
     free(d.times);
@@ -292,6 +310,10 @@ int main(int argc, char **argv) {
     gram_builder_force_scalar(grams);
     measure("gram_build scalar", run_grams, grams, (double)line_bytes, "MB/s");
     gram_builder_free(grams);
+    struct mining mining = {.miner = pattern_miner_new(), .out = buf_make(BUF_NO_MAX)};
+    measure("mine patterns", run_mine, &mining, (double)line_bytes, "MB/s");
+    buf_done(&mining.out);
+    pattern_miner_free(mining.miner);
     static const char *const names[][2] = {
         {"encode lz4 (with filter)", "decode lines lz4"},
         {"encode lz4hc (with filter)", "decode lines lz4hc"},

@@ -12,6 +12,7 @@
 #include "block_format.h"
 #include "bytes.h"
 #include "hash.h"
+#include "patterns.h"
 
 /* ---- header */
 
@@ -47,6 +48,8 @@ static bool section_sane(const struct block_info *info, const struct section *s)
         return s->raw_size >= 3;
     case SECTION_ROLLUP:
         return s->raw_size >= 3 && s->raw_size <= count;
+    case SECTION_PATTERNS:
+        return s->raw_size <= PATTERNS_RAW_MAX;
     }
     return true; /* a kind that this build does not know: nobody will ask for it */
 }
@@ -441,4 +444,16 @@ int block_decode_meta(const struct block_info *info, const struct section *s, st
     if (r < 0)
         return r;
     return read_column(info, s, str_make(raw, s->raw_size), arena, ret, reterr);
+}
+
+int block_decode_patterns(const struct section *s, struct str stored, struct arena *arena,
+                          struct pattern_list *ret, struct err *reterr) {
+    int r = check_stored(s, stored, reterr);
+    if (r < 0)
+        return r;
+    char *raw = arena_alloc(arena, s->raw_size ? s->raw_size : 1);
+    if (!raw)
+        return err_set(reterr, -ENOMEM, "block: no memory for patterns of %u bytes", s->raw_size);
+    r = unpack(s, stored, raw, reterr);
+    return r < 0 ? r : patterns_decode(str_make(raw, s->raw_size), arena, ret, reterr);
 }

@@ -8,6 +8,7 @@
  *   meta     one section per metadata name: name, dictionary of distinct values, bit-packed indexes
  *            (0 = absent)
  *   rollup   entries and bytes per minute and value of a metadata column with few values (rollup.h)
+ *   patterns which patterns the lines have, how often in time (patterns.h); may be missing
  *   lines    line bytes, each line followed by '\n'
  * Entries are sorted by time; equal times keep arrival order. Any thread, no shared state. */
 #pragma once
@@ -48,6 +49,7 @@ enum section_kind {
     SECTION_LENGTHS = 2,
     SECTION_LINES = 3,
     SECTION_META = 4,
+    SECTION_PATTERNS = 5,
     SECTION_ROLLUP = 6
 };
 
@@ -83,6 +85,7 @@ struct block_input {
     const uint32_t *meta_ids;
     const struct labels *meta_sets;
     uint32_t n_meta_sets;
+    bool no_patterns; /* leave them out */
 };
 
 /* Scratch memory of an encoder (hash tables, gram scratch, LZ4 states); one per thread. */
@@ -146,3 +149,8 @@ struct meta_column {
 /* Everything is allocated in `arena`, strings included. */
 int block_decode_meta(const struct block_info *info, const struct section *s, struct str stored,
                       struct arena *arena, struct meta_column *ret, struct err *reterr);
+
+/* Texts and arrays are allocated in `arena`. */
+struct pattern_list;
+int block_decode_patterns(const struct section *s, struct str stored, struct arena *arena,
+                          struct pattern_list *ret, struct err *reterr);

@@ -15,6 +15,7 @@
 #include "bytes.h"
 #include "gram.h"
 #include "hash.h"
+#include "patterns.h"
 #include "rollup.h"
 
 enum {
@@ -39,6 +40,7 @@ struct timed {
 struct block_encoder {
     struct meta_builder *meta;
     struct gram_builder *grams;
+    struct pattern_miner *patterns;
     void *lz4_state, *lz4hc_state;
     ZSTD_CCtx *zstd;
     struct linetab_encoder *table;
@@ -58,6 +60,7 @@ struct block_encoder *block_encoder_new(void) {
         return NULL;
     e->meta = meta_builder_new();
     e->grams = gram_builder_new();
+    e->patterns = pattern_miner_new();
     e->lz4_state = malloc((size_t)LZ4_sizeofState());
     e->sorted = malloc(2 * BLOCK_ENTRIES_MAX * sizeof(e->sorted[0]));
     e->order = malloc(BLOCK_ENTRIES_MAX * sizeof(e->order[0]));
@@ -65,7 +68,8 @@ struct block_encoder *block_encoder_new(void) {
     e->lines = buf_make(BLOCK_RAW_MAX + LINETAB_SLACK);
     e->column = buf_make(BLOCK_RAW_MAX);
     e->body = buf_make(UINT32_MAX);
-    if (!e->meta || !e->grams || !e->lz4_state || !e->sorted || !e->order || !e->ids) {
+    if (!e->meta || !e->grams || !e->patterns || !e->lz4_state || !e->sorted || !e->order ||
+        !e->ids) {
         block_encoder_free(e);
         return NULL;
     }
@@ -77,6 +81,7 @@ void block_encoder_free(struct block_encoder *e) {
         return;
     meta_builder_free(e->meta);
     gram_builder_free(e->grams);
+    pattern_miner_free(e->patterns);
     free(e->lz4_state);
     free(e->lz4hc_state);
     ZSTD_freeCCtx(e->zstd);
@@ -209,7 +214,7 @@ static int add_section(struct block_encoder *e, enum block_effort effort, enum s
                        uint32_t key, struct str raw) {
     assert(raw.size <= BLOCK_RAW_MAX);
     /* zstd saves much on lines; the other columns are small, and counts read nothing else: LZ4 decodes them faster. */
-    if (is_zstd(effort) && kind != SECTION_LINES)
+    if (is_zstd(effort) && kind != SECTION_LINES && kind != SECTION_PATTERNS)
         effort = EFFORT_FAST;
     int r = buf_reserve(&e->body, raw.size);
     if (r < 0)
@@ -406,6 +411,18 @@ static int add_rollups(struct block_encoder *e, enum block_effort effort,
     return add_rollup(e, effort, &rollup);
 }
 
+/* No room in the table of sections: the columns are worth more. */
+static int add_patterns(struct block_encoder *e, enum block_effort effort,
+                        const struct block_input *in, const uint32_t *order) {
+    if (in->no_patterns || e->n_sections + 2 > BLOCK_SECTIONS_MAX)
+        return 0;
+    buf_clear(&e->column);
+    int r = patterns_mine(e->patterns, in, order, false, &e->column);
+    if (r == 0 && e->column.size > 0)
+        r = add_section(e, effort, SECTION_PATTERNS, 0, buf_str(&e->column));
+    return r;
+}
+
 /* ---- assembly */
 
 static void write_section(uint8_t *p, const struct section *s, uint32_t header_size) {
@@ -462,6 +479,8 @@ static int encode_sections(struct block_encoder *e, const struct block_input *in
         r = add_meta(e, effort, in, order);
     if (r == 0)
         r = add_rollups(e, effort, in, order);
+    if (r == 0)
+        r = add_patterns(e, effort, in, order);
     if (r == 0)
         r = add_lines(e, effort, in->count);
     return r;

@@ -42,7 +42,8 @@ struct block_reader {
     /* the file read last */
     int fd;
     const struct cached_chunk *fd_chunk;
-    struct block_reader *other; /* for overlaps */
+    struct block_reader *other;  /* for overlaps */
+    struct pattern_miner *miner; /* for rows */
 };
 
 uint64_t no_dead;
@@ -79,6 +80,7 @@ void block_reader_free(struct block_reader *r) {
     if (!r)
         return;
     block_reader_free(r->other);
+    pattern_miner_free(r->miner);
     if (r->fd >= 0)
         io_close(r->fd);
     free(r->times_buffer);
@@ -234,7 +236,7 @@ static int section_bytes(struct block_reader *r, const struct section *s, struct
         return 0;
     }
     int status = 0;
-    if (s->kind == SECTION_LINES) {
+    if (s->kind == SECTION_LINES || s->kind == SECTION_PATTERNS) {
         status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
         *ret = buf_str(&r->stored_lines);
         return status;
@@ -675,4 +677,64 @@ int block_reader_rollup(struct block_reader *r, const struct str *names, size_t 
     if (columns == 0)
         ret->name = STR("");
     return columns == 0 || rollup_fits(ret, names, n_names);
+}
+
+/* ---- patterns */
+
+static int mine_rows(struct block_reader *r, const struct rows *rows, struct buf *out) {
+    uint32_t count = r->ref->info.count;
+    uint32_t n_sets = r->ref->place == PLACE_ROWS ? r->ref->rows.n_sets : r->ref->memory->n_sets;
+    struct str *lines = arena_alloc(&r->arena, count * sizeof(*lines));
+    struct labels *sets = arena_alloc(&r->arena, n_sets * sizeof(*sets));
+    if (!r->miner)
+        r->miner = pattern_miner_new();
+    if (!lines || !sets || !r->miner)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        lines[i] = rows_line(rows, i);
+    for (uint32_t i = 0; i < n_sets; i++)
+        sets[i] = *rows->sets[i];
+    struct block_input in = {.count = count,
+                             .times = rows->times,
+                             .lines = lines,
+                             .meta_ids = rows->meta_ids,
+                             .meta_sets = sets,
+                             .n_meta_sets = n_sets};
+    if (!ref_sorted(r->ref)) {
+        int status = grow((void **)&r->order, &r->order_capacity, count, sizeof(*r->order));
+        if (status == 0)
+            status = rows_time_order(rows, count, r->order);
+        if (status < 0)
+            return status;
+    }
+    return patterns_mine(r->miner, &in, ref_sorted(r->ref) ? NULL : r->order, true, out);
+}
+
+static int rows_patterns(struct block_reader *r, const struct rows *rows, struct pattern_list *ret,
+                         struct err *reterr) {
+    buf_clear(&r->scratch);
+    int status = mine_rows(r, rows, &r->scratch);
+    if (status == 0 && r->scratch.size == 0)
+        return 0;
+    struct str raw = {0};
+    if (status == 0)
+        raw = arena_copy(&r->arena, buf_str(&r->scratch));
+    if (!raw.data)
+        return err_set(reterr, -ENOMEM, "no memory to find patterns");
+    return patterns_decode(raw, &r->arena, ret, reterr);
+}
+
+int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, struct err *reterr) {
+    const struct rows *rows = ref_rows(r->ref);
+    *ret = (struct pattern_list){0};
+    if (rows)
+        return rows_patterns(r, rows, ret, reterr);
+    const struct section *s = block_section(r->info, SECTION_PATTERNS);
+    if (!s)
+        return 0;
+    struct str stored;
+    int status = section_bytes(r, s, &stored, reterr);
+    if (status == 0)
+        status = block_decode_patterns(s, stored, &r->arena, ret, reterr);
+    return status < 0 ? blame(r, status, reterr) : 0;
 }

@@ -11,6 +11,7 @@
 
 #include "block.h"
 #include "gram.h"
+#include "patterns.h"
 
 struct block_ref;
 struct block_reader;
@@ -35,6 +36,8 @@ void block_reader_free(struct block_reader *r);
 
 /* No I/O yet, unless the block overlaps others: then duplicates among them are found first. */
 int block_reader_open(struct block_reader *r, const struct block_ref *b, struct err *reterr);
+/* The same without looking for duplicates: never any I/O. */
+void block_reader_open_raw(struct block_reader *r, const struct block_ref *b);
 
 /* All of these decode at first use and cost nothing when called again. -ECORRUPT, -EIO, -ENOENT (the
  * file has gone), -ENOMEM. Arrays have `count` elements (offsets: count + 1). */
@@ -62,6 +65,9 @@ int block_reader_meta_column(struct block_reader *r, struct str name,
  * negative. Valid until another column is asked for. */
 int block_reader_rollup(struct block_reader *r, const struct str *names, size_t n_names,
                         struct rollup *ret, struct err *reterr);
+/* The patterns of the block: those it was written with (none by a server that does not mine), or of what is not
+ * encoded yet, found now. Duplicates count. */
+int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, struct err *reterr);
 
 /* The whole encoded block, its checksums looked at. Not for an open head. */
 int block_reader_encoded(struct block_reader *r, struct str *ret, struct err *reterr);

@@ -144,7 +144,7 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
 
 /* Encodes entries order[from..to) of a raw block, all of one day. */
 static int encode_part(const struct mem_block *raw, const uint32_t *order, uint32_t from,
-                       uint32_t to, struct block_encoder *encoder, enum block_effort effort,
+                       uint32_t to, struct block_encoder *encoder, const struct registry *r,
                        struct mem_block **ret) {
     uint32_t n = to - from;
     const struct rows *rows = raw->rows;
@@ -170,8 +170,9 @@ static int encode_part(const struct mem_block *raw, const uint32_t *order, uint3
                                 .lines = lines,
                                 .meta_ids = meta_ids,
                                 .meta_sets = sets,
-                                .n_meta_sets = raw->n_sets};
-    status = block_encode(encoder, &input, effort, &encoded, &filter);
+                                .n_meta_sets = raw->n_sets,
+                                .no_patterns = r->no_patterns};
+    status = block_encode(encoder, &input, r->effort, &encoded, &filter);
     if (status < 0)
         goto out;
     b->arena = arena_make(1 << 20);
@@ -211,15 +212,15 @@ out:
 
 /* One encoded block per UTC day that the raw one touches: a chunk never crosses a day. */
 static int encode_days(const struct mem_block *raw, struct block_encoder *encoder,
-                       enum block_effort effort, struct mem_block ***ret, size_t *ret_count) {
+                       const struct registry *r, struct mem_block ***ret, size_t *ret_count) {
     uint32_t *order = NULL;
     bool one_day = time_day(raw->first_ns) == time_day(raw->last_ns);
     if (!raw->sorted) {
         order = malloc(sizeof(*order) * raw->count);
-        int r = order ? rows_time_order(raw->rows, raw->count, order) : -ENOMEM;
-        if (r < 0) {
+        int error = order ? rows_time_order(raw->rows, raw->count, order) : -ENOMEM;
+        if (error < 0) {
             free(order);
-            return r;
+            return error;
         }
     }
     struct mem_block **blocks = NULL;
@@ -239,10 +240,10 @@ static int encode_days(const struct mem_block *raw, struct block_encoder *encode
             break;
         }
         blocks = grown;
-        status = encode_part(raw, order, from, to, encoder, effort, &blocks[n]);
+        status = encode_part(raw, order, from, to, encoder, r, &blocks[n]);
         while (status == -E2BIG && to - from > 1) { /* too many metadata names: in smaller parts */
             to = from + (to - from) / 2;
-            status = encode_part(raw, order, from, to, encoder, effort, &blocks[n]);
+            status = encode_part(raw, order, from, to, encoder, r, &blocks[n]);
         }
         if (status == 0)
             n++;
@@ -312,7 +313,7 @@ int head_seal(struct registry *r, struct stream *s, struct block_encoder *encode
         (void)pthread_mutex_unlock(&s->lock);
         struct mem_block **blocks = NULL;
         size_t n = 0;
-        status = encode_days(raw, encoder, r->effort, &blocks, &n);
+        status = encode_days(raw, encoder, r, &blocks, &n);
         (void)pthread_mutex_lock(&s->lock);
         if (status == 0) {
             status = replace_sealed(r, s, raw, blocks, n);

@@ -60,6 +60,3 @@ struct snapshot {
 /* ---- overlap.c: duplicates among overlapping blocks. `r` has the block open; `other` is a second reader. */
 int overlap_find_dead(struct block_reader *r, struct block_reader *other,
                       const struct block_ref *block, uint64_t **ret, struct err *reterr);
-
-/* Opens without looking for duplicates. */
-void block_reader_open_raw(struct block_reader *r, const struct block_ref *b);

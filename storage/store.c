@@ -465,6 +465,7 @@ static int init_memory(struct store *s) {
     if (registry_init(&s->registry) < 0)
         return -ENOMEM;
     s->registry.effort = s->options.effort;
+    s->registry.no_patterns = s->options.no_patterns;
     s->encoder = block_encoder_new();
     unsigned threads = s->options.seal_threads ? s->options.seal_threads : 1;
     s->sealers = s->options.read_only ? NULL : pool_new("logq-seal", threads, SEAL_QUEUE_MAX);

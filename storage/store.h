@@ -38,6 +38,7 @@ struct store_options {
     int64_t chunk_max_age_ns;    /* 0 = 2 h */
     unsigned seal_threads;       /* 0 = 1 */
     enum block_effort effort;    /* codec of new blocks; 0 = EFFORT_FAST */
+    bool no_patterns;            /* new blocks are not mined (patterns.h) */
     uint64_t chunk_cache_bytes;  /* opened chunk tails kept mapped; 0 = 256 MiB */
     void (*log)(int level, const char *msg, const char *pairs); /* levels of log.h; may be NULL */
 };

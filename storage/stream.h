@@ -118,6 +118,7 @@ struct registry {
     atomic_uint_fast64_t head_bytes; /* memory of all heads */
     atomic_uint_fast64_t duplicates, appended, appended_bytes;
     enum block_effort effort; /* of new blocks; constant */
+    bool no_patterns;         /* likewise */
 };
 
 int registry_init(struct registry *r);

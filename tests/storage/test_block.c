@@ -6,6 +6,7 @@
 #include "bytes.h"
 #include "gram.h"
 #include "hash.h"
+#include "patterns.h"
 #include "test.h"
 
 /* ---- a block as the model sees it: arrays, and what must come out of them */
@@ -342,6 +343,9 @@ static int decode_all(struct str block) {
             if (r == 0)
                 r = block_check_line_ends(&info, offsets, lines, &err);
             free(lines);
+        } else if (s->kind == SECTION_PATTERNS) {
+            struct pattern_list list;
+            r = block_decode_patterns(s, stored, &arena, &list, &err);
         }
     }
     arena_done(&arena);
