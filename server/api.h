@@ -119,11 +119,10 @@ void api_index_volume_range(struct http_request *r, void *api);
 void api_detected_labels(struct http_request *r, void *api);
 void api_detected_fields(struct http_request *r, void *api);
 void api_detected_values(struct http_request *r, void *api);
-/* api_drilldown.c */
-void api_drilldown_limits(struct http_request *r, void *api);
-void api_patterns(struct http_request *r, void *api);
-void api_format_query(struct http_request *r, void *api); /* api_format.c */
-void api_rule_groups(struct http_request *r, void *api);  /* api_rules.c */
+void api_drilldown_limits(struct http_request *r, void *api); /* api_drilldown.c */
+void api_patterns(struct http_request *r, void *api);         /* api_patterns.c */
+void api_format_query(struct http_request *r, void *api);     /* api_format.c */
+void api_rule_groups(struct http_request *r, void *api);      /* api_rules.c */
 /* status: api_status.c */
 void api_ready(struct http_request *r, void *api);
 void api_metrics(struct http_request *r, void *api);

@@ -1,9 +1,7 @@
-/* api_drilldown: what Grafana Logs Drilldown asks besides queries: drilldown-limits, and
- * patterns, which are not collected here. */
+/* api_drilldown: drilldown-limits, what Grafana Logs Drilldown asks first. */
 #include "api.h"
 #include "json.h"
 #include "otlp_map.h"
-#include "parser.h"
 #include "units.h"
 
 static const char json_type[] = "application/json; charset=UTF-8";
@@ -68,28 +66,9 @@ void api_drilldown_limits(struct http_request *r, void *ctx) {
     write_duration(&body, "retention_period",
                    config->retention_enabled ? l->retention_period_ns : 0);
     buf_addf(&body,
-             "\"volume_enabled\":%s,\"volume_max_series\":%u},\"pattern_ingester_enabled\":false,"
+             "\"volume_enabled\":%s,\"volume_max_series\":%u},\"pattern_ingester_enabled\":%s,"
              "\"version\":\"3.7.0\"}\n",
-             flag(l->volume_enabled), l->volume_max_series);
-    http_reply(r, 200, json_type, &body);
-    buf_done(&body);
-}
-
-/* A selector is checked, and no pattern is known for it. */
-void api_patterns(struct http_request *r, void *ctx) {
-    struct str tenant, query = http_param(r, "query");
-    struct err err = {0};
-    if (!api_tenant(ctx, r, &tenant))
-        return;
-    struct parsed_query *parsed = NULL;
-    int e = selector_parse(query.data ? query : STR(""), false, &parsed, &err);
-    if (e < 0) {
-        api_fail(r, e, &err);
-        return;
-    }
-    parsed_query_free(parsed);
-    struct buf body = buf_make(BUF_NO_MAX);
-    buf_add_str(&body, STR("{\"status\":\"success\",\"data\":[]}\n"));
+             flag(l->volume_enabled), l->volume_max_series, flag(config->patterns_enabled));
     http_reply(r, 200, json_type, &body);
     buf_done(&body);
 }

@@ -89,6 +89,7 @@ struct config {
     /* ingester */
     uint64_t head_budget_bytes, chunk_target_bytes;
     enum block_effort effort; /* ingester.chunk_encoding */
+    bool patterns_enabled;    /* pattern_ingester.enabled */
     int64_t chunk_idle_ns, chunk_max_age_ns;
     uint64_t chunk_cache_bytes;
     /* compactor */

@@ -141,6 +141,10 @@ const struct config_key config_keys[] = {
     KEY("ingester.max_chunk_age", KEY_DURATION, AT(chunk_max_age_ns), "2h",
         "Entries are flushed at the latest after this."),
 
+    KEY("pattern_ingester.enabled", KEY_BOOL, AT(patterns_enabled), "true",
+        "Find the patterns of log lines while they are stored, for /loki/api/v1/patterns. (Loki's "
+        "default is false.) false: none are found, none are shown."),
+
     KEY("compactor.compaction_interval", KEY_DURATION, AT(compaction_interval_ns), "10m",
         "Time between two passes of the compactor."),
     KEY("compactor.retention_enabled", KEY_BOOL, AT(retention_enabled), "true",

@@ -246,6 +246,7 @@ static int open_store(struct server *s, const struct config *c) {
         .wal_max_bytes = c->wal_max_bytes,
         .chunk_target_bytes = c->chunk_target_bytes,
         .effort = c->effort,
+        .no_patterns = !c->patterns_enabled,
         .chunk_idle_ns = c->chunk_idle_ns,
         .chunk_max_age_ns = c->chunk_max_age_ns,
         .chunk_cache_bytes = c->chunk_cache_bytes,
