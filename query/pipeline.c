@@ -310,7 +310,10 @@ static int make_meta_names(struct pipeline *p) {
 
 /* ---- filters that parser stages ask early
  *
- * Of two kinds. Filters that follow a parser stage with nothing in between that changes labels: asking them early
+ * A label of the stream or of the metadata keeps its value through every parser (what those find of that name gets a
+ * suffix), so a filter on it may drop the line before the first parser runs.
+ *
+ * The others are of two kinds. Filters that follow a parser stage with nothing in between that changes labels: asking them early
  * only saves time. And what Loki does when no grouping limits the labels: every filter of a single label, wherever
  * it stands, is asked by every parser stage that makes its label, and one filter per label. This shows: after
  * `| json | drop status | status=""` nothing is left of lines that have a status, and after `| json | __error__="" |
@@ -382,6 +385,27 @@ static int find_plain(struct pipeline *p, struct early_filters *e) {
     return 0;
 }
 
+static bool changes_labels(enum stage_kind kind) {
+    return kind == STAGE_LABEL_FORMAT || kind == STAGE_DROP || kind == STAGE_KEEP;
+}
+
+/* Filters that the first parser, at `first`, may ask before it begins. */
+static int attach_before(struct pipeline *p, size_t first, const struct filter_node **found,
+                         size_t most) {
+    struct early_filters *e = &p->steps[first].early;
+    e->before = arena_array(&p->arena, most + 1, sizeof(*e->before));
+    if (!e->before)
+        return -ENOMEM;
+    for (size_t i = first + 1; i < p->n_steps && !changes_labels(p->steps[i].kind); i++) {
+        if (p->steps[i].kind != STAGE_LABEL_FILTER)
+            continue;
+        size_t n = conjuncts(p->steps[i].filter, found);
+        memcpy(e->before + e->n_before, found, n * sizeof(*found));
+        e->n_before += n;
+    }
+    return 0;
+}
+
 static int attach_early(struct pipeline *p, bool grouped) {
     size_t most = 0;
     for (size_t i = 0; i < p->n_steps; i++)
@@ -390,9 +414,13 @@ static int attach_early(struct pipeline *p, bool grouped) {
     const struct filter_node **found = arena_array(&p->arena, most + 1, sizeof(*found));
     if (!found)
         return -ENOMEM;
+    bool is_first = true;
     for (size_t i = 0; i < p->n_steps; i++) {
         if (!extracts(p->steps[i].kind))
             continue;
+        if (is_first && attach_before(p, i, found, most) < 0)
+            return -ENOMEM;
+        is_first = false;
         struct early_filters *e = &p->steps[i].early;
         e->list = arena_array(&p->arena, 2 * most + 1, sizeof(*e->list));
         e->marking = arena_array(&p->arena, most + 1, sizeof(*e->marking));
@@ -415,6 +443,19 @@ static int attach_early(struct pipeline *p, bool grouped) {
             return r;
     }
     return 0;
+}
+
+/* Does a filter further down refuse what the stream or the metadata says? */
+static bool refused_before(const struct early_filters *e, const struct run *r) {
+    for (size_t i = 0; i < e->n_before; i++) {
+        const struct filter_node *f = e->before[i];
+        enum label_group group = labelset_group(r->set, f->name);
+        struct str value;
+        if ((group == GROUP_STREAM || group == GROUP_META) &&
+            labelset_get(r->set, f->name, &value) && label_filter_refuses(f, value, false))
+            return true;
+    }
+    return false;
 }
 
 bool run_probes(const struct run *r) {
@@ -712,6 +753,8 @@ static void format_labels(const struct step *s, struct run *r) {
 
 static bool run_step(const struct step *s, struct run *r) {
     r->early = &s->early;
+    if (s->early.n_before > 0 && refused_before(&s->early, r))
+        return false;
     switch (s->kind) {
     case STAGE_LINE_FILTER:
         return line_filter_run(&s->line_filter, r->line);

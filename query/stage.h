@@ -87,6 +87,10 @@ struct extract_step {
 struct early_filters {
     const struct filter_node **list;
     size_t count;
+    /* Filters further down whose label no stage up to them changes once the line has it: asked before the line is parsed
+     * at all, where the stream or the metadata has the label. */
+    const struct filter_node **before;
+    size_t n_before;
     /* Those of numbers, durations and sizes that set __error__ already when they are asked early. */
     const struct filter_node **marking;
     size_t n_marking;

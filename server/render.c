@@ -332,6 +332,17 @@ static void render_cache(struct buf *out) {
     buf_add_char(out, '}');
 }
 
+/* What Loki does not have, and clients pass over: how the query was answered. */
+static void render_plan(struct buf *out, const struct query_stats *s) {
+    buf_addf(out,
+             ",\"plan\":{\"blocksConsidered\":%llu,\"blocksSkippedByTime\":%llu,"
+             "\"blocksSkippedByFilter\":%llu,\"blocksDecoded\":%llu,\"linesExamined\":%llu,"
+             "\"linesMatched\":%llu}",
+             (unsigned long long)s->blocks_considered, (unsigned long long)s->blocks_skipped_time,
+             (unsigned long long)s->blocks_skipped_filter, (unsigned long long)s->blocks_decoded,
+             (unsigned long long)s->lines_processed, (unsigned long long)s->lines_matched);
+}
+
 void render_stats(struct buf *out, const struct query_stats *s) {
     bool memory = s->memory_lines > 0;
     buf_add_char(out, '{');
@@ -348,10 +359,12 @@ void render_stats(struct buf *out, const struct query_stats *s) {
     buf_addf(out,
              ",\"index\":{\"totalChunks\":%llu,\"postFilterChunks\":%llu,\"shardsDuration\":0,"
              "\"usedBloomFilters\":false,\"totalStreams\":%llu,\"chunkRefsLookupTime\":0,"
-             "\"bloomFilterTime\":0}}",
+             "\"bloomFilterTime\":0}",
              (unsigned long long)s->blocks_considered,
              (unsigned long long)(s->blocks_considered - s->blocks_skipped_filter),
              (unsigned long long)s->streams);
+    render_plan(out, s);
+    buf_add_char(out, '}');
 }
 
 /* ---- whole answers */
