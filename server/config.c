@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "config_env.h"
 #include "config_keys.h"
 #include "io.h"
 #include "retention_rules.h"
@@ -59,21 +60,37 @@ static int apply_defaults(struct config *c, struct err *reterr) {
     return 0;
 }
 
-static int read_file(struct config *c, const char *file, struct err *reterr) {
-    struct buf text = buf_make(CONFIG_FILE_MAX);
+static int read_file(struct config *c, const char *file, bool expand, struct err *reterr) {
+    struct buf text = buf_make(CONFIG_FILE_MAX), expanded = buf_make(CONFIG_FILE_MAX);
     struct config_file f = {.config = c, .name = file};
     int r = io_read_file(AT_FDCWD, file, &text);
     if (r < 0)
         (void)err_set(reterr, r, "%s: %s", file, err_name(r));
-    else
-        r = config_yaml_read(&f, buf_str(&text), reterr);
+    if (r >= 0 && expand) {
+        r = config_env_expand(buf_str(&text), &expanded, reterr);
+        if (r < 0)
+            (void)err_prefix(reterr, r, "%s", file);
+    }
+    if (r >= 0)
+        r = config_yaml_read(&f, buf_str(expand ? &expanded : &text), reterr);
     buf_done(&text);
+    buf_done(&expanded);
     c->retention_stream = f.rules;
     c->n_retention_stream = f.n_rules;
     return r < 0 ? r : 0;
 }
 
+static bool expands(const struct config_override *overrides, size_t count) {
+    bool expand = false;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(overrides[i].key_path, CONFIG_EXPAND_ENV) == 0)
+            expand = strcmp(overrides[i].value, "false") != 0;
+    return expand;
+}
+
 static int apply_override(struct config *c, const struct config_override *o, struct err *reterr) {
+    if (strcmp(o->key_path, CONFIG_EXPAND_ENV) == 0)
+        return 0; /* the file has been read */
     const struct config_key *key = config_key_find(str_from(o->key_path));
     int r = key ? config_key_set(c, key, str_from(o->value), reterr)
                 : err_set(reterr, -ESYNTAX, "%s is not a setting", o->key_path);
@@ -166,7 +183,7 @@ int config_load(const char *file, const struct config_override *overrides, size_
     c->arena = arena_make(CONFIG_MEMORY_MAX);
     int r = apply_defaults(c, reterr);
     if (r == 0 && file)
-        r = read_file(c, file, reterr);
+        r = read_file(c, file, expands(overrides, n_overrides), reterr);
     for (size_t i = 0; i < n_overrides && r == 0; i++)
         r = apply_override(c, &overrides[i], reterr);
     if (r == 0)

@@ -118,6 +118,9 @@ struct config_retention {
     int64_t period_ns;
 };
 
+/* A key of overrides alone, with true or false: ${NAME} in the file stands for an environment variable. */
+#define CONFIG_EXPAND_ENV "config.expand-env"
+
 struct config_override {
     const char *key_path; /* "limits_config.retention_period" */
     const char *value;

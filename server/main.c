@@ -27,7 +27,7 @@ struct options {
     const char *config_file;
     struct config_override overrides[OVERRIDES_MAX];
     size_t n_overrides;
-    bool check, version, help, document;
+    bool check, version, help, document, expand_env;
     char address[256]; /* of --listen */
 };
 
@@ -41,6 +41,7 @@ static const char usage[] =
     "127.0.0.1:3100\n"
     "  --set KEY=VALUE       any other setting; see docs/configuration.md. Loki's own options are\n"
     "                        understood, too: --server.path-prefix=/logs\n"
+    "  --config.expand-env   ${NAME} and ${NAME:-text} in the file are environment variables\n"
     "  --check-config        print the effective settings and exit\n"
     "  --config-doc          print the documentation of all settings and exit\n"
     "  --version, --help\n\n"
@@ -103,6 +104,14 @@ static const char *key_of_option(char *name) {
     return key ? key->path : NULL;
 }
 
+/* Loki's choice of a component. */
+static int check_target(const char *value) {
+    if (strcmp(value, "all") == 0)
+        return 0;
+    (void)fprintf(stderr, "logqd: -target=%s: logqd is always the whole, -target=all\n", value);
+    return -EINVAL;
+}
+
 static int take_valued(struct options *o, const char *name, char *value) {
     if (strcmp(name, "config") == 0 || strcmp(name, "config.file") == 0) {
         o->config_file = value;
@@ -112,11 +121,14 @@ static int take_valued(struct options *o, const char *name, char *value) {
         return add_override(o, "logq.data_dir", value);
     if (strcmp(name, "listen") == 0)
         return add_listen(o, value);
+    if (strcmp(name, "target") == 0)
+        return check_target(value);
     return add_set(o, value);
 }
 
 static bool takes_value(const char *name) {
-    static const char *const names[] = {"config", "config.file", "data-dir", "listen", "set"};
+    static const char *const names[] = {"config", "config.file", "data-dir",
+                                        "listen", "set",         "target"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i], name) == 0)
             return true;
@@ -133,6 +145,7 @@ static bool *flag_of(struct options *o, const char *name) {
         {"version", &o->version},
         {"help", &o->help},
         {"h", &o->help},
+        {CONFIG_EXPAND_ENV, &o->expand_env},
     };
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
         if (strcmp(flags[i].name, name) == 0)
@@ -149,14 +162,14 @@ static int parse_options(int argc, char **argv, struct options *o) {
             return -EINVAL;
         }
         name += name[1] == '-' ? 2 : 1;
-        bool *flag = flag_of(o, name);
-        if (flag) {
-            *flag = true;
-            continue;
-        }
         char *value = strchr(name, '=');
         if (value)
             *value++ = '\0';
+        bool *flag = flag_of(o, name);
+        if (flag) {
+            *flag = !value || strcmp(value, "false") != 0;
+            continue;
+        }
         const char *key = takes_value(name) ? NULL : key_of_option(name);
         if (!key && !takes_value(name)) {
             (void)fprintf(stderr, "logqd: unknown option -%s; see --help\n", name);
@@ -172,7 +185,7 @@ static int parse_options(int argc, char **argv, struct options *o) {
         if (r < 0)
             return r;
     }
-    return 0;
+    return o->expand_env ? add_override(o, CONFIG_EXPAND_ENV, "true") : 0;
 }
 
 /* ---- the process */

@@ -5,6 +5,8 @@ import gzip
 import json
 import os
 import socket
+import subprocess
+import tempfile
 import time
 from urllib.parse import urlencode
 
@@ -71,6 +73,26 @@ def prefix():
             t.drop()
         finally:
             s.close()
+
+
+def loki_command_line():
+    """What the images and charts of Loki pass."""
+    def run(*args, **env):
+        p = subprocess.run([harness.LOGQD] + list(args) + ["--check-config"], capture_output=True, text=True, timeout=30, env=dict(os.environ, **env))
+        return p.returncode, p.stdout + p.stderr
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "local-config.yaml")
+        with open(path, "w") as f:
+            f.write("auth_enabled: ${AUTH:-false}\nserver:\n  http_listen_port: ${PORT}\ncommon:\n  path_prefix: ${DATA:-%s}/x\n" % folder)
+        code, out = run("-config.file=" + path, "-config.expand-env=true", "-target=all", "-log.level=debug", PORT="4711")
+        equal("variables are filled in", (code, "http_listen_port: 4711" in out, "auth_enabled: false" in out, folder + "/x" in out, "log_level: debug" in out),
+              (0, True, True, True, True))
+        code, out = run("-config.file", path, "-config.expand-env", "-server.http-listen-port=5000", "-auth.enabled=true", PORT="4711", DATA="/d")
+        equal("options win over the file", (code, "http_listen_port: 5000" in out, "auth_enabled: true" in out, "/d/x" in out), (0, True, True, True))
+        code, out = run("-config.file=" + path, PORT="4711")
+        equal("only when asked", (code != 0, "local-config.yaml" in out), (True, True))
+        code, out = run("-config.file=" + path, "-config.expand-env=true", "-target=querier")
+        check("a part of Loki is refused by name", code != 0 and "querier" in out, out)
 
 
 # ---- several tenants
@@ -218,7 +240,7 @@ def old_version(s, params):
 
 
 if __name__ == "__main__":
-    for part in (other_origins, prefix, tenants):
+    for part in (other_origins, prefix, loki_command_line, tenants):
         try:
             part()
         except Exception as e:  # one broken part must not hide the others
