@@ -129,7 +129,8 @@ static void answer_query(struct http_request *r, struct api *api, bool instant) 
         api_fail(r, -ENOMEM, &err);
         return;
     }
-    const struct http_body body = {renderer_next, renderer_free, renderer};
+    const struct http_body body = {renderer_next, renderer_free, renderer,
+                                   renderer_held_bytes(renderer)};
     http_reply_body(r, 200, json_type, &body);
 }
 

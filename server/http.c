@@ -212,6 +212,7 @@ const char *http_refusal_name(enum http_refusal r) {
         [HTTP_REFUSED_HEAD_SIZE] = "headers_too_large",
         [HTTP_REFUSED_BODY_SIZE] = "body_too_large",
         [HTTP_REFUSED_BODIES] = "bodies_memory",
+        [HTTP_REFUSED_REPLIES] = "replies_memory",
         [HTTP_REFUSED_SLOW] = "too_slow",
         [HTTP_REFUSED_PARAMS] = "too_many_parameters",
         [HTTP_REFUSED_QUEUE] = "worker_queue_full",
@@ -466,6 +467,7 @@ static void set_defaults(struct http_options *o) {
     o->query_workers = o->query_workers ? o->query_workers : 16;
     o->body_max = o->body_max ? o->body_max : (size_t)64 << 20;
     o->bodies_max = o->bodies_max ? o->bodies_max : (size_t)256 << 20;
+    o->replies_max = o->replies_max ? o->replies_max : (size_t)512 << 20;
     if (o->bodies_max < o->body_max)
         o->bodies_max = o->body_max;
     o->headers_max = o->headers_max ? o->headers_max : (size_t)64 << 10;

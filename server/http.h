@@ -85,9 +85,10 @@ enum http_refusal {
     HTTP_REFUSED_MALFORMED,   /* framing that is wrong or can be read in two ways */
     HTTP_REFUSED_HEAD_SIZE,
     HTTP_REFUSED_BODY_SIZE,
-    HTTP_REFUSED_BODIES, /* bodies_max */
-    HTTP_REFUSED_SLOW,   /* requests that did not arrive, replies that were not taken */
-    HTTP_REFUSED_PARAMS, /* too many of them */
+    HTTP_REFUSED_BODIES,  /* bodies_max */
+    HTTP_REFUSED_REPLIES, /* replies_max */
+    HTTP_REFUSED_SLOW,    /* requests that did not arrive, replies that were not taken */
+    HTTP_REFUSED_PARAMS,  /* too many of them */
     HTTP_REFUSED_QUEUE,
     HTTP_REFUSED_QUERY_QUEUE,
     HTTP_REFUSED_GUARD_QUEUE,
@@ -104,6 +105,9 @@ struct http_options {
     size_t body_max;        /* 413 above; 0 = 64 MiB */
     size_t bodies_max;  /* of all requests being read or handled together, 503 above; 0 = 256 MiB */
     size_t headers_max; /* 431 above; 0 = 64 KiB */
+    /* Held by all bodies that are being sent together, 503 above; 0 = 512 MiB. Clients may take as long to
+     * read them as they like. */
+    size_t replies_max;
     /* A request must make progress, a reply be taken, within these; an idle connection is
      * closed. 0 = 30, 30, 120 */
     int read_timeout_s, write_timeout_s, idle_timeout_s;
@@ -172,6 +176,8 @@ struct http_body {
     bool (*next)(void *ctx, struct buf *out);
     void (*done)(void *ctx); /* exactly once: all has been made, or nobody wants it */
     void *ctx;
+    size_t
+        held_bytes; /* what it keeps in memory until it is done; long ones count, see replies_max */
 };
 /* What is short leaves as by http_reply; longer bodies leave in chunks. */
 void http_reply_body(struct http_request *r, int status, const char *content_type,

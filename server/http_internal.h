@@ -69,6 +69,7 @@ struct http_server {
     struct pool *pool, *query_pool, *body_pool, *guard_pool;
     atomic_uint connections;
     atomic_size_t body_bytes; /* held by all requests */
+    atomic_size_t held_bytes; /* by all http_body that are being sent */
     atomic_uint running;      /* requests whose handler has not replied */
     atomic_bool stopping;
     atomic_uint_fast64_t refusals[HTTP_REFUSALS];

@@ -35,6 +35,7 @@ struct http_stream {
 
 static void stream_free(struct http_stream *s) {
     s->body.done(s->body.ctx);
+    (void)atomic_fetch_sub(&s->loop->server->held_bytes, s->body.held_bytes);
     if (s->gzip)
         (void)deflateEnd(&s->z);
     buf_done(&s->raw);
@@ -127,6 +128,15 @@ static void make(void *arg) {
 
 /* ---- the reply */
 
+/* False when too much is being held already. One is always let through. */
+static bool charge(struct http_server *s, size_t bytes) {
+    size_t before = atomic_fetch_add(&s->held_bytes, bytes);
+    if (before == 0 || before + bytes <= s->options.replies_max)
+        return true;
+    (void)atomic_fetch_sub(&s->held_bytes, bytes);
+    return false;
+}
+
 static struct http_stream *stream_new(struct http_request *r, const struct http_body *body,
                                       struct buf *first) {
     struct http_stream *s = calloc(1, sizeof(*s));
@@ -179,11 +189,19 @@ void http_reply_body(struct http_request *r, int status, const char *content_typ
         return;
     }
     struct buf first = buf_make(HTTP_REPLY_MAX);
-    bool more = make_raw(body, &first);
-    if (more && !first.failed) {
+    bool more = make_raw(body, &first) && !first.failed;
+    if (more && !charge(r->loop->server, body->held_bytes)) {
+        body->done(body->ctx);
+        buf_done(&first);
+        http_count_refusal(r->loop->server, HTTP_REFUSED_REPLIES);
+        http_reply_error(r, 503, STR("too many long answers are being read at once, try again\n"));
+        return;
+    }
+    if (more) {
         r->stream = stream_new(r, body, &first);
+        first.failed = !r->stream;
         if (!r->stream)
-            first.failed = true;
+            (void)atomic_fetch_sub(&r->loop->server->held_bytes, body->held_bytes);
     }
     if (!r->stream)
         body->done(body->ctx);

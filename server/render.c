@@ -473,3 +473,7 @@ void renderer_free(void *renderer) {
     query_result_free(n->result);
     free(n);
 }
+
+size_t renderer_held_bytes(const struct renderer *r) {
+    return r->result->arena.total_bytes;
+}

@@ -22,6 +22,7 @@ struct renderer;
 struct renderer *renderer_new(struct query_result *result, const struct render_options *o);
 bool renderer_next(void *renderer, struct buf *out); /* false behind the last part */
 void renderer_free(void *renderer);
+size_t renderer_held_bytes(const struct renderer *r);
 
 /* Is categorize-labels one of the comma-separated flags? */
 bool render_wants_categories(struct str encoding_flags);

@@ -99,7 +99,9 @@ static void on_lines(struct http_request *r, void *ctx) {
     struct str n = http_param(r, "n");
     l->count = n.size > 0 ? strtol(n.data, NULL, 10) : 0;
     l->fails = http_param(r, "f").data != NULL;
-    const struct http_body body = {lines_next, lines_done, l};
+    struct str held = http_param(r, "held");
+    const struct http_body body = {lines_next, lines_done, l,
+                                   held.size > 0 ? strtoul(held.data, NULL, 10) : 0};
     http_reply_body(r, 200, "text/plain", &body);
 }
 
@@ -679,6 +681,34 @@ static void test_body_waits_for_its_reader(void) {
     buf_done(&plain);
 }
 
+/* Bodies that wait for their readers hold memory: too much of it together is refused, until one is done. */
+static void test_bodies_held(void) {
+    atomic_store(&bodies_done, 0);
+    int fds[3];
+    struct buf in = buf_make(BUF_NO_MAX);
+    for (int i = 0; i < 2; i++) {
+        fds[i] = dial();
+        say(fds[i], STR("GET /lines?n=4000000&held=300000000 HTTP/1.1\r\nHost: x\r\n\r\n"));
+        buf_clear(&in);
+        (void)hear(fds[i], &in);
+        CHECK(str_starts(buf_str(&in), i == 0 ? STR("HTTP/1.1 200 ") : STR("HTTP/1.1 503 ")));
+    }
+    CHECK(http_refusals(server, HTTP_REFUSED_REPLIES) == 1);
+    /* A short one holds nothing. */
+    check_status(STR("GET /lines?n=10&held=300000000 HTTP/1.1\r\nHost: x\r\n\r\n"), 200);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    wait_done(3);
+    fds[2] = dial();
+    say(fds[2], STR("GET /lines?n=4000000&held=300000000 HTTP/1.1\r\nHost: x\r\n\r\n"));
+    buf_clear(&in);
+    (void)hear(fds[2], &in);
+    CHECK(str_starts(buf_str(&in), STR("HTTP/1.1 200 ")));
+    (void)close(fds[2]);
+    wait_done(4);
+    buf_done(&in);
+}
+
 static void test_accept_encoding(void) {
     static const struct {
         const char *value;
@@ -821,6 +851,7 @@ int main(void) {
     RUN(test_gzip_and_large_replies);
     RUN(test_body_in_parts);
     RUN(test_body_waits_for_its_reader);
+    RUN(test_bodies_held);
     RUN(test_accept_encoding);
     RUN(test_client_goes_away);
     RUN(test_slow_request);
