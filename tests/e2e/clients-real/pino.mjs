@@ -6,10 +6,13 @@ const transport = pino.transport({
   target: 'pino-loki',
   options: { host, batching: { interval: 1 }, labels: { app: 'pino' }, structuredMetaKey: 'meta' },
 });
+// On a busy machine the worker takes a while to start.
+await new Promise((resolve) => transport.on('ready', resolve));
 const logger = pino(transport);
 for (let i = 0; i < lines; i++) logger.warn({ n: i, meta: { trace_id: `t${i}` } }, `line ${i}`);
 await new Promise((resolve) => setTimeout(resolve, 2500));
-transport.end();
 // The worker sends what is left, then ends.
-await new Promise((resolve) => setTimeout(resolve, 500));
+const closed = new Promise((resolve) => transport.on('close', resolve));
+transport.end();
+await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 20000))]);
 process.exit(0);
