@@ -2,6 +2,7 @@
 """HTTP beside the endpoints themselves: other origins (CORS), a path prefix, long answers and clients that read them slowly, several
 tenants in one read, what a stranger's tools probe."""
 import gzip
+import hashlib
 import json
 import os
 import socket
@@ -158,8 +159,31 @@ def tenants():
             check("a tail has one", False)
         except Refused as e:
             equal("a tail has one", (e.status, e.body), (400, "multiple org IDs present\n"))
+    tenants_of_users()
     with Server("auth_enabled=true") as s:
         equal("off by default", s.get(V1 + "/labels", None, {"X-Scope-OrgID": "a|b"})[::2], (400, b"multiple org IDs present\n"))
+
+
+def tenants_of_users():
+    """Who reads several tenants must have each of them; a limit of one of them holds for all."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "access.yaml"), "w") as f:
+            f.write("users:\n" + "".join("- name: %s\n  token_sha256: \"%s\"\n  rights: [push, query]\n  tenants: [%s]\n" % (
+                name, hashlib.sha256(name.encode()).hexdigest(), tenants) for name, tenants in (("both", "a, b"), ("single", "a"), ("every", "\"*\""))))
+        with open(os.path.join(folder, "overrides.yaml"), "w") as f:
+            f.write("overrides:\n  b:\n    max_entries_limit_per_query: 7\n")
+        os.chmod(os.path.join(folder, "access.yaml"), 0o600)
+        with Server("auth_enabled=true", "querier.multi_tenant_queries_enabled=true", "logq.access_file=" + os.path.join(folder, "access.yaml"),
+                    "limits_config.per_tenant_override_config=" + os.path.join(folder, "overrides.yaml")) as s:
+            def status(user, tenant, limit=5):
+                got = s.get(V1 + "/query_range", {"query": '{app="x"}', "limit": limit}, {"X-Scope-OrgID": tenant, "Authorization": "Bearer " + user})
+                return got[0], got[2].decode()
+            equal("users with all of the tenants", [status(u, "a|b")[0] for u in ("both", "every")], [200, 200])
+            equal("a user without one of them", status("single", "a|b"), (403, "user 'single' has no access to tenant 'b'\n"))
+            equal("wherever it stands", [status("single", t)[0] for t in ("b|a", "a|c", "a|a", "a")], [403, 403, 200, 200])
+            equal("labels and values tell no names either", [s.get(V1 + p, None, {"X-Scope-OrgID": "a|b", "Authorization": "Bearer single"})[0]
+                  for p in ("/labels", "/label/__tenant_id__/values", "/series", "/detected_labels")], [403] * 4)
+            equal("the tightest limit holds", [status("both", t, 8)[0] for t in ("a", "b", "a|b")], [200, 400, 400])
 
 
 # ---- long answers
