@@ -65,11 +65,11 @@ void api_patterns(struct http_request *r, void *ctx) {
     struct pattern_query q = {0};
     struct str selector = http_param(r, "query");
     struct err err = {0};
-    if (!api_tenant(api, r, &q.tenant))
+    if (!api_tenants(api, r, &q.tenant))
         return;
     struct parsed_query *parsed = NULL;
     struct pattern_result *result = NULL;
-    int e = read_params(r, &config->limits, &q, &err);
+    int e = read_params(r, api_limits_of(r), &q, &err);
     if (e == 0)
         e = selector_parse(selector.data ? selector : STR(""), false, &parsed, &err);
     if (e == 0 && config->patterns_enabled) {

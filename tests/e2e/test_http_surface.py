@@ -145,6 +145,10 @@ def tenants():
         equal("volume_range", "data" in read("/index/volume_range", query='{app="x"}', step="60"), True)
         equal("detected_labels", sorted(x["label"] for x in read("/detected_labels", query='{app="x"}')["detectedLabels"]), ["app", "of", "service_name"])
         equal("detected_fields", sorted(x["label"] for x in read("/detected_fields", query='{app="x"}')["fields"]), ["detected_level", "m"])
+        for tenant in "ab":
+            s.push([({"app": "pat"}, [(NOW + i, "user %d of %s logged in" % (i, "them")) for i in range(50)])], {"X-Scope-OrgID": tenant})
+        counts = {t: sum(n for p in read("/patterns", t, query='{app="pat"}')["data"] for _, n in p["samples"]) for t in ("a", "b", "a|b")}
+        equal("patterns are summed up", (counts["a"] > 0, counts["a|b"]), (True, counts["a"] + counts["b"]))
         shape = [r["stream"].get("__tenant_id__") for r in json.loads(s.get(V1 + "/query_range", dict(window, query='{app="x"}'), {
             "X-Scope-OrgID": "a|b", "X-Loki-Response-Encoding-Flags": "categorize-labels"})[2])["data"]["result"]]
         equal("categorized: a label of the stream", shape, ["a", "b"])
