@@ -5,6 +5,20 @@
 
 static const struct command commands[] = {
     {
+        .name = "verify",
+        .arguments = "DATA [--repair] [--quiet]",
+        .summary = "read all of a data directory and report what is damaged",
+        .help =
+            "Checks the index, every record of the write-ahead log and every block of every chunk\n"
+            "file. DATA may be read-only, a copy, or in use by a server.\n"
+            "  --repair   move what is damaged to DATA/quarantine, put what is sound in its "
+            "place,\n"
+            "             make the index anew; the server must not run\n"
+            "  --quiet    report damage only, no notes\n"
+            "Exit status 0: no damage. 1: damage, repaired or not, or DATA cannot be read.\n",
+        .run = cmd_verify,
+    },
+    {
         .name = "rebuild-index",
         .arguments = "DATA",
         .summary = "make the index anew from the chunk files",

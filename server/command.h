@@ -50,4 +50,5 @@ int command_fail(const struct command *self, const char *format, ...)
 /* ---- the commands, each in cmd_<name>.c */
 int cmd_hash_password(const struct command *self, int argc, char **argv); /* cmd_hash.c */
 int cmd_hash_token(const struct command *self, int argc, char **argv);    /* cmd_hash.c */
+int cmd_verify(const struct command *self, int argc, char **argv);
 int cmd_rebuild_index(const struct command *self, int argc, char **argv);

@@ -33,6 +33,7 @@ struct chunk_part {
     struct block_info info;
     uint64_t offset;
     uint64_t filter_offset;
+    uint64_t header_copy_offset; /* in the trailer; 0: found without it */
     uint32_t filter_size;
     uint32_t filter_checksum;
     _Atomic uint8_t filter_state; /* its checksum is looked at when it is first asked for */
@@ -215,9 +216,11 @@ static int add_part(struct chunk *c, const struct chunk_part *part) {
     return 0;
 }
 
+/* `header`: the copy of the block's header, which stands at `at` of the trailer. */
 static int parse_row(struct chunk *c, const struct footer *f, const char *row, struct str header,
-                     struct err *reterr) {
+                     size_t at, struct err *reterr) {
     struct chunk_part part = {
+        .header_copy_offset = f->trailer_offset + at,
         .offset = get_le64(row + ROW_AT_BLOCK),
         .filter_offset = get_le64(row + ROW_AT_FILTER),
         .filter_size = get_le32(row + ROW_AT_FILTER_SIZE),
@@ -248,7 +251,7 @@ static int parse_trailer(struct chunk *c, const struct footer *f, struct str raw
         uint32_t size = get_le32(row + ROW_AT_HEADER_SIZE);
         if (size > raw.size - at)
             return -ECORRUPT;
-        int r = parse_row(c, f, row, str_make(raw.data + at, size), reterr);
+        int r = parse_row(c, f, row, str_make(raw.data + at, size), at, reterr);
         if (r < 0)
             return r;
         at += size;
@@ -418,6 +421,10 @@ const struct chunk_sums *chunk_get_sums(const struct chunk *c) {
     return &c->sums;
 }
 
+uint32_t chunk_header_size(const struct chunk *c) {
+    return c->header_size;
+}
+
 bool chunk_is_damaged(const struct chunk *c) {
     return c->damaged;
 }
@@ -434,6 +441,11 @@ const struct block_info *chunk_block_info(const struct chunk *c, uint32_t i) {
 uint64_t chunk_block_offset(const struct chunk *c, uint32_t i) {
     assert(i < c->n_parts);
     return c->parts[i].offset;
+}
+
+uint64_t chunk_block_header_copy(const struct chunk *c, uint32_t i) {
+    assert(i < c->n_parts);
+    return c->parts[i].header_copy_offset;
 }
 
 /* A filter with a flipped bit would hide lines that are there, so one that does not check out is left out. Two

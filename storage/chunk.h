@@ -93,6 +93,9 @@ uint32_t chunk_block_count(const struct chunk *c);
 const struct block_info *chunk_block_info(const struct chunk *c, uint32_t i);
 /* Offset of block i's first byte in the file. */
 uint64_t chunk_block_offset(const struct chunk *c, uint32_t i);
+/* Offset of the copy of its header in the trailer; 0 in a damaged chunk, whose trailer cannot be used. */
+uint64_t chunk_block_header_copy(const struct chunk *c, uint32_t i);
+uint32_t chunk_header_size(const struct chunk *c);
 /* Bytes of the filter of block i, mapped; empty when there is none. */
 struct str chunk_block_filter(const struct chunk *c, uint32_t i);
 /* Has fetched what asking that filter will touch first. */

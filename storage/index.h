@@ -78,6 +78,8 @@ int index_txn_stream(struct index_txn *t, uint64_t stream_id, struct arena *aren
 int index_counter(struct index *ix, struct str name, uint64_t *ret); /* 0 when absent */
 int index_find_stream(struct index *ix, struct str tenant, struct labels labels,
                       struct arena *arena, struct index_stream *ret); /* -ENOENT */
+int index_stream_by_id(struct index *ix, uint64_t id, struct arena *arena,
+                       struct index_stream *ret); /* -ENOENT */
 int index_tenants(struct index *ix, struct arena *arena, struct str **ret, size_t *ret_count);
 
 /* Streams of the tenant that match all matchers and whose [first, last] overlaps [start, end]; n_matchers may

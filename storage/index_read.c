@@ -423,6 +423,28 @@ static int stream_load(struct index *ix, MDB_txn *txn, uint64_t id, struct arena
     return r == 0 ? labels_copy_decode(encoded, arena, &ret->labels) : r;
 }
 
+int index_stream_by_id(struct index *ix, uint64_t id, struct arena *arena,
+                       struct index_stream *ret) {
+    MDB_txn *txn;
+    int r = index_read_begin(ix, &txn, NULL);
+    if (r < 0)
+        return r;
+    uint32_t tenant;
+    struct str name;
+    struct index_stream s;
+    r = stream_load(ix, txn, id, arena, &s, &tenant);
+    if (r == 0)
+        r = index_tenant_name(ix, txn, tenant, &name);
+    if (r == 0) {
+        s.tenant = arena_copy(arena, name);
+        r = s.tenant.data ? 0 : -ENOMEM;
+    }
+    index_read_end(ix, txn);
+    if (r == 0)
+        *ret = s;
+    return r;
+}
+
 static int stream_by_hash(struct index *ix, MDB_txn *txn, uint32_t tenant, struct labels labels,
                           uint64_t *ret) {
     struct buf encoded = buf_make(BUF_NO_MAX);

@@ -238,7 +238,9 @@ static int fill_index(struct rebuild *b) {
     if (r == 0)
         r = commit_some(b, false);
     if (r == 0)
-        r = index_put_counter(b->txn, STORE_COUNTER_STREAM, b->max_stream + 1, b->reterr);
+        /* Numbers of streams that stand in the WAL alone, so far, must not be given again. */
+        r = index_put_counter(b->txn, STORE_COUNTER_STREAM, b->max_stream + 1 + COUNTER_GAP,
+                              b->reterr);
     if (r == 0)
         r = index_put_counter(b->txn, STORE_COUNTER_CHUNK, b->max_seq + 1, b->reterr);
     if (r == 0)

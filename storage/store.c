@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "format_file.h"
 #include "io.h"
 #include "scratch.h"
 #include "store_private.h"
@@ -29,13 +30,8 @@ enum {
     SEAL_QUEUE_MAX =
         8, /* more waiting: the appending thread encodes by itself, which slows pushes down */
     ARENA_MAX = 1 << 30,
-    FORMAT_TEXT_MAX = 4096,
 };
 #define WAL_MAX_DEFAULT (UINT64_C(512) << 20)
-
-/* The format file: version, then flag words. Bits of the incompatible word that this build writes: */
-enum { FORMAT_WAL_BODIES = 1 }; /* the WAL may hold WALREC_PUSH_BODY */
-enum { FORMAT_INCOMPAT_KNOWN = FORMAT_WAL_BODIES };
 
 uint64_t store_head_budget(const struct store *s) {
     return s->options.head_budget_bytes ? s->options.head_budget_bytes : HEAD_BUDGET_DEFAULT;
@@ -72,39 +68,6 @@ static int take_lock(struct store *s, struct err *reterr) {
                  : 0;
 }
 
-static int write_format(struct store *s) {
-    struct buf text = buf_make(FORMAT_TEXT_MAX);
-    buf_addf(&text, "logq 1\ncompatible 0\nincompatible %d\n", FORMAT_INCOMPAT_KNOWN);
-    int r = text.failed ? -ENOMEM : io_write_file_durable(s->dir_fd, "format", buf_str(&text));
-    buf_done(&text);
-    return r;
-}
-
-/* The number behind `name`, which begins a line; UINT64_MAX when there is none. */
-static uint64_t format_word(struct str text, struct str name) {
-    const char *at = str_find(text, name);
-    if (!at)
-        return UINT64_MAX;
-    struct str rest = str_from_offset(text, (size_t)(at - text.data) + name.size);
-    const char *end = str_find(rest, STR("\n"));
-    uint64_t value;
-    bool fine = end && u64_parse(str_make(rest.data, (size_t)(end - rest.data)), &value) == 0;
-    return fine ? value : UINT64_MAX;
-}
-
-static int judge_format(const struct store *s, struct str text, uint64_t *ret_incompatible,
-                        struct err *reterr) {
-    const char *dir = s->options.data_dir;
-    if (!str_starts(text, STR("logq 1\n")))
-        return err_set(reterr, -EFORMAT, "%s has a format that this build does not know: \"%.*s\"",
-                       dir, (int)(text.size < 40 ? text.size : 40), text.data);
-    *ret_incompatible = format_word(text, STR("\nincompatible "));
-    if (*ret_incompatible & ~(uint64_t)FORMAT_INCOMPAT_KNOWN)
-        return err_set(reterr, -EFORMAT, "%s uses a format extension that this build does not know",
-                       dir);
-    return 0;
-}
-
 /* A copy of the chunk files alone is enough to read. */
 static int look_for_chunks(const struct store *s, struct err *reterr) {
     int fd = io_open(s->dir_fd, "chunks", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -118,26 +81,16 @@ static int look_for_chunks(const struct store *s, struct err *reterr) {
 /* Before anything of a newer kind is written, the file says so: an older build then refuses the directory instead of
  * skipping what it cannot read. */
 static int check_format(struct store *s, struct err *reterr) {
-    struct buf text = buf_make(FORMAT_TEXT_MAX);
-    int r = io_read_file(s->dir_fd, "format", &text);
-    uint64_t incompatible = 0;
-    if (r == -ENOENT && s->options.read_only) {
-        r = look_for_chunks(s, reterr);
-        goto out;
-    }
-    if (r == 0) {
-        r = judge_format(s, buf_str(&text), &incompatible, reterr);
+    bool is_latest = false;
+    int r = format_file_check(s->dir_fd, s->options.data_dir, &is_latest, reterr);
+    if (s->options.read_only)
+        return r == -ENOENT ? look_for_chunks(s, reterr) : r;
+    if (r == -ENOENT || (r == 0 && !is_latest)) {
+        r = format_file_write(s->dir_fd);
         if (r < 0)
-            goto out;
+            (void)err_set(reterr, r, "cannot write %s/format: %s", s->options.data_dir,
+                          err_name(r));
     }
-    bool write = r == -ENOENT || (r == 0 && incompatible != FORMAT_INCOMPAT_KNOWN);
-    if (write && !s->options.read_only)
-        r = write_format(s);
-    if (r < 0)
-        (void)err_set(reterr, r, "cannot read or write %s/format: %s", s->options.data_dir,
-                      err_name(r));
-out:
-    buf_done(&text);
     return r;
 }
 
@@ -345,11 +298,28 @@ static int replay_define(uint64_t id, struct str tenant, struct labels labels, v
     return 0;
 }
 
+/* The record with the stream's definition was damaged. Numbers of streams are never given twice, so one that the index
+ * has is the same stream. */
+static int define_by_index(struct replay *p, uint64_t id) {
+    struct arena arena = arena_make(ARENA_MAX);
+    struct index_stream row;
+    int r = index_stream_by_id(p->store->index, id, &arena, &row);
+    if (r == 0)
+        r = replay_define(id, row.tenant, row.labels, p);
+    arena_done(&arena);
+    return r == -ENOENT ? -ECORRUPT : r;
+}
+
 static int replay_entries(uint64_t id, const struct entry *entries, size_t count, void *ctx) {
     struct replay *p = ctx;
-    struct stream *stream = map_get(&p->by_id, str_make((const char *)&id, sizeof(id)));
-    if (!stream)
-        return -ECORRUPT;
+    struct str key = str_make((const char *)&id, sizeof(id));
+    struct stream *stream = map_get(&p->by_id, key);
+    if (!stream) {
+        int r = define_by_index(p, id);
+        if (r < 0)
+            return r;
+        stream = map_get(&p->by_id, key);
+    }
     bool sealable;
     int r = head_append(&p->store->registry, stream, entries, count, p->lsn, NULL, &sealable);
     if (r < 0)

@@ -4,8 +4,8 @@
  * A position (lsn) is segment number << 32 | offset of the record in its segment; it grows with each record.
  * Segments are DATA/wal/<16 hex digits>.wal: 32-byte header, then records: u32 payload size, u32 checksum
  * (low half of hash64 over type, flags and payload), u8 type, u8 codec, u16 reserved, u32 raw size, payload.
- * The longest valid prefix counts; a torn tail is where a crash cut it. Segments are preallocated, zeros end
- * them.
+ * A record that does not check out and leads to no other is where a crash cut the segment. Segments are
+ * preallocated, zeros end them.
  *
  * After a failed write of a full disk, and when a new segment would leave less than a sixteenth of the disk (at most
  * 64 MiB) free, the wal takes no record until space is back (-ENOSPC), which it finds out by itself; after a failed

@@ -5,7 +5,9 @@
  *   (2) a header and records, then zeros (the preallocated rest): all records.
  *   (3) as 2 with a half-written record at the end: the records before it; its bytes are counted as lost. It
  *       was never acknowledged.
- *   (4) a damaged header or record in the middle (bad disk): the valid prefix; the rest is counted as lost.
+ *   (4) a damaged record in the middle (bad disk): the others, when its size still leads to the next one; a size
+ *       with one wrong bit is found by trying (the checksum tells). Bytes that only look like a record are not
+ *       searched for: pushed lines could hold such. The damaged header of a segment: nothing of it.
  *   (5) a sound header of an unknown format version: refused with -EFORMAT, for reading on would end in
  *       the deletion of a segment that a newer build wrote.
  * Nothing is written here. */
@@ -192,18 +194,59 @@ static uint64_t scanner_lost(struct scanner *s) {
     return s->read_failed ? s->file_size - start : lost;
 }
 
-/* Delivers records until the valid prefix ends. s->offset stands behind the last valid record. */
-static int scan_records(struct scanner *s, uint64_t number, wal_replay_fn *fn, void *ctx) {
+/* The record at s->offset if its payload had `payload_size` bytes; NULL when it does not check out. */
+static const uint8_t *scanner_record(struct scanner *s, size_t payload_size) {
+    if (payload_size > WAL_RECORD_MAX)
+        return NULL;
+    const uint8_t *p = scanner_peek(s, WAL_RECORD_HEADER_SIZE + payload_size);
+    return p && get_le32(p + 4) == record_checksum(p, payload_size) ? p : NULL;
+}
+
+/* With one bit of its size flipped. */
+static const uint8_t *scanner_mend(struct scanner *s, size_t damaged_size, size_t *ret_size) {
+    const uint8_t *p = NULL;
+    for (unsigned bit = 0; bit < 32 && !p && !s->read_failed && !s->window.failed; bit++) {
+        *ret_size = damaged_size ^ (size_t)1 << bit;
+        p = scanner_record(s, *ret_size);
+    }
+    return p;
+}
+
+/* Is there a valid record `distance` bytes on? */
+static bool leads_on(struct scanner *s, size_t distance) {
+    uint64_t here = s->offset;
+    if (distance > s->file_size - here)
+        return false;
+    s->offset = here + distance;
+    const uint8_t *p = scanner_peek(s, WAL_RECORD_HEADER_SIZE);
+    bool found = p && !all_zero(p, WAL_RECORD_HEADER_SIZE) && scanner_record(s, get_le32(p));
+    s->offset = here;
+    return found;
+}
+
+/* Delivers records until there is no more. s->offset stands behind the last valid one. */
+static int scan_records(struct scanner *s, uint64_t number, wal_replay_fn *fn, void *ctx,
+                        struct wal_scan *found) {
     for (;;) {
         const uint8_t *p = scanner_peek(s, WAL_RECORD_HEADER_SIZE);
         if (!p || all_zero(p, WAL_RECORD_HEADER_SIZE))
             return 0;
-        size_t payload_size = get_le32(p);
-        if (payload_size > WAL_RECORD_MAX)
-            return 0;
-        p = scanner_peek(s, WAL_RECORD_HEADER_SIZE + payload_size);
-        if (!p || get_le32(p + 4) != record_checksum(p, payload_size))
-            return 0;
+        size_t payload_size = get_le32(p), damaged_size = payload_size;
+        p = scanner_record(s, payload_size);
+        if (!p) {
+            p = scanner_mend(s, damaged_size, &payload_size);
+            found->mended += p != NULL;
+        }
+        if (!p) {
+            size_t size = WAL_RECORD_HEADER_SIZE + damaged_size;
+            if (s->read_failed || s->window.failed || !leads_on(s, size))
+                return 0;
+            if (found->skipped_bytes == 0)
+                found->bad_offset = s->offset;
+            found->skipped_bytes += size;
+            s->offset += size;
+            continue;
+        }
         struct wal_record record = {
             .lsn = wal_lsn_make(number, s->offset),
             .type = p[8],
@@ -246,15 +289,18 @@ int wal_segment_scan(int dir_fd, uint64_t number, wal_replay_fn *fn, void *ctx,
         r = err_set(reterr, -EFORMAT, "WAL segment %s was written in a newer format", name);
         goto out;
     }
+    struct wal_scan found = {0};
     if (header_state == 0) {
         s.offset = WAL_HEADER_SIZE;
-        r = scan_records(&s, number, fn, ctx);
+        r = scan_records(&s, number, fn, ctx, &found);
         if (r != 0)
             goto out;
     }
     r = 0;
-    struct wal_scan found = {.used_bytes = s.offset};
-    found.lost_bytes = scanner_lost(&s);
+    found.used_bytes = s.offset;
+    found.lost_bytes = scanner_lost(&s) + found.skipped_bytes;
+    if (found.skipped_bytes == 0)
+        found.bad_offset = found.used_bytes;
     if (s.window.failed) {
         r = err_set(reterr, -ENOMEM, "no memory to read WAL segment %s", name);
         goto out;

@@ -43,12 +43,16 @@ void wal_record_seal(uint8_t *record, uint8_t type, uint8_t codec, uint32_t raw_
 int wal_segment_list(int dir_fd, uint64_t **ret, size_t *ret_count, struct err *reterr);
 
 struct wal_scan {
-    uint64_t used_bytes; /* header and valid records */
-    uint64_t lost_bytes; /* behind them, up to the last byte that is not zero */
+    uint64_t used_bytes; /* up to the end of the last valid record */
+    uint64_t
+        lost_bytes; /* damaged records before it; behind it, up to the last byte that is not zero */
+    uint64_t skipped_bytes; /* the former alone */
+    uint64_t bad_offset;    /* of the first lost byte */
+    uint64_t mended;        /* records whose size had one wrong bit */
     bool missing; /* no such file: a reader beside a running server was overtaken by truncation */
 };
 
-/* Calls fn (may be NULL) for each record of the valid prefix of one segment; its non-zero result is
- * returned. Damage is not an error but counted in *ret. -EFORMAT, -ENOMEM and errors of opening. */
+/* Calls fn (may be NULL) for each valid record of one segment; its non-zero result is returned. A damaged record is
+ * left out when its size leads to a valid one; else the segment ends before it. Damage is not an error but counted in *ret. -EFORMAT, -ENOMEM and errors of opening. */
 int wal_segment_scan(int dir_fd, uint64_t number, wal_replay_fn *fn, void *ctx,
                      struct wal_scan *ret, struct err *reterr);

@@ -1,0 +1,560 @@
+/* Order: format, index, WAL, chunk files, then what the index knows and is not there. With `repair` the damaged chunk
+ * files are replaced on the way, and at the end the index is made anew when it, or any chunk, was damaged.
+ *
+ * Crash states of a repair: (1) NAME.tmp of a salvage: removed by the orphan sweep. (2) the damaged file in quarantine,
+ * the saved one still NAME.tmp: nobody reads either, the next verify --repair finds the file missing; what was saved is
+ * lost with the .tmp, the original is not. (3) files replaced, the index not yet: its rows are compared by the next
+ * verify; the next repair makes the index anew. */
+#include "verify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "buf.h"
+#include "chunk_check.h"
+#include "format_file.h"
+#include "index_check.h"
+#include "io.h"
+#include "map.h"
+#include "store_private.h"
+#include "wal_segment.h"
+#include "walrec.h"
+
+enum {
+    VERIFY_PATH_MAX = 2 * CHUNK_PATH_MAX,
+    TEXT_MAX = 256,
+    VERIFY_ARENA_MAX = 1 << 30,
+    QUARANTINE_TRIES = 1000,
+};
+
+struct known_chunk {
+    struct index_chunk row;
+    struct str tenant;
+    bool seen;
+};
+
+struct verify {
+    const struct verify_options *o;
+    struct verify_result *ret;
+    struct err *reterr;
+    int dir_fd, lock_fd;
+    bool index_damaged, rebuild;
+    struct arena arena;        /* of the index's rows */
+    struct known_chunk *known; /* by number; NULL when the index cannot be read */
+    size_t n_known, known_capacity;
+    struct str tenant_in_walk;
+    struct chunk_checker *checker;
+    char path[VERIFY_PATH_MAX];
+};
+
+/* ---- telling */
+
+static void tell(struct verify *v, struct verify_finding *f) {
+    v->ret->damages += f->damage;
+    v->ret->notes += !f->damage;
+    v->ret->lost_entries += f->lost_entries;
+    if (v->o->report)
+        v->o->report(v->o->ctx, f);
+}
+
+static void note(struct verify *v, const char *file, const char *what) {
+    tell(v, &(struct verify_finding){.file = file, .what = what});
+}
+
+static void damage(struct verify *v, const char *file, const char *what, const char *saved) {
+    tell(v, &(struct verify_finding){.damage = true, .file = file, .what = what, .saved = saved});
+}
+
+/* Text for a report; lives until the second call after it. */
+static const char *text(const char *format, ...) {
+    static char texts[2][TEXT_MAX];
+    static unsigned turn;
+    char *out = texts[turn++ % 2];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(out, TEXT_MAX, format, args);
+    va_end(args);
+    return out;
+}
+
+/* ---- quarantine */
+
+/* Moves a file or folder to quarantine/ under its own path. */
+static int quarantine(struct verify *v, const char *path) {
+    char folder[VERIFY_PATH_MAX + 16], to[VERIFY_PATH_MAX + 32];
+    const char *slash = strrchr(path, '/');
+    int size = slash ? (int)(slash - path) : 0;
+    (void)snprintf(folder, sizeof(folder), "quarantine/%.*s", size, path);
+    int r = io_mkdirs(v->dir_fd, folder, 0750);
+    bool free_name = false;
+    for (unsigned i = 0; r == 0 && i < QUARANTINE_TRIES && !free_name; i++) {
+        int n = i == 0 ? snprintf(to, sizeof(to), "quarantine/%s", path)
+                       : snprintf(to, sizeof(to), "quarantine/%s.%u", path, i);
+        if (n < 0 || (size_t)n >= sizeof(to))
+            return -ENAMETOOLONG;
+        int fd = io_open(v->dir_fd, to, O_RDONLY | O_CLOEXEC, 0);
+        free_name = fd == -ENOENT;
+        io_close(fd);
+    }
+    if (r == 0)
+        r = free_name ? io_rename(v->dir_fd, path, v->dir_fd, to) : -EEXIST;
+    if (r == 0)
+        r = io_fsync_dir(v->dir_fd, folder);
+    if (r < 0)
+        return err_set(v->reterr, r, "cannot move %s to quarantine: %s", path, err_name(r));
+    v->ret->quarantined++;
+    return 0;
+}
+
+/* ---- format */
+
+static int open_directory(struct verify *v) {
+    const char *dir = v->o->data_dir;
+    v->dir_fd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (v->dir_fd < 0)
+        return err_set(v->reterr, v->dir_fd, "cannot open %s: %s", dir, err_name(v->dir_fd));
+    v->lock_fd = io_open(v->dir_fd, "LOCK", O_RDONLY | O_CLOEXEC, 0);
+    int r = v->lock_fd < 0 ? 0 : io_lock(v->lock_fd);
+    v->ret->server_runs = r == -EWOULDBLOCK;
+    if (v->o->repair && v->ret->server_runs)
+        return err_set(v->reterr, -EBUSY, "%s is in use by a running logqd: stop it first", dir);
+    if (!v->o->repair) { /* a server may start meanwhile */
+        io_close(v->lock_fd);
+        v->lock_fd = -1;
+    }
+    return 0;
+}
+
+static int check_format(struct verify *v) {
+    bool is_latest;
+    int r = format_file_check(v->dir_fd, v->o->data_dir, &is_latest, v->reterr);
+    if (r == -ENOENT) {
+        int fd = io_open(v->dir_fd, "chunks", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        io_close(fd);
+        if (fd < 0)
+            return err_set(v->reterr, -ENOENT,
+                           "%s is not a data directory of logqd: no format, no chunks",
+                           v->o->data_dir);
+        note(v, "format",
+             "the file is missing: this is a copy of chunk files, or the next start writes one");
+    }
+    return r == -ENOENT ? 0 : r;
+}
+
+/* ---- index */
+
+static int note_row(const struct index_chunk *row, void *ctx) {
+    struct verify *v = ctx;
+    if (v->n_known == v->known_capacity) {
+        size_t capacity = v->known_capacity ? v->known_capacity * 2 : 1024;
+        struct known_chunk *known = realloc(v->known, sizeof(*known) * capacity);
+        if (!known)
+            return -ENOMEM;
+        v->known = known;
+        v->known_capacity = capacity;
+    }
+    v->known[v->n_known++] = (struct known_chunk){.row = *row, .tenant = v->tenant_in_walk};
+    return 0;
+}
+
+static int compare_known(const void *a, const void *b) {
+    uint64_t x = ((const struct known_chunk *)a)->row.chunk_seq;
+    uint64_t y = ((const struct known_chunk *)b)->row.chunk_seq;
+    return (x > y) - (x < y);
+}
+
+static int load_rows(struct verify *v, struct index *index) {
+    struct str *tenants;
+    size_t n_tenants;
+    int r = index_tenants(index, &v->arena, &tenants, &n_tenants);
+    for (size_t i = 0; r == 0 && i < n_tenants; i++) {
+        v->tenant_in_walk = tenants[i];
+        r = index_walk_chunks(index, tenants[i], note_row, v, v->reterr);
+    }
+    if (r == 0 && v->n_known > 0)
+        qsort(v->known, v->n_known, sizeof(*v->known), compare_known);
+    return r < 0 ? err_set(v->reterr, r, "cannot read the index: %s", err_name(r)) : 0;
+}
+
+/* Without a server the file is checked here, for the pages' count; opening it checks it in any case. */
+static int check_index(struct verify *v) {
+    char path[VERIFY_PATH_MAX];
+    struct err err = {0};
+    struct index_check found = {0};
+    int fd = io_open(v->dir_fd, "index/data.mdb", O_RDONLY | O_CLOEXEC, 0);
+    int r = fd < 0 ? fd : v->ret->server_runs ? 0 : index_check_file(fd, 0, &found, &err);
+    io_close(fd);
+    struct index *index = NULL;
+    if (r == 0 && !found.is_new) {
+        (void)snprintf(path, sizeof(path), "%s/index", v->o->data_dir);
+        const struct index_options o = {.read_only = true};
+        r = index_open(path, &o, &index, &err);
+        if (r == 0)
+            r = load_rows(v, index);
+        index_close(index);
+        if (r < 0 && r != -ECORRUPT && r != -ENOENT)
+            return err_set(v->reterr, r, "%s", err.text[0] ? err.text : err_name(r));
+    }
+    v->ret->index_pages = found.pages;
+    v->ret->index_rows = found.rows;
+    if (r == -ENOENT)
+        (void)err_set(&err, r, "the file is missing");
+    if (r == -ECORRUPT || r == -ENOENT) {
+        v->index_damaged = true;
+        damage(v, "index/data.mdb", err.text, "all: it can be made anew from the chunk files");
+        return 0;
+    }
+    return r < 0 ? err_set(v->reterr, r, "%s", err.text) : 0;
+}
+
+/* ---- WAL */
+
+struct wal_look {
+    struct verify *v;
+    char file[64];
+    struct arena arena;
+    struct buf scratch;
+};
+
+static int take_definition(uint64_t id, struct str tenant, struct labels labels, void *ctx) {
+    (void)id, (void)tenant, (void)labels, (void)ctx;
+    return 0;
+}
+
+static int take_entries(uint64_t id, const struct entry *entries, size_t count, void *ctx) {
+    struct wal_look *w = ctx;
+    (void)id, (void)entries;
+    w->v->ret->wal_entries += count;
+    return 0;
+}
+
+static int look_at_record(const struct wal_record *record, void *ctx) {
+    struct wal_look *w = ctx;
+    struct err err = {0};
+    arena_reset(&w->arena);
+    int r = walrec_read(record, &w->arena, &w->scratch, take_definition, take_entries, w, &err);
+    if (r == -ECORRUPT) {
+        tell(w->v, &(struct verify_finding){.damage = true,
+                                            .file = w->file,
+                                            .has_offset = true,
+                                            .offset = record->lsn & UINT32_MAX,
+                                            .what = err.text});
+        return 0;
+    }
+    return r;
+}
+
+/* Bytes that are not a record: where a crash cut one off, at the end; else damage. */
+static void judge_segment(struct verify *v, const char *file, const struct wal_scan *scan,
+                          bool last) {
+    if (scan->lost_bytes == 0 || (last && v->ret->server_runs))
+        return;
+    bool damaged = scan->used_bytes == 0 || scan->skipped_bytes > 0;
+    tell(v,
+         &(struct verify_finding){
+             .damage = damaged,
+             .file = file,
+             .has_offset = true,
+             .offset = scan->bad_offset,
+             .what = text("%" PRIu64 " bytes are no sound record%s", scan->lost_bytes,
+                          damaged ? "" : ", as when a crash cuts one off that nobody was told of"),
+             .saved = "the records before and behind them are read at the next start"});
+}
+
+static int check_wal(struct verify *v) {
+    uint64_t *numbers = NULL;
+    size_t count = 0;
+    int fd = io_open(v->dir_fd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd == -ENOENT) {
+        note(v, "wal", "there is no write-ahead log: nothing to replay");
+        return 0;
+    }
+    int r = fd < 0 ? err_set(v->reterr, fd, "cannot open the WAL: %s", err_name(fd))
+                   : wal_segment_list(fd, &numbers, &count, v->reterr);
+    struct wal_look w = {
+        .v = v, .arena = arena_make(VERIFY_ARENA_MAX), .scratch = buf_make(BUF_NO_MAX)};
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        char name[WAL_NAME_SIZE];
+        struct wal_scan scan = {0};
+        wal_segment_name(name, numbers[i]);
+        (void)snprintf(w.file, sizeof(w.file), "wal/%s", name);
+        r = wal_segment_scan(fd, numbers[i], look_at_record, &w, &scan, v->reterr);
+        v->ret->wal_segments += !scan.missing;
+        v->ret->wal_bytes += scan.used_bytes;
+        if (r == 0)
+            judge_segment(v, w.file, &scan, i + 1 == count);
+    }
+    arena_done(&w.arena);
+    buf_done(&w.scratch);
+    free(numbers);
+    io_close(fd);
+    return r;
+}
+
+/* ---- chunk files */
+
+static struct known_chunk *find_known(struct verify *v, uint64_t seq) {
+    struct known_chunk key = {.row = {.chunk_seq = seq}};
+    return v->n_known == 0 ? NULL
+                           : bsearch(&key, v->known, v->n_known, sizeof(*v->known), compare_known);
+}
+
+struct chunk_look {
+    struct verify *v;
+    const struct chunk *chunk;
+};
+
+static void tell_fault(const struct chunk_fault *fault, void *ctx) {
+    struct chunk_look *l = ctx;
+    const struct chunk_head *head = chunk_get_head(l->chunk);
+    tell(l->v, &(struct verify_finding){
+                   .damage = true,
+                   .file = l->v->path,
+                   .has_offset = true,
+                   .offset = fault->offset,
+                   .what = fault->lost_entries > 0 ? text("a block: %s", fault->what) : fault->what,
+                   .has_stream = true,
+                   .tenant = head->tenant,
+                   .labels = head->labels,
+                   .has_range = fault->has_range,
+                   .first_ns = fault->first_ns,
+                   .last_ns = fault->last_ns,
+                   .lost_entries = fault->lost_entries});
+}
+
+/* Header, file name and index row say the same. */
+static void compare_with_index(struct verify *v, const struct chunk *c) {
+    const struct chunk_head *head = chunk_get_head(c);
+    char path[CHUNK_PATH_MAX];
+    if (chunk_path(path, head->tenant, head->day, head->stream_id, head->chunk_seq) < 0 ||
+        strcmp(path, v->path) != 0)
+        note(v, v->path, "its name is not the one that its header gives it");
+    if (v->index_damaged)
+        return;
+    struct known_chunk *k = find_known(v, head->chunk_seq);
+    if (!k) {
+        if (!v->ret->server_runs)
+            note(v, v->path,
+                 "the index does not know it: a crash left it, its entries are elsewhere");
+        return;
+    }
+    const struct chunk_sums *a = chunk_get_sums(c), *b = &k->row.sums;
+    k->seen = true;
+    if (k->row.day != head->day || a->entries != b->entries || a->blocks != b->blocks ||
+        a->first_ns != b->first_ns || a->last_ns != b->last_ns || a->line_bytes != b->line_bytes ||
+        a->file_bytes != b->file_bytes || !str_eq(k->tenant, head->tenant)) {
+        if (!chunk_is_damaged(c))
+            damage(v, v->path, "the index says something else of it", NULL);
+        v->rebuild = true;
+    }
+}
+
+/* The sound blocks in place of the file. */
+static int replace_chunk(struct verify *v, const struct chunk *c) {
+    char temporary[VERIFY_PATH_MAX + 8], folder[VERIFY_PATH_MAX];
+    struct chunk_sums sums;
+    (void)snprintf(temporary, sizeof(temporary), "%s.tmp", v->path);
+    (void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(v->path, '/') - v->path), v->path);
+    v->rebuild = true;
+    int r = chunk_salvage(v->checker, v->dir_fd, v->path, c, temporary, &sums, v->reterr);
+    bool saved = r == 0;
+    if (r == 0 || r == -ENODATA)
+        r = quarantine(v, v->path);
+    if (r == 0 && saved) {
+        r = io_rename(v->dir_fd, temporary, v->dir_fd, v->path);
+        if (r == 0)
+            r = io_fsync_dir(v->dir_fd, folder);
+        if (r < 0)
+            (void)err_set(v->reterr, r, "cannot rename %s: %s", temporary, err_name(r));
+    }
+    return r;
+}
+
+static int check_open_chunk(struct verify *v, const struct chunk *c) {
+    struct chunk_look l = {.v = v, .chunk = c};
+    struct chunk_health health;
+    v->ret->chunk_files++;
+    v->ret->chunk_bytes += chunk_get_sums(c)->file_bytes;
+    int r = chunk_check(v->checker, v->dir_fd, v->path, c, tell_fault, &l, &health, v->reterr);
+    if (r < 0)
+        return r;
+    v->ret->entries += health.entries - health.lost_entries;
+    compare_with_index(v, c);
+    if (health.faults == 0)
+        return 0;
+    tell(v,
+         &(struct verify_finding){
+             .file = v->path,
+             .what = text("%" PRIu64 " of %" PRIu64 " entries in %u of %u blocks %s",
+                          health.entries - health.lost_entries, health.entries, health.sound_blocks,
+                          health.blocks, v->o->repair ? "are saved" : "can be saved")});
+    return v->o->repair ? replace_chunk(v, c) : 0;
+}
+
+static int check_chunk(struct verify *v) {
+    struct chunk *c = NULL;
+    struct err err = {0};
+    int r = chunk_open(v->dir_fd, v->path, &c, &err);
+    if (r == -ENOENT || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+        return r == -ENOENT ? 0 : err_set(v->reterr, r, "%s", err.text);
+    if (r < 0) {
+        const struct known_chunk *k = NULL;
+        unsigned long long stream, seq;
+        if (sscanf(strrchr(v->path, '/'), "/%16llx-%16llx.chunk", &stream, &seq) == 2)
+            k = find_known(v, seq);
+        v->ret->chunk_files++;
+        tell(v, &(struct verify_finding){.damage = true,
+                                         .file = v->path,
+                                         .what = err.text,
+                                         .has_range = k != NULL,
+                                         .first_ns = k ? k->row.sums.first_ns : 0,
+                                         .last_ns = k ? k->row.sums.last_ns : 0,
+                                         .lost_entries = k ? k->row.sums.entries : 0,
+                                         .saved = "nothing"});
+        v->rebuild = true;
+        return v->o->repair ? quarantine(v, v->path) : 0;
+    }
+    r = check_open_chunk(v, c);
+    chunk_close(c);
+    return r;
+}
+
+/* ---- walking the folders; a name of somebody else's is left alone */
+
+static int visit_file(const char *name, bool is_dir, void *ctx) {
+    struct verify *v = ctx;
+    struct str s = str_from(name);
+    size_t size = strlen(v->path);
+    if ((size_t)snprintf(v->path + size, sizeof(v->path) - size, "/%s", name) >=
+        sizeof(v->path) - size) {
+        v->path[size] = '\0';
+        return 0;
+    }
+    int r = 0;
+    if (!is_dir && str_ends(s, STR(".chunk")))
+        r = check_chunk(v);
+    else if (!is_dir && str_ends(s, STR(".chunk.tmp")))
+        note(v, v->path, "an unfinished file; the server removes it");
+    else
+        note(v, v->path, "this is not logqd's");
+    v->path[size] = '\0';
+    return r;
+}
+
+static int visit_folder(struct verify *v, const char *name, bool is_dir, io_list_fn *fn) {
+    size_t size = strlen(v->path);
+    if ((size_t)snprintf(v->path + size, sizeof(v->path) - size, "/%s", name) >=
+        sizeof(v->path) - size) {
+        v->path[size] = '\0';
+        return 0;
+    }
+    int r = 0;
+    if (is_dir)
+        r = io_list(v->dir_fd, v->path, fn, v);
+    else
+        note(v, v->path, "this is not logqd's");
+    if (r == -ENOENT) /* the server's reaper was here */
+        r = 0;
+    v->path[size] = '\0';
+    return r;
+}
+
+static int visit_day(const char *name, bool is_dir, void *ctx) {
+    return visit_folder(ctx, name, is_dir, visit_file);
+}
+
+static int visit_tenant(const char *name, bool is_dir, void *ctx) {
+    return visit_folder(ctx, name, is_dir, visit_day);
+}
+
+static int check_chunks(struct verify *v) {
+    (void)snprintf(v->path, sizeof(v->path), "chunks");
+    int r = io_list(v->dir_fd, v->path, visit_tenant, v);
+    if (r == -ENOENT) {
+        note(v, "chunks", "there are no chunk files");
+        r = 0;
+    }
+    if (r < 0)
+        return v->reterr && v->reterr->text[0]
+                   ? r
+                   : err_set(v->reterr, r, "cannot list %s: %s", v->path, err_name(r));
+    for (size_t i = 0; i < v->n_known && !v->ret->server_runs; i++) {
+        const struct known_chunk *k = &v->known[i];
+        if (k->seen ||
+            chunk_path(v->path, k->tenant, k->row.day, k->row.stream_id, k->row.chunk_seq) < 0)
+            continue;
+        int fd = io_open(v->dir_fd, v->path, O_RDONLY | O_CLOEXEC, 0);
+        io_close(fd);
+        if (fd != -ENOENT || (v->o->repair && v->rebuild && fd >= 0))
+            continue; /* it is there, and has been spoken of */
+        tell(v, &(struct verify_finding){.damage = true,
+                                         .file = v->path,
+                                         .what = "the file is missing",
+                                         .has_range = true,
+                                         .first_ns = k->row.sums.first_ns,
+                                         .last_ns = k->row.sums.last_ns,
+                                         .lost_entries = k->row.sums.entries,
+                                         .saved = "nothing"});
+        v->rebuild = true;
+    }
+    return 0;
+}
+
+/* ---- the top folder */
+
+static int visit_top(const char *name, bool is_dir, void *ctx) {
+    struct verify *v = ctx;
+    static const char *const ours[] = {"LOCK", "format", "wal", "index", "chunks"};
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        if (strcmp(name, ours[i]) == 0)
+            return 0;
+    if (strcmp(name, "quarantine") == 0)
+        note(v, name, "what earlier repairs have put aside");
+    else if (is_dir && strncmp(name, "index.old-", 10) == 0)
+        note(v, name, "an index that was damaged or replaced");
+    return 0;
+}
+
+static int make_new_index(struct verify *v) {
+    struct store_rebuild done = {0};
+    int r = v->index_damaged ? quarantine(v, "index") : 0;
+    if (r == -ENOENT)
+        r = 0;
+    io_close(v->lock_fd); /* rebuilding takes the lock itself */
+    v->lock_fd = -1;
+    return r < 0 ? r : store_rebuild_index(v->o->data_dir, &done, v->reterr);
+}
+
+int store_verify(const struct verify_options *o, struct verify_result *ret, struct err *reterr) {
+    *ret = (struct verify_result){0};
+    struct verify v = {.o = o,
+                       .ret = ret,
+                       .reterr = reterr,
+                       .dir_fd = -1,
+                       .lock_fd = -1,
+                       .arena = arena_make(VERIFY_ARENA_MAX)};
+    v.checker = chunk_checker_new();
+    int r = v.checker ? open_directory(&v) : err_set(reterr, -ENOMEM, "no memory");
+    if (r == 0)
+        r = check_format(&v);
+    if (r == 0)
+        r = io_list(v.dir_fd, ".", visit_top, &v);
+    if (r == 0)
+        r = check_index(&v);
+    if (r == 0)
+        r = check_wal(&v);
+    if (r == 0)
+        r = check_chunks(&v);
+    if (r == 0 && o->repair && (v.rebuild || v.index_damaged))
+        r = make_new_index(&v);
+    chunk_checker_free(v.checker);
+    free(v.known);
+    arena_done(&v.arena);
+    io_close(v.lock_fd);
+    io_close(v.dir_fd);
+    return r < 0 ? r : 0;
+}
