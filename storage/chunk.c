@@ -18,6 +18,7 @@
 #include "gram.h"
 #include "hash.h"
 #include "io.h"
+#include "mapguard.h"
 
 enum {
     HEADER_GUESS = 4096,   /* nearly always holds the whole header */
@@ -49,6 +50,7 @@ struct chunk {
     char *map;           /* the file from map_offset to the trailer; NULL without filters */
     uint64_t map_offset; /* page-aligned */
     size_t map_size;
+    int map_guard;
     struct arena arena;
 };
 
@@ -270,6 +272,8 @@ static int map_filters(struct chunk *c, int fd, const struct footer *f) {
     int r = io_mmap(fd, from, size, &map);
     if (r < 0)
         return r;
+    /* A disk error would end the process: it reads as bits that let everything pass. */
+    c->map_guard = map_guard_add(map, size);
     c->map = map;
     c->map_offset = from;
     c->map_size = size;
@@ -407,6 +411,8 @@ out:
 void chunk_close(struct chunk *c) {
     if (!c)
         return;
+    if (c->map)
+        map_guard_remove(c->map_guard);
     io_munmap(c->map, c->map_size);
     arena_done(&c->arena);
     free(c->parts);
