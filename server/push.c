@@ -96,6 +96,7 @@ struct ticket {
     push_done *done;
     void *ctx;
     struct push_metrics *metrics;
+    struct store *store;
     uint64_t n_lines, n_bytes;
     int status;
     size_t text_size;
@@ -691,9 +692,10 @@ static void complete(void *ctx, int status) {
     if (status == 0) {
         t->done(t->ctx, t->status, str_make(t->text, t->text_size));
     } else {
-        struct err err;
+        struct err err, why = {0};
+        bool told = store_writable(t->store, &why) < 0;
         (void)err_set(&err, status, "cannot store the push: %s; send it again later",
-                      err_name(status));
+                      told ? why.text : err_name(status));
         atomic_fetch_add(&t->metrics->discarded_lines[DISCARD_STORAGE], t->n_lines);
         atomic_fetch_add(&t->metrics->discarded_bytes[DISCARD_STORAGE], t->n_bytes);
         t->done(t->ctx, 503, str_from(err.text));
@@ -717,6 +719,7 @@ static struct ticket *ticket_new(const struct push *p, push_done *done, void *ct
         .done = done,
         .ctx = ctx,
         .metrics = p->metrics,
+        .store = p->store,
         .n_lines = p->n_kept,
         .n_bytes = p->kept_bytes,
         .status = refused_status(p),

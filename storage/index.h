@@ -74,6 +74,10 @@ int index_put_counter(struct index_txn *t, struct str name, uint64_t value, stru
 int index_txn_stream(struct index_txn *t, uint64_t stream_id, struct arena *arena,
                      struct index_stream *ret, struct err *reterr);
 
+/* The number of the stream with these labels, as this transaction sees it. -ENOENT. */
+int index_txn_find_stream(struct index_txn *t, struct str tenant, struct labels labels,
+                          uint64_t *ret_id);
+
 /* ---- reading; each call is its own short read transaction. Results live in the arena. */
 int index_counter(struct index *ix, struct str name, uint64_t *ret); /* 0 when absent */
 int index_find_stream(struct index *ix, struct str tenant, struct labels labels,

@@ -466,6 +466,25 @@ static int stream_by_hash(struct index *ix, MDB_txn *txn, uint32_t tenant, struc
     return r;
 }
 
+int index_txn_find_stream(struct index_txn *t, struct str tenant, struct labels labels,
+                          uint64_t *ret_id) {
+    uint32_t tenant_id, found_tenant;
+    uint64_t id = 0;
+    struct index_stream s;
+    struct arena arena = arena_make(BUF_NO_MAX);
+    int r = index_tenant_find(t->ix, t->txn, tenant, &tenant_id);
+    if (r == 0)
+        r = stream_by_hash(t->ix, t->txn, tenant_id, labels, &id);
+    if (r == 0)
+        r = stream_load(t->ix, t->txn, id, &arena, &s, &found_tenant);
+    if (r == 0 && (found_tenant != tenant_id || !labels_eq(s.labels, labels)))
+        r = -ENOENT; /* another set with the same 128-bit hash */
+    if (r == 0)
+        *ret_id = id;
+    arena_done(&arena);
+    return r;
+}
+
 int index_find_stream(struct index *ix, struct str tenant, struct labels labels,
                       struct arena *arena, struct index_stream *ret) {
     MDB_txn *txn;

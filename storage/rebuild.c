@@ -51,15 +51,50 @@ static int commit_some(struct rebuild *b, bool last) {
     return 0;
 }
 
+/* The number that a file's name gives its stream: it may have changed since the header was written. */
+static uint64_t named_stream(const struct rebuild *b, const struct chunk_head *head) {
+    unsigned long long stream, seq;
+    const char *slash = strrchr(b->path, '/');
+    bool named = slash && sscanf(slash, "/%16llx-%16llx.chunk", &stream, &seq) == 2;
+    return named && seq == head->chunk_seq ? stream : head->stream_id;
+}
+
+/* A label set has one number. A second one is left by a crash after which a stream was met as new whose files nobody
+ * knew, or were to be deleted; taken in under both, their entries would stand there twice, for only blocks of one stream
+ * are compared. The file gets the number that was met first, in its name, durably before the index says so. */
+static int settle_number(struct rebuild *b, const struct chunk_head *head, uint64_t *ret_id) {
+    uint64_t known;
+    char path[CHUNK_PATH_MAX], folder[CHUNK_PATH_MAX];
+    *ret_id = named_stream(b, head);
+    int r = index_txn_find_stream(b->txn, head->tenant, head->labels, &known);
+    if (r == -ENOENT || (r == 0 && (known == *ret_id || b->read_only)))
+        return 0;
+    if (r == 0)
+        r = chunk_path(path, head->tenant, head->day, known, head->chunk_seq);
+    if (r == 0)
+        r = io_rename(b->dir_fd, b->path, b->dir_fd, path);
+    if (r == 0) {
+        (void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(path, '/') - path), path);
+        r = io_fsync_dir(b->dir_fd, folder);
+    }
+    if (r < 0)
+        return err_set(b->reterr, r, "cannot rename %s: %s", b->path, err_name(r));
+    *ret_id = known;
+    return 0;
+}
+
 static int put_chunk(struct rebuild *b, const struct chunk *chunk) {
     const struct chunk_head *head = chunk_get_head(chunk);
     const struct chunk_sums *sums = chunk_get_sums(chunk);
     struct arena arena = arena_make(1 << 20);
     struct index_stream row;
-    int r = index_txn_stream(b->txn, head->stream_id, &arena, &row, b->reterr);
+    uint64_t id = 0;
+    int r = settle_number(b, head, &id);
+    if (r < 0)
+        goto out;
+    r = index_txn_stream(b->txn, id, &arena, &row, b->reterr);
     if (r == -ENOENT) {
-        row = (struct index_stream){
-            .id = head->stream_id, .first_ns = INT64_MAX, .last_ns = INT64_MIN};
+        row = (struct index_stream){.id = id, .first_ns = INT64_MAX, .last_ns = INT64_MIN};
         b->result->streams++;
     } else if (r < 0) {
         goto out;
@@ -79,7 +114,7 @@ static int put_chunk(struct rebuild *b, const struct chunk *chunk) {
     }
     r = index_put_stream(b->txn, &row, b->reterr);
     if (r == 0) {
-        struct index_chunk c = {.stream_id = head->stream_id,
+        struct index_chunk c = {.stream_id = id,
                                 .chunk_seq = head->chunk_seq,
                                 .day = head->day,
                                 .grade = head->grade,
@@ -88,6 +123,8 @@ static int put_chunk(struct rebuild *b, const struct chunk *chunk) {
     }
     if (head->stream_id > b->max_stream)
         b->max_stream = head->stream_id;
+    if (id > b->max_stream)
+        b->max_stream = id;
     if (head->chunk_seq > b->max_seq)
         b->max_seq = head->chunk_seq;
     if (head->wal_lsn >> 32 > b->max_segment)
@@ -181,10 +218,9 @@ static int rebuild_file(struct rebuild *b, const char *name) {
     r = chunk_open(b->dir_fd, b->path, &chunk, b->reterr);
     if (r < 0)
         r = set_file_aside(b, r);
+    else
+        r = take_chunk(b, chunk);
     b->path[size] = '\0';
-    if (!chunk)
-        return r;
-    r = take_chunk(b, chunk);
     chunk_close(chunk);
     return r;
 }

@@ -777,7 +777,9 @@ int store_append(struct store *s, const struct batch *batch, wal_done *done, voi
         free(pending);
         free(flags);
         walrec_writer_trim(w);
-        return err_set(reterr, r, "cannot append to the WAL: %s", err_name(r));
+        struct err why = {0};
+        bool told = (r == -EIO || r == -ENOSPC) && store_writable(s, &why) < 0;
+        return err_set(reterr, r, "cannot append to the WAL: %s", told ? why.text : err_name(r));
     }
     pending_step(pending, 0);
     for (size_t i = 0; i < batch->n_streams; i++)
