@@ -142,6 +142,18 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
     return status < 0 ? status : 0;
 }
 
+/* Gives back what an encoder reserved and did not need. The bytes stay as they are when that fails. */
+static char *shrink(struct buf *b) {
+    if (b->size == 0) {
+        buf_done(b);
+        return NULL;
+    }
+    char *fitting = realloc(b->data, b->size);
+    char *data = fitting ? fitting : b->data;
+    *b = (struct buf){0};
+    return data;
+}
+
 /* Encodes entries order[from..to) of a raw block, all of one day. */
 static int encode_part(const struct mem_block *raw, const uint32_t *order, uint32_t from,
                        uint32_t to, struct block_encoder *encoder, const struct registry *r,
@@ -193,13 +205,14 @@ static int encode_part(const struct mem_block *raw, const uint32_t *order, uint3
     assert(b->day == time_day(b->last_ns));
     b->encoded_size = encoded.size;
     b->filter_size = filter.size;
-    b->encoded = realloc(encoded.data, encoded.size);
-    b->filter = filter.size > 0 ? realloc(filter.data, filter.size) : NULL;
-    encoded = filter = (struct buf){0};
+    b->encoded = shrink(&encoded);
+    b->filter = shrink(&filter);
     b->memory_bytes = sizeof(*b) + b->encoded_size + b->filter_size + b->arena.total_bytes;
     *ret = b;
     b = NULL;
 out:
+    if (b)
+        arena_done(&b->arena);
     free(b);
     free(times);
     free(lines);

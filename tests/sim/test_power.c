@@ -1,4 +1,4 @@
-/* Lost power: a random history of a store (pushes, retries, flushes, retention, sweeps, kills, restarts, rebuilt indexes)
+/* Lost power: a random history of a store (pushes, retries, flushes, merges, retention, sweeps, kills, restarts, rebuilt indexes)
  * runs over the simulated disk of disk.h. Then the power fails before each single call of that history in turn, and
  * the store is opened on what the disk may hold: it must open, show each acknowledged entry once and unaltered, and
  * nothing that was never pushed; so after a flush, a sweep, and after the clients have retried. Some histories begin
@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "disk.h"
+#include "merge.h"
 #include "retention.h"
 #include "store_private.h"
 #include "test.h"
@@ -24,7 +25,7 @@ enum { STEPS = 160, QUICK_HISTORIES = 2, QUICK_SHARE = 12, CHAIN_EACH = 3, KILLE
 static struct world world, view;
 static char folder[256], crashed[300], live[300];
 static uint64_t seed;
-static uint64_t n_places, n_reopened, n_rebuilt, n_chained, n_kept;
+static uint64_t n_places, n_merges, n_reopened, n_rebuilt, n_chained, n_kept;
 
 static uint64_t dice(uint64_t sides) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
@@ -98,7 +99,28 @@ static void step_retention(void) {
     CHECK_INT(retention_run(world.store, p, BASE_NS + 365 * NS_PER_DAY, &result, NULL), 0);
     retention_policy_unref(p);
     (void)store_reap(world.store);
-    last_n = 0; /* what has expired is not pushed again: it might stand in a file that was to go */
+}
+
+static void nothing(void *ctx) {
+    (void)ctx;
+}
+
+static bool never(void *ctx) {
+    (void)ctx;
+    return false;
+}
+
+/* Two times of three as days that are over: sorted, without duplicates, compressed anew. */
+static void step_merge(void) {
+    const struct merge_hooks hooks = {.enter = nothing, .leave = nothing, .stopped = never};
+    struct merge_policy policy = {.everything = dice(3) > 0, .disk_percent = 90};
+    struct merge_result result = {0};
+    struct merger *m = merger_new(world.store, &hooks);
+    CHECK_INT(merger_run(m, &policy, BASE_NS + NS_PER_DAY, &result, NULL), 0);
+    CHECK_INT(result.failures, 0);
+    n_merges += result.rewrites;
+    merger_free(m);
+    (void)store_reap(world.store);
 }
 
 static bool step_restart(bool rebuild) {
@@ -110,10 +132,22 @@ static bool step_restart(bool rebuild) {
     return open_world(&world, live);
 }
 
+static void kill_merge(void) {
+    const struct merge_hooks hooks = {.enter = nothing, .leave = nothing, .stopped = never};
+    struct merge_policy policy = {.everything = true, .disk_percent = 90};
+    struct merge_result result = {0};
+    struct merger *m = merger_new(world.store, &hooks);
+    (void)merger_run(m, &policy, BASE_NS + NS_PER_DAY, &result, NULL);
+    merger_free(m);
+}
+
 /* kill -9 in the middle of something: what was written stays, durable or not. */
 static bool step_killed(void) {
     disk_die_after((unsigned)dice(60));
-    switch (dice(4)) {
+    switch (dice(5)) {
+    case 4:
+        kill_merge();
+        break;
     case 0:
         (void)store_flush(world.store, NULL);
         break;
@@ -141,8 +175,10 @@ static struct disk_log *run_history(void) {
         uint64_t what = dice(100);
         if (what < 62)
             step_push();
-        else if (what < 80)
+        else if (what < 77)
             world_wait();
+        else if (what < 80)
+            step_merge();
         else if (what < 86)
             CHECK_INT(store_flush(world.store, NULL), 0);
         else if (what < 91)
@@ -336,10 +372,10 @@ static void test_lost_power(void) {
     run(histories, each);
     printf("  power lost at %llu places: %llu acknowledged entries looked for, %llu reopened "
            "again, %llu rebuilt, "
-           "%llu histories begun in ruins, %.1f s\n",
+           "%llu histories begun in ruins, %llu merges, %.1f s\n",
            (unsigned long long)n_places, (unsigned long long)n_kept, (unsigned long long)n_reopened,
            (unsigned long long)n_rebuilt, (unsigned long long)n_chained,
-           (double)(clock_mono_ns() - begun) / 1e9);
+           (unsigned long long)n_merges, (double)(clock_mono_ns() - begun) / 1e9);
     remove_folders();
 }
 

@@ -11,9 +11,10 @@
 enum { LINE_MAX_BYTES = 700, NUMBER_SIZE = 7 };
 
 static struct {
-    pthread_mutex_t lock; /* guards: open */
+    pthread_mutex_t lock; /* guards all */
     pthread_cond_t none;
-    unsigned open; /* pushes without an answer */
+    unsigned open;        /* pushes without an answer */
+    struct world *direct; /* its states, too */
 } answers = {.lock = PTHREAD_MUTEX_INITIALIZER, .none = PTHREAD_COND_INITIALIZER};
 
 /* ---- entries */
@@ -70,9 +71,21 @@ static struct stream *stream_of(struct world *w, uint32_t stream) {
     return found;
 }
 
+void world_note_directly(struct world *w) {
+    answers.direct = w;
+}
+
+static void take_note(uint32_t kind, uint64_t value) {
+    disk_note(kind, value);
+    pthread_mutex_lock(&answers.lock);
+    if (answers.direct)
+        world_note(kind, value, answers.direct);
+    pthread_mutex_unlock(&answers.lock);
+}
+
 static void on_answer(void *ctx, int status) {
     if (status == 0)
-        disk_note(NOTE_ACKNOWLEDGED, (uint64_t)(uintptr_t)ctx);
+        take_note(NOTE_ACKNOWLEDGED, (uint64_t)(uintptr_t)ctx);
     pthread_mutex_lock(&answers.lock);
     if (--answers.open == 0)
         pthread_cond_signal(&answers.none);
@@ -103,7 +116,7 @@ bool world_push(struct world *w, uint32_t first, uint32_t n) {
             .meta_count = (first + i) % 2,
         };
     struct batch batch = {.tenant = world_tenant(stream), .streams = &part, .n_streams = 1};
-    disk_note(NOTE_PUSHED, what);
+    take_note(NOTE_PUSHED, what);
     pthread_mutex_lock(&answers.lock);
     answers.open++;
     pthread_mutex_unlock(&answers.lock);

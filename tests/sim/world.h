@@ -34,6 +34,8 @@ struct world {
 /* Notes in the disk's log, from which world_note rebuilds `states`. */
 enum { NOTE_PUSHED = 1, NOTE_ACKNOWLEDGED, NOTE_EXPIRED };
 void world_note(uint32_t kind, uint64_t value, void *world);
+/* Has the notes of pushes told to this world at once as well, for tests without a simulated disk. NULL: no more. */
+void world_note_directly(struct world *w);
 
 struct store_options world_options(const char *dir);
 struct str world_tenant(uint32_t stream);
