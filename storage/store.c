@@ -325,7 +325,13 @@ static int replay_entries(uint64_t id, const struct entry *entries, size_t count
     if (r < 0)
         return r;
     p->entries += count;
-    r = sealable ? head_seal(&p->store->registry, stream, p->store->encoder, true) : 0;
+    if (!sealable)
+        return 0;
+    if (p->store->sealers) {
+        store_seal_soon(p->store, stream);
+        return 0;
+    }
+    r = head_seal(&p->store->registry, stream, p->store->encoder, true);
     return r == -E2BIG ? 0
                        : r; /* stays as it is: better in memory than a server that does not start */
 }
@@ -686,7 +692,7 @@ static void run_seal_job(void *arg) {
     free(job);
 }
 
-static void seal_soon(struct store *s, struct stream *stream) {
+void store_seal_soon(struct store *s, struct stream *stream) {
     struct seal_job *job = malloc(sizeof(*job));
     if (job) {
         *job = (struct seal_job){.store = s, .stream = stream};
@@ -784,7 +790,7 @@ int store_append(struct store *s, const struct batch *batch, wal_done *done, voi
     pending_step(pending, 0);
     for (size_t i = 0; i < batch->n_streams; i++)
         if (flags[i])
-            seal_soon(s, batch->streams[i].stream);
+            store_seal_soon(s, batch->streams[i].stream);
     free(flags);
     walrec_writer_trim(w);
     if (atomic_load(&s->registry.head_bytes) > store_head_budget(s))

@@ -80,6 +80,11 @@ int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr);
 void flush_wake(struct store *s);
 void *flush_thread(void *store);
 
+/* ---- store.c */
+
+/* Has the stream's cut blocks encoded: by a sealing thread, or by the caller when those have enough to do. */
+void store_seal_soon(struct store *s, struct stream *stream);
+
 /* ---- rebuild.c */
 
 /* Renames the folder of an index that nobody has open to index.old-<n>; 0 also when there is none. */
