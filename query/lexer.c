@@ -463,6 +463,51 @@ static void lex_number(struct lexer *l, struct token *t) {
     step_to(l, end);
 }
 
+/* What Prometheus' parser says about a duration that it refuses. */
+static void explain_duration(struct str text, struct buf *out) {
+    static const struct str units[] = {NAME("y"), NAME("w"), NAME("d"), NAME("h"),
+                                       NAME("m"), NAME("s"), NAME("ms")};
+    struct str shown = str_make(text.data, text.size < QUOTED_MAX ? text.size : QUOTED_MAX);
+    size_t at = 0, next_unit = 0;
+    int64_t ns;
+    if (text.size == 0) {
+        buf_add_str(out, STR("empty duration string"));
+        return;
+    }
+    while (at < text.size) {
+        size_t start = at, unit = 0;
+        uint64_t count;
+        while (at < text.size && is_digit(text.data[at]))
+            at++;
+        struct str digits = str_make(text.data + start, at - start);
+        size_t unit_start = at;
+        while (at < text.size && !is_digit(text.data[at]))
+            at++;
+        struct str name = str_make(text.data + unit_start, at - unit_start);
+        if (digits.size == 0 || name.size == 0 || u64_parse(digits, &count) < 0)
+            break;
+        while (unit < COUNT_OF(units) && !str_eq(units[unit], name))
+            unit++;
+        if (unit == COUNT_OF(units)) {
+            buf_add_str(out, STR("unknown unit "));
+            go_quote(out, str_make(name.data, name.size < QUOTED_MAX ? name.size : QUOTED_MAX));
+            buf_add_str(out, STR(" in duration "));
+            go_quote(out, shown);
+            return;
+        }
+        if (unit < next_unit)
+            break;
+        next_unit = unit + 1;
+        bool fits = duration_parse_prometheus(str_make(text.data + start, at - start), &ns) == 0;
+        if (!fits || at == text.size) {
+            buf_add_str(out, STR("duration out of range"));
+            return;
+        }
+    }
+    buf_add_str(out, STR("not a valid duration string: "));
+    go_quote(out, shown);
+}
+
 /* "[5m]" */
 static void lex_range(struct lexer *l, struct token *t) {
     t->line = 0;
@@ -474,13 +519,8 @@ static void lex_range(struct lexer *l, struct token *t) {
     }
     text.size = (size_t)(close - text.data);
     if (duration_parse_prometheus(text, &t->duration_ns) < 0) {
-        struct buf b = buf_make(8 * QUOTED_MAX);
-        if (text.size == 0) {
-            buf_add_str(&b, STR("empty duration string"));
-        } else {
-            buf_add_str(&b, STR("not a valid duration string: "));
-            go_quote(&b, str_make(text.data, text.size < QUOTED_MAX ? text.size : QUOTED_MAX));
-        }
+        struct buf b = buf_make(16 * QUOTED_MAX);
+        explain_duration(text, &b);
         buf_add_char(&b, '\0');
         fail(l, t, b.failed ? "not a valid duration string" : b.data);
         buf_done(&b);

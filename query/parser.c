@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "parser_private.h"
+#include "units.h"
 
 /* A query's tree takes about 30 bytes per byte of text, in the worst case. */
 enum { QUERY_ARENA_MAX = 64 << 20, NAMES_FIRST = 8, UNEXPECTED_MAX = 128 };
@@ -117,6 +118,11 @@ int parser_label_regex(struct parser *p, struct str pattern, const struct regex 
     struct err cause;
     int r = parser_regex(p, pattern, true, &cause, ret);
     return r == -ESYNTAX ? parser_fail(p, "%s", cause.text) : r;
+}
+
+const char *parser_float_cause(struct str text) {
+    double value;
+    return float_parse_go(text, &value) == -ERANGE ? "value out of range" : "invalid syntax";
 }
 
 static int names_add(struct parser *p, struct name_list *names, struct str name) {

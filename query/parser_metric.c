@@ -190,10 +190,8 @@ static int judge_range(struct parser *p, struct expr *e, struct str parameter) {
         return keep_error(p, e, "parameter required for operation %.*s", STR_ARG(name));
     if (quantile && float_parse_go(parameter, &range->parameter) < 0)
         return keep_error(
-            p, e,
-            "invalid parameter for operation %.*s: strconv.ParseFloat: parsing \"%.*s\": "
-            "invalid syntax",
-            STR_ARG(name), STR_ARG(cut(parameter)));
+            p, e, "invalid parameter for operation %.*s: strconv.ParseFloat: parsing \"%.*s\": %s",
+            STR_ARG(name), STR_ARG(cut(parameter)), parser_float_cause(parameter));
     if (range->grouping.present && !allows_grouping(range->op))
         return keep_error(p, e, "grouping not allowed for %.*s aggregation", STR_ARG(name));
     if (range->unwrap && !allows_unwrap(range->op))
@@ -328,10 +326,9 @@ static int parse_literal(struct parser *p, struct expr **ret) {
     if (r < 0)
         return r;
     if (float_parse_go(number.text, &e->number) < 0)
-        r = keep_error(p, e,
-                       "unable to parse literal as a float: strconv.ParseFloat: parsing \"%.*s\": "
-                       "invalid syntax",
-                       STR_ARG(cut(number.text)));
+        r = keep_error(
+            p, e, "unable to parse literal as a float: strconv.ParseFloat: parsing \"%.*s\": %s",
+            STR_ARG(cut(number.text)), parser_float_cause(number.text));
     if (negative)
         e->number = -e->number;
     *ret = e;
@@ -351,8 +348,8 @@ static int parse_vector(struct parser *p, struct expr **ret) {
     if (float_parse_go(number.text, &e->number) < 0)
         r = keep_error(p, e,
                        "unable to parse vectorExpr as a float: strconv.ParseFloat: parsing "
-                       "\"%.*s\": invalid syntax",
-                       STR_ARG(cut(number.text)));
+                       "\"%.*s\": %s",
+                       STR_ARG(cut(number.text)), parser_float_cause(number.text));
     *ret = e;
     return r;
 }

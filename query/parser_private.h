@@ -52,6 +52,9 @@ int parser_regex(struct parser *p, struct str pattern, bool anchored, struct err
 /* An anchored one, as all that compare labels are. */
 int parser_label_regex(struct parser *p, struct str pattern, const struct regex **ret);
 
+/* Why Go's ParseFloat refuses a number. */
+const char *parser_float_cause(struct str text);
+
 /* A growing array of names. */
 struct name_list {
     struct str *items;

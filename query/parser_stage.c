@@ -38,9 +38,9 @@ static int parse_number(struct parser *p, struct label_filter *f) {
     if (float_parse_go(text, &value) < 0)
         return parser_fail(p,
                            "unable to parse literal as a float: strconv.ParseFloat: parsing "
-                           "\"%.*s\": invalid syntax",
+                           "\"%.*s\": %s",
                            text.size < QUOTED_NUMBER_MAX ? (int)text.size : QUOTED_NUMBER_MAX,
-                           text.data);
+                           text.data, parser_float_cause(text));
     f->kind = FILTER_NUMBER;
     f->number = negative ? -value : value;
     f->text = str_make(p->lex.text.data + start, p->tok.offset + text.size - start);

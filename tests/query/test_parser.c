@@ -153,6 +153,18 @@ static void formats_and_reads_back(void) {
 static const struct {
     const char *query, *want;
 } bad[] = {
+    {"rate({a=\"b\"}[5minutes])",
+     "parse error at line 0, col 13: unknown unit \"minutes\" in duration \"5minutes\""},
+    {"rate({a=\"b\"}[1.5h])",
+     "parse error at line 0, col 13: unknown unit \".\" in duration \"1.5h\""},
+    {"rate({a=\"b\"}[1000y])", "parse error at line 0, col 13: duration out of range"},
+    {"rate({a=\"b\"}[290y2000w])", "parse error at line 0, col 13: duration out of range"},
+    {"rate({a=\"b\"}[1s1m])",
+     "parse error at line 0, col 13: not a valid duration string: \"1s1m\""},
+    {"rate({a=\"b\"}[99999999999999999999s])",
+     "parse error at line 0, col 13: not a valid duration string: \"99999999999999999999s\""},
+    {"1e400", "parse error : unable to parse literal as a float: strconv.ParseFloat: parsing "
+              "\"1e400\": value out of range"},
     {"{a=\"b\"} |> \"x <c> <d>\"",
      "parse error : stage '|> \"x <c> <d>\"' : named captures are not allowed: found '<c>'"},
     {"{a=\"b\"} | pattern ``",
