@@ -43,7 +43,8 @@ struct chunk_part {
 struct chunk {
     struct chunk_head head;
     struct chunk_sums sums;
-    bool damaged;
+    bool damaged;  /* the header, or the trailer */
+    bool headless; /* the header */
     uint32_t header_size;
     struct chunk_part *parts;
     uint32_t n_parts, parts_room;
@@ -368,9 +369,18 @@ static int load(struct chunk *c, int fd, struct err *reterr) {
     int r = io_file_size(fd, &file_size);
     if (r == 0)
         r = load_header(c, fd, file_size);
-    if (r < 0)
+    /* A reader knows from the index whose file this is: with a sound trailer it needs no header. */
+    c->headless = r == -ECORRUPT && file_size > CHUNK_HEADER_FIXED;
+    if (c->headless) {
+        c->damaged = true;
+        c->header_size = CHUNK_HEADER_FIXED;
+        c->head = (struct chunk_head){0};
+    } else if (r < 0) {
         return err_set(reterr, r, "header: %s", err_name(r));
+    }
     r = load_tail(c, fd, file_size, reterr);
+    if (r == -ECORRUPT && c->headless)
+        return err_set(reterr, r, "header and trailer: %s", err_name(r));
     if (r == -ECORRUPT || r == -EIO) {
         c->damaged = true;
         c->n_parts = 0;
@@ -428,7 +438,15 @@ const struct chunk_sums *chunk_get_sums(const struct chunk *c) {
 }
 
 uint32_t chunk_header_size(const struct chunk *c) {
-    return c->header_size;
+    return c->headless && c->n_parts > 0 ? (uint32_t)c->parts[0].offset : c->header_size;
+}
+
+bool chunk_has_head(const struct chunk *c) {
+    return !c->headless;
+}
+
+bool chunk_has_trailer(const struct chunk *c) {
+    return c->n_parts > 0 && c->parts[0].header_copy_offset > 0;
 }
 
 bool chunk_is_damaged(const struct chunk *c) {

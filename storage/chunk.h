@@ -81,14 +81,16 @@ void chunk_writer_abort(struct chunk_writer *w); /* NULL is fine */
 struct chunk; /* an opened chunk file */
 
 /* Opens, checks header, footer and trailer. When the trailer is damaged, reads the blocks from the front
- * (their filters are then missing and every block passes) and sets chunk_is_damaged. -ENOENT, -ECORRUPT,
- * -EFORMAT. */
+ * (their filters are then missing and every block passes); when the header is, chunk_has_head is false and the head
+ * empty. Either sets chunk_is_damaged. -ENOENT, -ECORRUPT (both), -EFORMAT. */
 int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *reterr);
 void chunk_close(struct chunk *c);
 
 const struct chunk_head *chunk_get_head(const struct chunk *c);
 const struct chunk_sums *chunk_get_sums(const struct chunk *c);
 bool chunk_is_damaged(const struct chunk *c);
+bool chunk_has_head(const struct chunk *c);
+bool chunk_has_trailer(const struct chunk *c);
 uint32_t chunk_block_count(const struct chunk *c);
 const struct block_info *chunk_block_info(const struct chunk *c, uint32_t i);
 /* Offset of block i's first byte in the file. */

@@ -180,7 +180,7 @@ static void tell(const struct check *check, const struct chunk_fault *fault) {
 }
 
 static bool filter_is_lost(const struct chunk *c, uint32_t i) {
-    return !chunk_is_damaged(c) && chunk_block_filter(c, i).size == 0;
+    return chunk_has_trailer(c) && chunk_block_filter(c, i).size == 0;
 }
 
 /* Reads block i; *ret_sound tells whether it can be used. */
@@ -238,12 +238,14 @@ int chunk_check(struct chunk_checker *k, int dir_fd, const char *name, const str
     for (uint32_t i = 0; r == 0 && i < chunk_block_count(c); i++) {
         bool sound;
         /* Without a trailer blocks are searched for: what lies between them may have been one. */
-        if (chunk_is_damaged(c) && chunk_block_offset(c, i) > end)
+        if (!chunk_has_trailer(c) && chunk_block_offset(c, i) > end)
             tell(&check, &(struct chunk_fault){.offset = end, .what = "no block is found here"});
         r = visit_block(&check, i, &sound);
         end = chunk_block_offset(c, i) + chunk_block_info(c, i)->stored_size;
     }
-    if (r == 0 && chunk_is_damaged(c))
+    if (r == 0 && !chunk_has_head(c))
+        tell(&check, &(struct chunk_fault){.what = "the header is damaged"});
+    if (r == 0 && !chunk_has_trailer(c))
         tell(&check, &(struct chunk_fault){.offset = end, .what = "the trailer is damaged"});
     io_close(check.fd);
     return r < 0 ? err_set(reterr, r, "cannot check %s: %s", name, err_name(r)) : 0;
@@ -276,19 +278,20 @@ static int write_sound_blocks(const struct check *check, struct chunk_writer *w,
 }
 
 int chunk_salvage(struct chunk_checker *k, int dir_fd, const char *name, const struct chunk *c,
-                  const char *to, struct chunk_sums *ret, struct err *reterr) {
+                  const struct chunk_head *head, const char *to, struct chunk_sums *ret,
+                  struct err *reterr) {
     struct chunk_health health;
     int r = chunk_check(k, dir_fd, name, c, NULL, NULL, &health, reterr);
     if (r < 0)
         return r;
     if (health.sound_blocks == 0)
         return err_set(reterr, -ENODATA, "%s: no block is sound", name);
-    struct chunk_head head = *chunk_get_head(c);
+    struct chunk_head own = chunk_has_head(c) ? *chunk_get_head(c) : *head;
     if (health.lost_entries > 0 || chunk_is_damaged(c)) {
-        head.wal_lsn = 0;
-        head.wal_index = 0;
-        head.replaces = NULL;
-        head.n_replaces = 0;
+        own.wal_lsn = 0;
+        own.wal_index = 0;
+        own.replaces = NULL;
+        own.n_replaces = 0;
     }
     struct check check = {.k = k, .chunk = c, .health = &health};
     r = open_check(&check, dir_fd, name, reterr);
@@ -296,7 +299,7 @@ int chunk_salvage(struct chunk_checker *k, int dir_fd, const char *name, const s
         return r;
     struct chunk_writer *w = NULL;
     int fd = -1;
-    r = chunk_writer_open(dir_fd, to, &head, &w, reterr);
+    r = chunk_writer_open(dir_fd, to, &own, &w, reterr);
     if (r == 0)
         r = write_sound_blocks(&check, w, reterr);
     if (r == 0)

@@ -28,7 +28,9 @@ void chunk_checker_free(struct chunk_checker *k);
 int chunk_check(struct chunk_checker *k, int dir_fd, const char *name, const struct chunk *c,
                 chunk_fault_fn *fn, void *ctx, struct chunk_health *ret, struct err *reterr);
 
-/* Writes what is sound into a new file `to`, synced, with all filters. When blocks are lost the copy claims no position
- * in the WAL and replaces no other chunks. -ENODATA: no block is sound, nothing is written. */
+/* Writes what is sound into a new file `to`, synced, with all filters. `head`: what to write for a chunk that has none; else
+ * NULL. When something is lost, or it has no head, the copy claims no position in the WAL and replaces no other chunks.
+ * -ENODATA: no block is sound, nothing is written. */
 int chunk_salvage(struct chunk_checker *k, int dir_fd, const char *name, const struct chunk *c,
-                  const char *to, struct chunk_sums *ret, struct err *reterr);
+                  const struct chunk_head *head, const char *to, struct chunk_sums *ret,
+                  struct err *reterr);

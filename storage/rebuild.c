@@ -216,6 +216,8 @@ static int rebuild_file(struct rebuild *b, const char *name) {
     (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", name);
     struct chunk *chunk = NULL;
     r = chunk_open(b->dir_fd, b->path, &chunk, b->reterr);
+    if (r == 0 && !chunk_has_head(chunk))
+        r = -ECORRUPT; /* it does not say whose it is */
     if (r < 0)
         r = set_file_aside(b, r);
     else

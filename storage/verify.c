@@ -44,7 +44,8 @@ struct verify {
     int dir_fd, lock_fd;
     bool index_damaged, rebuild;
     struct arena arena;        /* of the index's rows */
-    struct known_chunk *known; /* by number; NULL when the index cannot be read */
+    struct index *index;       /* NULL when it cannot be read */
+    struct known_chunk *known; /* by number */
     size_t n_known, known_capacity;
     struct str tenant_in_walk;
     struct chunk_checker *checker;
@@ -188,14 +189,12 @@ static int check_index(struct verify *v) {
     int fd = io_open(v->dir_fd, "index/data.mdb", O_RDONLY | O_CLOEXEC, 0);
     int r = fd < 0 ? fd : v->ret->server_runs ? 0 : index_check_file(fd, 0, &found, &err);
     io_close(fd);
-    struct index *index = NULL;
     if (r == 0 && !found.is_new) {
         (void)snprintf(path, sizeof(path), "%s/index", v->o->data_dir);
         const struct index_options o = {.read_only = true};
-        r = index_open(path, &o, &index, &err);
+        r = index_open(path, &o, &v->index, &err);
         if (r == 0)
-            r = load_rows(v, index);
-        index_close(index);
+            r = load_rows(v, v->index);
         if (r < 0 && r != -ECORRUPT && r != -ENOENT)
             return err_set(v->reterr, r, "%s", err.text[0] ? err.text : err_name(r));
     }
@@ -305,19 +304,37 @@ static struct known_chunk *find_known(struct verify *v, uint64_t seq) {
 
 struct chunk_look {
     struct verify *v;
-    const struct chunk *chunk;
+    struct chunk_head head; /* the file's own, or what the index knows; without tenant: neither */
 };
+
+/* What the index knows of the file, by the number in its name. */
+static void head_by_index(struct verify *v, struct chunk_head *ret) {
+    unsigned long long stream, seq;
+    struct index_stream row;
+    *ret = (struct chunk_head){0};
+    if (!v->index || sscanf(strrchr(v->path, '/'), "/%16llx-%16llx.chunk", &stream, &seq) != 2)
+        return;
+    const struct known_chunk *k = find_known(v, seq);
+    if (!k || index_stream_by_id(v->index, k->row.stream_id, &v->arena, &row) < 0)
+        return;
+    *ret = (struct chunk_head){.tenant = row.tenant,
+                               .labels = row.labels,
+                               .stream_id = k->row.stream_id,
+                               .chunk_seq = k->row.chunk_seq,
+                               .day = k->row.day,
+                               .grade = k->row.grade};
+}
 
 static void tell_fault(const struct chunk_fault *fault, void *ctx) {
     struct chunk_look *l = ctx;
-    const struct chunk_head *head = chunk_get_head(l->chunk);
+    const struct chunk_head *head = &l->head;
     tell(l->v, &(struct verify_finding){
                    .damage = true,
                    .file = l->v->path,
                    .has_offset = true,
                    .offset = fault->offset,
                    .what = fault->lost_entries > 0 ? text("a block: %s", fault->what) : fault->what,
-                   .has_stream = true,
+                   .has_stream = head->tenant.size > 0,
                    .tenant = head->tenant,
                    .labels = head->labels,
                    .has_range = fault->has_range,
@@ -327,12 +344,14 @@ static void tell_fault(const struct chunk_fault *fault, void *ctx) {
 }
 
 /* Header, file name and index row say the same. */
-static void compare_with_index(struct verify *v, const struct chunk *c) {
-    const struct chunk_head *head = chunk_get_head(c);
+static void compare_with_index(struct verify *v, const struct chunk *c,
+                               const struct chunk_head *head) {
     char path[CHUNK_PATH_MAX];
     if (chunk_path(path, head->tenant, head->day, head->stream_id, head->chunk_seq) < 0 ||
         strcmp(path, v->path) != 0)
-        note(v, v->path, "its name is not the one that its header gives it");
+        note(v, v->path,
+             head->tenant.size == 0 ? "nobody knows whose it is"
+                                    : "its name is not the one that its header gives it");
     if (v->index_damaged)
         return;
     struct known_chunk *k = find_known(v, head->chunk_seq);
@@ -354,13 +373,15 @@ static void compare_with_index(struct verify *v, const struct chunk *c) {
 }
 
 /* The sound blocks in place of the file. */
-static int replace_chunk(struct verify *v, const struct chunk *c) {
+static int replace_chunk(struct verify *v, const struct chunk *c, const struct chunk_head *head) {
     char temporary[VERIFY_PATH_MAX + 8], folder[VERIFY_PATH_MAX];
     struct chunk_sums sums;
     (void)snprintf(temporary, sizeof(temporary), "%s.tmp", v->path);
     (void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(v->path, '/') - v->path), v->path);
     v->rebuild = true;
-    int r = chunk_salvage(v->checker, v->dir_fd, v->path, c, temporary, &sums, v->reterr);
+    int r = head->tenant.size == 0 ? -ENODATA
+                                   : chunk_salvage(v->checker, v->dir_fd, v->path, c, head,
+                                                   temporary, &sums, v->reterr);
     bool saved = r == 0;
     if (r == 0 || r == -ENODATA)
         r = quarantine(v, v->path);
@@ -375,15 +396,19 @@ static int replace_chunk(struct verify *v, const struct chunk *c) {
 }
 
 static int check_open_chunk(struct verify *v, const struct chunk *c) {
-    struct chunk_look l = {.v = v, .chunk = c};
+    struct chunk_look l = {.v = v};
     struct chunk_health health;
+    if (chunk_has_head(c))
+        l.head = *chunk_get_head(c);
+    else
+        head_by_index(v, &l.head);
     v->ret->chunk_files++;
     v->ret->chunk_bytes += chunk_get_sums(c)->file_bytes;
     int r = chunk_check(v->checker, v->dir_fd, v->path, c, tell_fault, &l, &health, v->reterr);
     if (r < 0)
         return r;
     v->ret->entries += health.entries - health.lost_entries;
-    compare_with_index(v, c);
+    compare_with_index(v, c, &l.head);
     if (health.faults == 0)
         return 0;
     tell(v,
@@ -392,7 +417,7 @@ static int check_open_chunk(struct verify *v, const struct chunk *c) {
              .what = text("%" PRIu64 " of %" PRIu64 " entries in %u of %u blocks %s",
                           health.entries - health.lost_entries, health.entries, health.sound_blocks,
                           health.blocks, v->o->repair ? "are saved" : "can be saved")});
-    return v->o->repair ? replace_chunk(v, c) : 0;
+    return v->o->repair ? replace_chunk(v, c, &l.head) : 0;
 }
 
 static int check_chunk(struct verify *v) {
@@ -521,6 +546,8 @@ static int visit_top(const char *name, bool is_dir, void *ctx) {
 
 static int make_new_index(struct verify *v) {
     struct store_rebuild done = {0};
+    index_close(v->index);
+    v->index = NULL;
     int r = v->index_damaged ? quarantine(v, "index") : 0;
     if (r == -ENOENT)
         r = 0;
@@ -552,6 +579,7 @@ int store_verify(const struct verify_options *o, struct verify_result *ret, stru
     if (r == 0 && o->repair && (v.rebuild || v.index_damaged))
         r = make_new_index(&v);
     chunk_checker_free(v.checker);
+    index_close(v.index);
     free(v.known);
     arena_done(&v.arena);
     io_close(v.lock_fd);

@@ -7,7 +7,7 @@
  *       was never acknowledged.
  *   (4) a damaged record in the middle (bad disk): the others, when its size still leads to the next one; a size
  *       with one wrong bit is found by trying (the checksum tells). Bytes that only look like a record are not
- *       searched for: pushed lines could hold such. The damaged header of a segment: nothing of it.
+ *       searched for: pushed lines could hold such. A damaged header before a sound record costs nothing.
  *   (5) a sound header of an unknown format version: refused with -EFORMAT, for reading on would end in
  *       the deletion of a segment that a newer build wrote.
  * Nothing is written here. */
@@ -67,9 +67,13 @@ void wal_header_encode(uint8_t out[static WAL_HEADER_SIZE], uint64_t number) {
     put_le32(out + HEADER_CHECKED, (uint32_t)hash64(out, HEADER_CHECKED));
 }
 
+static bool header_is_whole(const uint8_t header[static WAL_HEADER_SIZE]) {
+    return memcmp(header, MAGIC, sizeof(MAGIC)) == 0 &&
+           get_le32(header + HEADER_CHECKED) == (uint32_t)hash64(header, HEADER_CHECKED);
+}
+
 int wal_header_check(const uint8_t header[static WAL_HEADER_SIZE], uint64_t number) {
-    if (memcmp(header, MAGIC, sizeof(MAGIC)) != 0 ||
-        get_le32(header + HEADER_CHECKED) != (uint32_t)hash64(header, HEADER_CHECKED))
+    if (!header_is_whole(header))
         return -ECORRUPT;
     if (get_le16(header + 8) != WAL_VERSION || get_le32(header + 16) != 0)
         return -EFORMAT;
@@ -290,7 +294,11 @@ int wal_segment_scan(int dir_fd, uint64_t number, wal_replay_fn *fn, void *ctx,
         goto out;
     }
     struct wal_scan found = {0};
-    if (header_state == 0) {
+    /* The name tells the number, too, and sound records tell that this is a segment of this version. */
+    bool has_records =
+        header_state == 0 || (header && !header_is_whole(header) && leads_on(&s, WAL_HEADER_SIZE));
+    if (has_records) {
+        found.skipped_bytes = header_state == 0 ? 0 : WAL_HEADER_SIZE;
         s.offset = WAL_HEADER_SIZE;
         r = scan_records(&s, number, fn, ctx, &found);
         if (r != 0)

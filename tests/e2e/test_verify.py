@@ -109,7 +109,7 @@ def main():
     equal("damage", status, 1)
     check("a block, with its stream and times", "damage: %s at " % names[0] in out and
           '{job="verify", n="' in out and "; from 20" in out and "entries are lost" in out, out)
-    check("a header", "damage: %s: " % names[1] in out, out)
+    check("a header", "damage: %s at 0: the header is damaged" % names[1] in out, out)
     check("a trailer", names[2] in out and "the trailer is damaged" in out, out)
     check("the index, with its page", "damage: index/data.mdb: index page 3" in out, out)
     status, out, err = verify(server.data, "--repair")

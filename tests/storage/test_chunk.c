@@ -276,7 +276,15 @@ static void damaged_header(void) {
     for (size_t i = 0; i < block_offset(0) * 8; i++) {
         raw.data[i / 8] = (char)(raw.data[i / 8] ^ 1 << i % 8);
         write_file("d", buf_str(&raw));
+        /* The trailer leads to the blocks. */
+        CHECK_INT(chunk_open(dir_fd, "d", &c, &err), 0);
+        CHECK(!chunk_has_head(c) && chunk_is_damaged(c) && chunk_get_head(c)->tenant.size == 0);
+        CHECK_INT(chunk_block_count(c), 5);
+        chunk_close(c);
+        raw.data[raw.size - 1] ^= 1; /* without it nothing does */
+        write_file("d", buf_str(&raw));
         CHECK_INT(chunk_open(dir_fd, "d", &c, &err), -ECORRUPT);
+        raw.data[raw.size - 1] ^= 1;
         raw.data[i / 8] = (char)(raw.data[i / 8] ^ 1 << i % 8);
     }
     uint32_t header_size = get_le32(raw.data + 12);

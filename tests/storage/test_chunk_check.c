@@ -18,6 +18,8 @@ static char dir[256];
 static int dir_fd;
 static unsigned bit_step = 37;
 static uint64_t block_hashes[BLOCKS];
+/* As the index would know it. */
+static const struct chunk_head other_head = {.tenant = {"t", 1}, .stream_id = 77, .chunk_seq = 7};
 
 static void dir_make(void) {
     const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
@@ -148,7 +150,7 @@ static void look_at_flip(struct chunk_checker *k, struct totals *t) {
         CHECK_INT(count_written_blocks("c"), BLOCKS);
     } else {
         t->noticed++;
-        CHECK_INT(chunk_salvage(k, dir_fd, "c", c, "saved", &sums, &err), 0);
+        CHECK_INT(chunk_salvage(k, dir_fd, "c", c, &other_head, "saved", &sums, &err), 0);
         CHECK(sums.blocks >= BLOCKS - 1);
         CHECK_INT(count_written_blocks("saved"), sums.blocks);
         struct chunk *saved = NULL;
@@ -157,6 +159,7 @@ static void look_at_flip(struct chunk_checker *k, struct totals *t) {
         CHECK_INT(health.faults, 0);
         bool whole = sums.blocks == BLOCKS && !chunk_is_damaged(c);
         CHECK(chunk_get_head(saved)->wal_lsn == (whole ? 9 : 0));
+        CHECK_INT(chunk_get_head(saved)->stream_id, chunk_has_head(c) ? 5 : 77);
         chunk_close(saved);
     }
     chunk_close(c);
@@ -232,7 +235,7 @@ static void test_nothing_to_save(void) {
     struct chunk_sums sums;
     CHECK_INT(chunk_check(k, dir_fd, "c", c, NULL, NULL, &health, &err), 0);
     CHECK_INT(health.lost_entries, BLOCKS * ENTRIES);
-    CHECK_INT(chunk_salvage(k, dir_fd, "c", c, "saved", &sums, &err), -ENODATA);
+    CHECK_INT(chunk_salvage(k, dir_fd, "c", c, NULL, "saved", &sums, &err), -ENODATA);
     CHECK(faccessat(dir_fd, "saved", F_OK, 0) < 0);
     chunk_checker_free(k);
     chunk_close(c);
