@@ -155,6 +155,8 @@ static const struct spec specs[] = {
     {"follow", 'f', COMMAND_QUERY | COMMAND_PUSH, KIND_FLAG, AT(follow), NULL},
     {"follow", 0, COMMAND_GREP, KIND_FLAG, AT(follow), NULL},
     {"tail", 't', LINES, KIND_FLAG, AT(follow), NULL},
+    {"positions", 0, COMMAND_PUSH, KIND_TEXT, AT(positions), NULL},
+    {"multiline", 0, COMMAND_PUSH, KIND_TEXT, AT(multiline), NULL},
     {"timestamp", 0, COMMAND_PUSH, KIND_TEXT, AT(timestamp), NULL},
 
     {"help", 'h', ALL_SERVER, KIND_FLAG, AT(help), NULL},

@@ -106,6 +106,7 @@ struct options {
     /* push */
     bool follow;
     const char *timestamp; /* "auto" or "now" */
+    const char *positions, *multiline;
 
     bool help, version;
 };

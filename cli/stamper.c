@@ -12,6 +12,7 @@ static struct stamper_slot *enter(struct stamper *s, int64_t stamp_ns) {
     if (!slot->used || slot->stamp_ns != stamp_ns)
         *slot = (struct stamper_slot){.stamp_ns = stamp_ns, .next_ns = stamp_ns, .used = true};
     s->current = slot;
+    s->current_index = (size_t)(slot - s->slots);
     return slot;
 }
 
@@ -60,4 +61,16 @@ int64_t stamper_next(struct stamper *s, struct str line, uint64_t end_offset, in
     if (old)
         return s->modified_ns - (int64_t)(s->size_bytes - end_offset);
     return present(s, now_ns);
+}
+
+void stamper_restore(struct stamper *s, int64_t stamp_ns, int64_t next_ns, bool is_current) {
+    struct stamper_slot *before = s->current;
+    enter(s, stamp_ns)->next_ns = next_ns;
+    if (!is_current)
+        s->current = before;
+}
+
+void stamper_moved(struct stamper *s) {
+    if (s->current)
+        s->current = &s->slots[s->current_index];
 }

@@ -24,6 +24,7 @@ struct stamper {
         bool used;
     } slots[STAMPER_SLOTS];       /* recent stamps -> time of the next line with that stamp */
     struct stamper_slot *current; /* of the last stamp seen; NULL = none yet */
+    size_t current_index;         /* its place in slots */
 };
 
 /* A stream: lines without any time get the present one. */
@@ -36,3 +37,7 @@ void stamper_init_file(struct stamper *s, bool forced_now, int64_t modified_ns, 
 
 /* `end_offset`: the line's end in the file; `now_ns`: the wall clock. */
 int64_t stamper_next(struct stamper *s, struct str line, uint64_t end_offset, int64_t now_ns);
+
+/* For stampers that are kept: lines of `stamp_ns` go on at `next_ns`; and after a copy, which must point into itself. */
+void stamper_restore(struct stamper *s, int64_t stamp_ns, int64_t next_ns, bool is_current);
+void stamper_moved(struct stamper *s);
