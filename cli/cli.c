@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "pager.h"
 #include "session.h"
 #include "usage.h"
 
@@ -89,11 +90,15 @@ int cli_main(int argc, char **argv) {
         (void)err_set(&err, -EIO, "libcurl does not start");
         return session_trouble(&err);
     }
+    pager_start(&options);
     int status = run(&options);
     curl_global_cleanup();
+    bool failed = fflush(stdout) != 0 || ferror(stdout);
+    int cause = errno;
+    pager_end();
     /* A full disk behind stdout is trouble, whatever was found. */
-    if ((fflush(stdout) != 0 || ferror(stdout)) && status != CLI_TROUBLE) {
-        (void)err_set(&err, -EIO, "cannot write the output: %s", strerror(errno));
+    if (failed && status != CLI_TROUBLE) {
+        (void)err_set(&err, -EIO, "cannot write the output: %s", strerror(cause));
         return session_trouble(&err);
     }
     return status;

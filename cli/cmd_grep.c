@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "around.h"
+#include "chart.h"
 #include "cli.h"
 #include "follow.h"
 #include "logql.h"
@@ -232,6 +234,16 @@ static int print_lines(struct grep *g, struct session *s, bool *ret_found, struc
         *ret_found = lines > 0;
         return r;
     }
+    if (around_wanted(o) && !o->quiet) {
+        const struct around around = {.query = buf_str(&g->query),
+                                      .limit = limit,
+                                      .forward = !o->reverse,
+                                      .printer = printer};
+        r = around_run(s, &around, &lines, reterr);
+        printer_free(printer);
+        *ret_found = lines > 0;
+        return r;
+    }
     struct page_request request = {
         .query = buf_str(&g->query),
         .range = s->range,
@@ -268,9 +280,11 @@ int cmd_grep(const struct options *o) {
     if (r == 0)
         r = session_open(&s, o, &err);
     if (r == 0)
-        r = o->streams || o->names_only ? print_streams(&g, &s, &found, &err)
-            : o->count || o->by         ? count_lines(&g, &s, &found, &err)
-                                        : print_lines(&g, &s, &found, &err);
+        r = o->histogram                  ? chart_histogram(&s, buf_str(&g.query), &found, &err)
+            : o->top                      ? chart_top(&s, buf_str(&g.query), o->top, &found, &err)
+            : o->streams || o->names_only ? print_streams(&g, &s, &found, &err)
+            : o->count || o->by           ? count_lines(&g, &s, &found, &err)
+                                          : print_lines(&g, &s, &found, &err);
     session_close(&s);
     patterns_done(&g.patterns);
     buf_done(&g.selector);

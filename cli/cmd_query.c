@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "around.h"
+#include "chart.h"
 #include "cli.h"
 #include "clock.h"
 #include "follow.h"
@@ -61,6 +63,18 @@ static int print_log(struct session *s, struct str query, enum output_form form,
         r = follow_run(s, query, last, printer_page, printer, &lines, reterr);
         printer_free(printer);
         *ret_found = true; /* to be interrupted is how it ends */
+        return r;
+    }
+    if (around_wanted(o)) {
+        const struct around around = {
+            .query = query,
+            .limit = o->limit == OPTION_COUNT_UNSET ? QUERY_LIMIT_DEFAULT : (uint64_t)o->limit,
+            .forward = o->forward,
+            .printer = printer,
+        };
+        r = around_run(s, &around, &lines, reterr);
+        printer_free(printer);
+        *ret_found = lines > 0;
         return r;
     }
     struct page_request request = {
@@ -236,7 +250,10 @@ int cmd_query(const struct options *o) {
     if (r == 0)
         r = session_open(&s, o, &err);
     if (r == 0)
-        r = is_metric(query) ? print_metric(&s, query, form, &found, &err)
+        r = is_metric(query) ? (o->histogram ? chart_sparklines(&s, query, &found, &err)
+                                             : print_metric(&s, query, form, &found, &err))
+            : o->histogram   ? chart_histogram(&s, query, &found, &err)
+            : o->top         ? chart_top(&s, query, o->top, &found, &err)
                              : print_log(&s, query, form, &found, &err);
     session_close(&s);
     return r < 0 ? session_trouble(&err) : session_status(o, found);

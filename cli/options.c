@@ -76,8 +76,8 @@ static const struct spec specs[] = {
     {"to", 0, RANGED, KIND_TEXT, AT(to), NULL},
     {"now", 0, COMMAND_INSTANT, KIND_TEXT, AT(now), NULL},
     {"timezone", 'z', ALL_SERVER, KIND_TEXT, AT(timezone), NULL},
-    {"step", 0, COMMAND_QUERY | COMMAND_VOLUME_RANGE | COMMAND_DETECTED | COMMAND_PATTERNS,
-     KIND_TEXT, AT(step), NULL},
+    {"step", 0, LINES | COMMAND_VOLUME_RANGE | COMMAND_DETECTED | COMMAND_PATTERNS, KIND_TEXT,
+     AT(step), NULL},
     {"interval", 0, COMMAND_QUERY, KIND_TEXT, AT(interval), NULL},
 
     {"limit", 'm', COMMAND_GREP, KIND_COUNT, AT(limit), NULL},
@@ -149,6 +149,10 @@ static const struct spec specs[] = {
     {"after-context", 'A', LINES, KIND_COUNT, AT(after), NULL},
     {"context", 'C', LINES, KIND_COUNT, AT(context), NULL},
     {"text", 'a', COMMAND_GREP, KIND_FLAG, AT(regex), NULL},
+    {"histogram", 0, LINES, KIND_FLAG, AT(histogram), NULL},
+    {"top", 0, LINES, KIND_TEXT, AT(top), NULL},
+    {"pretty", 0, LINES, KIND_FLAG, AT(pretty), NULL},
+    {"pager", 0, LINES, KIND_FLAG, AT(pager), NULL},
     {"stdin", 0, LINES, KIND_FLAG, AT(from_stdin), NULL},
     {"with-time", 'T', COMMAND_GREP, KIND_FLAG, AT(with_time), NULL},
 

@@ -72,6 +72,8 @@ struct options {
     const char *output;
     const char *timestamp_format;
     const char *color;
+    bool histogram, pretty, pager;
+    const char *top;
     bool no_labels, quiet, include_common_labels, logcli_exit, colored_output;
     int64_t labels_length;
     const char *log_level, *cpu_profile, *mem_profile; /* accepted for logcli's sake */

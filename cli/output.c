@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "around.h"
 #include "jsontext.h"
 #include "logql.h"
 #include "output.h"
@@ -193,7 +194,7 @@ static void find_common(struct printer *p, const struct page *page) {
     const struct options *o = p->options;
     p->common_known = true;
     bool hides = p->form == OUTPUT_DEFAULT || p->form == OUTPUT_JSONL;
-    if (o->include_common_labels || !hides || p->grep || page->n_streams == 0)
+    if (o->include_common_labels || !hides || around_wanted(o) || p->grep || page->n_streams == 0)
         return;
     p->common = json_copy(page->streams[0].labels);
     for (size_t i = 1; i < page->n_streams && p->common; i++)
@@ -268,7 +269,7 @@ static const char *color_of(const struct printer *p, struct str labels) {
 static void add_prefix(struct printer *p, const struct page_line *line, bool with_time,
                        bool with_labels) {
     if (p->grep && p->options->line_numbers)
-        buf_addf(&p->out, "%llu:", (unsigned long long)p->n_lines);
+        buf_addf(&p->out, "%llu%c", (unsigned long long)p->n_lines, line->is_context ? '-' : ':');
     if (with_time) {
         if (p->color)
             buf_add_str(&p->out, str_from(color_time));
@@ -327,7 +328,38 @@ static void print_json(struct printer *p, const struct page_line *line) {
     json_text(&p->out, line->text);
     buf_add_str(&p->out, STR(",\"timestamp\":\""));
     when_format(&p->out, line->ns, "rfc3339nano");
-    buf_add_str(&p->out, STR("\"}\n"));
+    buf_add_str(&p->out, line->is_context ? STR("\",\"context\":true}\n") : STR("\"}\n"));
+}
+
+/* --pretty: a JSON object over several lines, as it was written otherwise; else entries of several lines with the
+ * others indented. False when the line is to be printed as it is. */
+static bool add_pretty(struct printer *p, struct str text, bool indent) {
+    struct str trimmed = str_trim(text);
+    json_t *value = trimmed.size > 1 && trimmed.data[0] == '{'
+                        ? json_loadb(trimmed.data, trimmed.size, JSON_ALLOW_NUL, NULL)
+                        : NULL;
+    char *dump =
+        value ? json_dumps(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15))
+              : NULL;
+    json_decref(value);
+    struct str shown = dump ? str_from(dump) : text;
+    bool several = memchr(shown.data, '\n', shown.size) != NULL;
+    for (size_t at = 0; several && at < shown.size;) {
+        const char *end = memchr(shown.data + at, '\n', shown.size - at);
+        size_t size = end ? (size_t)(end - shown.data) - at : shown.size - at;
+        struct str one = str_make(shown.data + at, size);
+        if (at > 0 && indent)
+            buf_add_str(&p->out, STR("  "));
+        if (p->regex)
+            add_marked(p, one);
+        else
+            buf_add_str(&p->out, one);
+        if (end)
+            buf_add_char(&p->out, '\n');
+        at += size + 1;
+    }
+    free(dump);
+    return several;
 }
 
 static struct str without_newlines(struct str text) {
@@ -347,12 +379,14 @@ static void print_line(struct printer *p, const struct page_line *line, bool wit
     }
     shown.text = p->form == OUTPUT_DEFAULT ? str_trim(line->text) : without_newlines(line->text);
     if (o->only_matching) {
-        if (p->regex)
+        if (p->regex && !line->is_context)
             print_matches(p, &shown, with_time, with_labels);
         return;
     }
     add_prefix(p, line, with_time, with_labels);
-    if (p->regex)
+    if (o->pretty && add_pretty(p, shown.text, with_time || with_labels)) {
+        /* done */
+    } else if (p->regex && !line->is_context)
         add_marked(p, shown.text);
     else
         buf_add_str(&p->out, shown.text);

@@ -23,6 +23,7 @@ struct page_line {
     struct str text;
     uint32_t stream; /* index into the page's streams */
     uint32_t order;  /* as it came: keeps the server's order among equal times */
+    bool is_context; /* not a match, but near one */
 };
 
 struct page_stream {

@@ -12,8 +12,6 @@ static bool partial; /* something could not be read */
 
 int session_open(struct session *s, const struct options *o, struct err *reterr) {
     *s = (struct session){.options = o, .now_ns = clock_now_ns()};
-    if (o->before > 0 || o->after > 0 || o->context > 0)
-        return err_set(reterr, -ESYNTAX, "-A, -B and -C need --stdin");
     int r = when_use_zone(o->timezone, reterr);
     if (r == 0 && !when_format_known(o->timestamp_format))
         r = err_set(reterr, -ESYNTAX,

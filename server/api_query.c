@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "api.h"
+#include "api_context.h"
 #include "clock.h"
 #include "labels.h"
 #include "params.h"
@@ -103,6 +104,20 @@ static int run_query(struct http_request *r, struct api *api, struct query *q, i
     return e;
 }
 
+static void answer_with_context(struct http_request *r, struct api *api, const struct query *q,
+                                struct query_result *result, const struct api_context *context,
+                                const struct render_options *options) {
+    struct err err = {0};
+    struct buf body = buf_make(BUF_NO_MAX);
+    int e = api_context_render(api, q, result, context, options, &body, &err);
+    query_result_free(result);
+    if (e < 0)
+        api_fail(r, e, &err);
+    else
+        http_reply(r, 200, json_type, &body);
+    buf_done(&body);
+}
+
 static void answer_query(struct http_request *r, struct api *api, bool instant) {
     struct query q = {0};
     struct err err = {0};
@@ -112,6 +127,9 @@ static void answer_query(struct http_request *r, struct api *api, bool instant) 
     struct query_result *result = NULL;
     int e =
         instant ? read_instant_params(r, now_ns, &q, &err) : read_range_params(r, now_ns, &q, &err);
+    struct api_context context = {0};
+    if (e == 0 && !instant)
+        e = api_context_params(r, &context, &err);
     if (e == 0)
         e = run_query(r, api, &q, now_ns, &result, &err);
     if (e < 0) {
@@ -123,6 +141,10 @@ static void answer_query(struct http_request *r, struct api *api, bool instant) 
         .encoding_flags = flags,
         .categorize = render_wants_categories(flags),
     };
+    if (context.before > 0 || context.after > 0) {
+        answer_with_context(r, api, &q, result, &context, &options);
+        return;
+    }
     struct renderer *renderer = renderer_new(result, &options);
     if (!renderer) {
         query_result_free(result);
