@@ -12,16 +12,22 @@ enum { CHUNK_FIRST = 4096, CHUNK_LARGEST = 1 << 20, HEADER = 16 };
 
 static_assert(sizeof(struct arena_chunk) <= HEADER, "objects start 16-aligned behind the header");
 
+static void chunk_free(const struct arena *a, struct arena_chunk *c) {
+    budget_give(a->account, HEADER + c->size);
+    free(c);
+}
+
 void arena_done(struct arena *a) {
     if (!a)
         return;
     struct arena_chunk *c = a->head;
     while (c) {
         struct arena_chunk *next = c->next;
-        free(c);
+        chunk_free(a, c);
         c = next;
     }
-    *a = (struct arena){.max_bytes = a->max_bytes};
+    *a = (struct arena){
+        .max_bytes = a->max_bytes, .account = a->account, .first_bytes = a->first_bytes};
 }
 
 void arena_reset(struct arena *a) {
@@ -31,7 +37,7 @@ void arena_reset(struct arena *a) {
     struct arena_chunk *c = keep->next;
     while (c) {
         struct arena_chunk *next = c->next;
-        free(c);
+        chunk_free(a, c);
         c = next;
     }
     keep->next = NULL;
@@ -49,7 +55,8 @@ void *arena_alloc_slow(struct arena *a, size_t size) {
         a->at += rounded;
         return p;
     }
-    size_t wanted = a->head ? a->head->size * 2 : CHUNK_FIRST;
+    size_t first = a->first_bytes ? a->first_bytes : CHUNK_FIRST;
+    size_t wanted = a->head ? a->head->size * 2 : first;
     if (wanted > CHUNK_LARGEST)
         wanted = CHUNK_LARGEST;
     if (wanted < rounded)
@@ -60,9 +67,13 @@ void *arena_alloc_slow(struct arena *a, size_t size) {
         wanted = left & ~(size_t)15;
     if (wanted < rounded)
         return NULL;
-    struct arena_chunk *c = malloc(HEADER + wanted);
-    if (!c)
+    if (!budget_take(a->account, HEADER + wanted))
         return NULL;
+    struct arena_chunk *c = malloc(HEADER + wanted);
+    if (!c) {
+        budget_give(a->account, HEADER + wanted);
+        return NULL;
+    }
     c->next = a->head;
     c->size = wanted;
     a->head = c;

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "budget.h"
 #include "str.h"
 
 struct arena_chunk;
@@ -14,10 +15,17 @@ struct arena {
     char *end;
     size_t total_bytes; /* of all chunks */
     size_t max_bytes;
+    enum budget_kind account; /* pays for the chunks */
+    uint32_t first_bytes;     /* of the first chunk; 0 = 4 KiB */
 };
 
 static inline struct arena arena_make(size_t max_bytes) {
     return (struct arena){.max_bytes = max_bytes};
+}
+
+/* An arena whose memory counts in the budget: it is also used up when that refuses. */
+static inline struct arena arena_make_for(enum budget_kind account, size_t max_bytes) {
+    return (struct arena){.max_bytes = max_bytes, .account = account};
 }
 
 void arena_done(struct arena *a);

@@ -8,8 +8,9 @@
 void buf_done(struct buf *b) {
     if (!b)
         return;
+    budget_give(b->account, b->capacity);
     free(b->data);
-    *b = (struct buf){.max = b->max};
+    *b = (struct buf){.max = b->max, .account = b->account};
 }
 
 int buf_reserve(struct buf *b, size_t extra) {
@@ -27,8 +28,12 @@ int buf_reserve(struct buf *b, size_t extra) {
         capacity = capacity < BUF_NO_MAX / 2 ? capacity * 2 : wanted;
     if (capacity > b->max)
         capacity = b->max;
-    char *data = realloc(b->data, capacity);
+    size_t more = capacity - b->capacity;
+    bool taken = budget_take(b->account, more);
+    char *data = taken ? realloc(b->data, capacity) : NULL;
     if (!data) {
+        if (taken)
+            budget_give(b->account, more);
         b->failed = true;
         return -ENOMEM;
     }
@@ -82,6 +87,7 @@ void buf_add_i64(struct buf *b, int64_t value) {
 char *buf_take(struct buf *b, size_t *ret_size) {
     char *data = b->data;
     *ret_size = b->size;
-    *b = (struct buf){.max = b->max};
+    budget_give(b->account, b->capacity);
+    *b = (struct buf){.max = b->max, .account = b->account};
     return data;
 }

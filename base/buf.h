@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "budget.h"
 #include "str.h"
 
 struct buf {
@@ -15,12 +16,18 @@ struct buf {
     size_t capacity;
     size_t max;
     bool failed;
+    enum budget_kind account; /* pays for the capacity */
 };
 
 #define BUF_NO_MAX (SIZE_MAX / 2)
 
 static inline struct buf buf_make(size_t max) {
     return (struct buf){.max = max};
+}
+
+/* A buf whose memory counts in the budget: it also fails when that refuses. */
+static inline struct buf buf_make_for(enum budget_kind account, size_t max) {
+    return (struct buf){.max = max, .account = account};
 }
 
 void buf_done(struct buf *b);

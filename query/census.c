@@ -32,7 +32,7 @@ struct census *census_new(void) {
     struct census *c = calloc(1, sizeof(*c));
     if (!c)
         return NULL;
-    c->arena = arena_make(CENSUS_BYTES_MAX);
+    c->arena = arena_make_for(BUDGET_QUERIES, CENSUS_BYTES_MAX);
     c->by_name = map_make();
     c->seen = distinct_make();
     return c;

@@ -388,7 +388,7 @@ static int detect(struct detector *d, take_fn *take, int (*finish)(struct detect
     int r = d->out ? 0 : exec_no_memory(d->reterr);
     if (r < 0)
         goto out;
-    d->out->arena = arena_make(EXEC_BYTES_MAX);
+    d->out->arena = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX);
     r = start(d);
     if (r == 0)
         r = take_sample(d, take);

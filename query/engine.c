@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "clock.h"
 #include "exec.h"
 #include "parser.h"
@@ -64,7 +65,14 @@ void engine_free(struct engine *e) {
 /* ---- limits */
 
 int exec_no_memory(struct err *reterr) {
-    return err_set(reterr, -ENOMEM, "not enough memory for this query");
+    uint64_t limit = budget_limit();
+    if (limit == 0)
+        return err_set(reterr, -ENOMEM, "not enough memory for this query");
+    return err_set(reterr, -ENOMEM,
+                   "not enough memory for this query: queries may use %llu of the %llu MiB of "
+                   "memory.limit, and other work is going on; ask for less, or again later",
+                   (unsigned long long)(budget_share(BUDGET_QUERIES) >> 20),
+                   (unsigned long long)(limit >> 20));
 }
 
 static int check_time(const struct query *q, struct err *reterr) {
@@ -107,7 +115,8 @@ static int admit(struct engine *e, const struct query *q, struct err *reterr) {
         goto out;
     }
     e->waiting++;
-    while (e->running >= e->max_concurrent) {
+    /* One query always runs: what it holds is all that will be given back. */
+    while (e->running >= e->max_concurrent || (e->running > 0 && budget_is_tight(BUDGET_QUERIES))) {
         r = check_time(q, reterr);
         if (r < 0)
             break;
@@ -182,7 +191,7 @@ static int run(struct engine *e, const struct query *q, const struct expr *expr,
         .store = e->store,
         .crew = e->crew,
         .query = q,
-        .arena = arena_make(EXEC_BYTES_MAX),
+        .arena = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX),
     };
     int r = expr->kind == EXPR_LOG ? exec_log(&x, &expr->log, result, reterr)
                                    : exec_metric(&x, expr, result, reterr);
@@ -217,7 +226,7 @@ int engine_query(struct engine *e, const struct query *q, struct query_result **
         r = exec_no_memory(reterr);
         goto out;
     }
-    result->arena = arena_make(EXEC_BYTES_MAX);
+    result->arena = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX);
     r = admit(e, q, reterr);
     if (r < 0)
         goto out;

@@ -119,9 +119,13 @@ static int candidate_fill(struct log_query *q, struct candidate *place,
             return err_set(reterr, -EREFUSED,
                            "the result is larger than %zu bytes; ask for fewer entries with limit",
                            EXEC_BYTES_MAX);
-        char *grown = realloc(bytes, wanted);
-        if (!grown)
+        bool taken = budget_take(BUDGET_QUERIES, wanted - capacity);
+        char *grown = taken ? realloc(bytes, wanted) : NULL;
+        if (!grown) {
+            if (taken)
+                budget_give(BUDGET_QUERIES, wanted - capacity);
             return exec_no_memory(reterr);
+        }
         q->heap_bytes += wanted - capacity;
         bytes = grown;
         capacity = wanted;
@@ -420,6 +424,7 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
     for (size_t i = 0; i < q.capacity; i++)
         free(q.heap[i].line);
     free(q.heap);
+    budget_give(BUDGET_QUERIES, q.heap_bytes);
     plan_done(&q.plan);
     pthread_mutex_destroy(&q.lock);
     return r;

@@ -15,7 +15,7 @@ enum {
 };
 
 void names_init(struct names *n) {
-    *n = (struct names){.arena = arena_make(ARENA_MAX)};
+    *n = (struct names){.arena = arena_make_for(BUDGET_QUERIES, ARENA_MAX)};
     memset(n->predicted, 0xff, sizeof(n->predicted));
 }
 

@@ -134,6 +134,8 @@ static int line_series(struct range_worker *w, struct err *reterr) {
 static int note_growth(struct range_query *q, int64_t grown, struct err *reterr) {
     if (grown == -ENOMEM)
         return exec_no_memory(reterr);
+    if (!budget_take(BUDGET_QUERIES, (size_t)grown))
+        return exec_no_memory(reterr);
     if (grown > 0 && atomic_fetch_add_explicit(&q->held_bytes, (size_t)grown,
                                                memory_order_relaxed) <= HELD_BYTES_MAX)
         return 0;
@@ -419,7 +421,7 @@ static int run_blocks(void *ctx, unsigned worker, size_t from, size_t to, struct
     if (!w->ready) {
         w->ready = true;
         w->query = q;
-        w->arena = arena_make(EXEC_BYTES_MAX);
+        w->arena = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX);
         int r = scanner_init(&w->scanner, &q->plan, reterr);
         if (r < 0)
             return r;
@@ -452,6 +454,7 @@ static void workers_done(struct range_query *q) {
         scanner_done(&w->scanner);
         arena_done(&w->arena);
     }
+    budget_give(BUDGET_QUERIES, atomic_load(&q->held_bytes));
     free(q->workers);
 }
 

@@ -12,7 +12,7 @@ enum { FIRST_SLOTS = 64 };
 #define SETS_BYTES_MAX ((size_t)1 << 30)
 
 void set_table_init(struct set_table *t) {
-    *t = (struct set_table){.arena = arena_make(SETS_BYTES_MAX)};
+    *t = (struct set_table){.arena = arena_make_for(BUDGET_QUERIES, SETS_BYTES_MAX)};
 }
 
 void set_table_done(struct set_table *t) {

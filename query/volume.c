@@ -418,7 +418,7 @@ int volume_query(struct store *store, const struct volume_query *q, struct query
         r = exec_no_memory(reterr);
         goto out;
     }
-    result->arena = arena_make(EXEC_BYTES_MAX);
+    result->arena = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX);
     v.arena = &result->arena;
     r = make_buckets(&v);
     if (r == 0)

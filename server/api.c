@@ -149,6 +149,9 @@ void api_fail(struct http_request *r, int code, const struct err *err) {
     case EBUSYNOW:
         http_reply_error(r, 429, text.size > 0 ? text : STR("too many outstanding requests"));
         break;
+    case ENOMEM:
+        http_reply_error(r, 503, text.size > 0 ? text : STR("not enough memory, try again later"));
+        break;
     default:
         log_line(LOG_ERROR, "request failed", "peer=%.*s path=%s err=%s",
                  STR_ARG(http_request_peer(r)), log_quote(http_request_path(r)),

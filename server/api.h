@@ -31,6 +31,7 @@ struct api {
     struct http_server *http; /* NULL until it has started */
     struct push_figures *pushes;
     struct query_figures queries;
+    size_t push_body_max; /* decompressed; constant */
     pthread_mutex_t lock; /* guards: settings */
     struct settings *settings;
     atomic_uint_fast64_t refusals[API_REFUSALS];

@@ -149,8 +149,9 @@ static void answer_names(struct http_request *r, struct api *api, struct str lab
     if (!begin_read(r, api, &read))
         return;
     struct err err = {0};
-    struct names names = {
-        .arena = arena_make(NAMES_MEMORY_MAX), .seen = map_make(), .label = label};
+    struct names names = {.arena = arena_make_for(BUDGET_QUERIES, NAMES_MEMORY_MAX),
+                          .seen = map_make(),
+                          .label = label};
     int e = add_tenants(&names, read.tenant);
     if (e == 0)
         e = for_each_series(&read, http_param(r, "query"), collect_names, &names, &err);
@@ -239,7 +240,7 @@ void api_series(struct http_request *r, void *ctx) {
         return;
     struct err err = {0};
     struct series s = {
-        .arena = arena_make(NAMES_MEMORY_MAX),
+        .arena = arena_make_for(BUDGET_QUERIES, NAMES_MEMORY_MAX),
         .seen = map_make(),
         .body = buf_make(BUF_NO_MAX),
         .key = buf_make(BUF_NO_MAX),

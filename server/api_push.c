@@ -51,7 +51,7 @@ static void push(struct http_request *r, struct api *api, enum push_kind kind, b
     struct push_request request = request_of(r, kind);
     request.legacy = legacy;
     request.now_ns = clock_now_ns();
-    request.body_max = api_config_of(r)->push_body_max;
+    request.body_max = api->push_body_max;
     if (!api_tenant(api, r, &request.tenant))
         return;
     push_handle(api->store, api_limits_of(r), push_figures_of(api->pushes, request.tenant),

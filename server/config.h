@@ -86,6 +86,8 @@ struct config {
     /* wal */
     struct wal_options wal;
     uint64_t wal_max_bytes;
+    /* memory */
+    uint64_t memory_limit; /* 0 = by the machine: memory_plan.h */
     /* ingester */
     uint64_t head_budget_bytes, chunk_target_bytes;
     enum block_effort effort; /* ingester.chunk_encoding */

@@ -70,6 +70,12 @@ const struct config_key config_keys[] = {
     KEY("logq.push_body_max", KEY_BYTES, AT(push_body_max), "64MB",
         "Largest push after decompression; larger ones get 413."),
 
+    KEY("memory.limit", KEY_BYTES, AT(memory_limit), "0B",
+        "Memory for entries, bodies, queries and their results together (docs/limits.md); 0 = half "
+        "of what "
+        "the machine or the container has, at most 4 GB. It makes logq.head_budget, "
+        "logq.push_body_max and wal.buffer_size smaller where they do not fit."),
+
     KEY("server.http_listen_address", KEY_TEXT, AT(listen_address), "127.0.0.1",
         "Address to listen on. 0.0.0.0 or \"\" = all: then set logq.access_file, too."),
     KEY("server.http_listen_port", KEY_U16, AT(listen_port), "3100", "Port to listen on."),

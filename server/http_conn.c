@@ -123,8 +123,9 @@ static ssize_t read_body(struct conn *c) {
     struct buf *body = &c->request->body;
     size_t left = (size_t)c->request->head.content_length - body->size;
     size_t step = body->size < BODY_STEP ? (size_t)BODY_STEP : body->size;
-    if (buf_reserve(body, step < left ? step : left) < 0) {
-        errno = ENOMEM;
+    if (buf_reserve(body, step < left ? step : left) < 0 || !request_charge_body(c->request)) {
+        c->no_memory = true; /* the body's state answers 503 */
+        errno = EAGAIN;
         return -1;
     }
     size_t room = body->capacity - body->size;
@@ -348,12 +349,17 @@ static enum step step_handshake(struct conn *c) {
     return begin_linger(c);
 }
 
+static const char bodies_text[] = "too many large requests at once, try again\n";
+
 static enum step begin_body(struct conn *c) {
     struct http_request *r = c->request;
     if (r->head.content_length > options(c)->body_max)
         return refuse(c, HTTP_REFUSED_BODY_SIZE, 413, "request body too large\n");
-    if (!request_charge_body(r, (size_t)r->head.content_length))
-        return refuse(c, HTTP_REFUSED_BODIES, 503, "too many large requests at once, try again\n");
+    /* There is no point in reading what will not find room. */
+    size_t held = atomic_load(&c->loop->server->body_bytes), most = options(c)->bodies_max;
+    if (held > most || r->head.content_length > most - held)
+        return refuse(c, HTTP_REFUSED_BODIES, 503, bodies_text);
+    c->no_memory = false;
     c->state = CONN_BODY;
     c->chunked = (struct http_chunked){0};
     c->body_at_deadline = 0;
@@ -449,22 +455,24 @@ static enum step step_head(struct conn *c) {
  * status. */
 static int feed_body(struct conn *c) {
     struct http_request *r = c->request;
+    if (c->no_memory)
+        return -503;
     if (!r->head.chunked) {
         size_t left = (size_t)r->head.content_length - r->body.size;
         size_t n = c->in.size < left ? c->in.size : left;
         buf_add(&r->body, c->in.data, n);
-        if (r->body.failed)
+        if (r->body.failed || !request_charge_body(r))
             return -503;
         if (n > 0)
             consume(c, n);
         return r->body.size == r->head.content_length;
     }
-    size_t used, before = r->body.size;
+    size_t used;
     int e = http_chunked_feed(&c->chunked, buf_str(&c->in), &r->body, &used);
     if (e < 0)
         return e == -E2BIG ? -413 : e == -ENOMEM ? -503 : -400;
     consume(c, used);
-    if (r->body.size > before && !request_charge_body(r, r->body.size - before))
+    if (!request_charge_body(r))
         return -503;
     return c->chunked.state == CHUNK_DONE;
 }
@@ -474,7 +482,7 @@ static enum step step_body(struct conn *c) {
     if (r == -413)
         return refuse(c, HTTP_REFUSED_BODY_SIZE, 413, "request body too large\n");
     if (r == -503)
-        return refuse(c, HTTP_REFUSED_BODIES, 503, "too many large requests at once, try again\n");
+        return refuse(c, HTTP_REFUSED_BODIES, 503, bodies_text);
     if (r < 0)
         return refuse(c, HTTP_REFUSED_MALFORMED, 400, "malformed chunked body\n");
     if (r == 0) {

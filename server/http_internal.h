@@ -130,6 +130,7 @@ struct conn {
     struct event read_event, write_event;
     bool reading, writing; /* events that are added */
     bool eof;
+    bool no_memory; /* for the body being read */
     bool keep_alive;
     enum conn_state state;
     struct buf in;
@@ -199,8 +200,8 @@ void streams_run_made(struct http_loop *loop);
 /* http_reply.c */
 struct http_request *request_new(struct http_loop *loop, const char *peer);
 void request_free(struct http_request *r);
-/* Accounts for `bytes` more body memory; false when all requests together hold too much. */
-bool request_charge_body(struct http_request *r, size_t bytes);
+/* Accounts for what the body has grown to; false when all requests together hold too much. */
+bool request_charge_body(struct http_request *r);
 /* Fills the reply of a request that never got to a handler. */
 void request_refuse(struct http_request *r, int status, struct str text);
 /* Fills the head of a reply whose body r->stream makes. */

@@ -30,7 +30,7 @@ struct http_request *request_new(struct http_loop *loop, const char *peer) {
     r->head.minor = 1;
     r->path = r->segment = r->query = r->raw_path = (struct str){0};
     r->doubled = r->known = false;
-    r->body = buf_make(loop->server->options.body_max);
+    r->body = buf_make_for(BUDGET_BODIES, loop->server->options.body_max);
     r->body_charged = 0;
     (void)snprintf(r->peer, sizeof(r->peer), "%s", peer);
     r->address = (struct http_address){0};
@@ -62,15 +62,14 @@ void request_free(struct http_request *r) {
     free(r);
 }
 
-bool request_charge_body(struct http_request *r, size_t bytes) {
+bool request_charge_body(struct http_request *r) {
     struct http_server *s = r->loop->server;
-    size_t before = atomic_fetch_add(&s->body_bytes, bytes);
-    if (before + bytes > s->options.bodies_max) {
-        atomic_fetch_sub(&s->body_bytes, bytes);
-        return false;
-    }
-    r->body_charged += bytes;
-    return true;
+    size_t more = r->body.capacity - r->body_charged;
+    if (more == 0)
+        return true;
+    size_t before = atomic_fetch_add(&s->body_bytes, more);
+    r->body_charged += more;
+    return before + more <= s->options.bodies_max;
 }
 
 /* ---- reading a request */

@@ -16,6 +16,7 @@
 #include "command.h"
 #include "config_keys.h"
 #include "log.h"
+#include "memory_plan.h"
 #include "reload.h"
 #include "tail.h"
 #include "tls.h"
@@ -248,14 +249,17 @@ struct server {
     struct http_server *http;
     struct tls_context *tls; /* NULL: plain HTTP */
     struct reload reload;
+    struct memory_plan memory;
 };
 
 static int open_store(struct server *s, const struct config *c) {
     struct err err = {0};
+    struct wal_options wal = c->wal;
+    wal.buffer_max_bytes = s->memory.wal_buffer;
     const struct store_options o = {
         .data_dir = c->data_dir,
-        .wal = c->wal,
-        .head_budget_bytes = c->head_budget_bytes,
+        .wal = wal,
+        .head_budget_bytes = s->memory.head_budget,
         .wal_max_bytes = c->wal_max_bytes,
         .chunk_target_bytes = c->chunk_target_bytes,
         .effort = c->effort,
@@ -322,8 +326,9 @@ static int start_http(struct server *s, const struct config *c) {
         .address = c->listen_address,
         .port = c->listen_port,
         .loops = c->loops,
-        .workers = c->workers,
-        .body_max = (size_t)c->push_body_max,
+        .workers = s->memory.workers,
+        .body_max = (size_t)s->memory.push_body_max,
+        .bodies_max = (size_t)s->memory.bodies_max,
         .read_timeout_s = seconds_of(c->server_read_timeout_ns),
         .write_timeout_s = seconds_of(c->server_write_timeout_ns),
         .idle_timeout_s = seconds_of(c->server_idle_timeout_ns),
@@ -421,6 +426,9 @@ static int serve(struct options *o, struct config *c) {
                               STR("fake")); /* its counters are there from the start */
     (void)api_set_log_level(&s.api, str_from(c->log_level));
     int64_t start_ns = clock_mono_ns();
+    s.memory = memory_plan_make(c, memory_of_machine());
+    memory_plan_apply(&s.memory);
+    s.api.push_body_max = (size_t)s.memory.push_body_max;
     int r = start_settings(&s, c);
     if (r == 0)
         r = s.api.metrics && s.api.pushes ? open_store(&s, c) : -ENOMEM;
@@ -429,8 +437,10 @@ static int serve(struct options *o, struct config *c) {
     if (r == 0) {
         atomic_store(&s.api.ready, true);
         log_line(LOG_INFO, "ready",
-                 "version=%s address=%s port=%u tls=%s data_dir=%s start_ms=%lld", LOGQ_VERSION,
-                 log_quotez(c->listen_address), http_port(s.http), s.tls ? "yes" : "no",
+                 "version=%s address=%s port=%u tls=%s memory_limit_mb=%llu data_dir=%s "
+                 "start_ms=%lld",
+                 LOGQ_VERSION, log_quotez(c->listen_address), http_port(s.http),
+                 s.tls ? "yes" : "no", (unsigned long long)(s.memory.limit >> 20),
                  log_quotez(c->data_dir), (long long)((clock_mono_ns() - start_ns) / NS_PER_MS));
         notify_systemd("READY=1");
         int number = wait_for_end(&s, &signals);

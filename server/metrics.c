@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "api.h"
+#include "budget.h"
 #include "metrics_internal.h"
 #include "tail.h"
 
@@ -383,6 +384,23 @@ static void write_compactor(const struct compactor_stats *stats, struct buf *out
     metrics_write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
 }
 
+static void write_memory(struct buf *out) {
+    metrics_write_help(out, "logq_memory_bytes", "gauge",
+                       "Memory that counts in memory.limit, by kind.");
+    for (int i = BUDGET_NONE + 1; i < BUDGET_KINDS; i++)
+        buf_addf(out, "logq_memory_bytes{kind=\"%s\"} %llu\n", budget_name((enum budget_kind)i),
+                 (unsigned long long)budget_used((enum budget_kind)i));
+    metrics_write_help(out, "logq_memory_refused_total", "counter",
+                       "Times that memory.limit refused more, by kind.");
+    for (int i = BUDGET_NONE + 1; i < BUDGET_KINDS; i++)
+        buf_addf(out, "logq_memory_refused_total{kind=\"%s\"} %llu\n",
+                 budget_name((enum budget_kind)i),
+                 (unsigned long long)budget_refused((enum budget_kind)i));
+    const struct figure limit[] = {
+        {"logq_memory_limit_bytes", "gauge", "memory.limit.", (double)budget_limit()}};
+    metrics_write_figures(out, limit, 1);
+}
+
 /* One counter for whatever is turned away before a handler sees it. */
 static void write_refusals(struct api *api, struct buf *out) {
     const char *name = "logq_refused_requests_total";
@@ -412,6 +430,7 @@ void metrics_write(struct metrics *m, struct api *api, struct buf *out) {
     metrics_write_figures(out, server, sizeof(server) / sizeof(server[0]));
     write_requests(m, out);
     write_refusals(api, out);
+    write_memory(out);
     write_push(api->pushes, out);
     write_queries(&api->queries, out);
     struct store_stats s = {0};

@@ -831,7 +831,7 @@ void push_handle(struct store *store, const struct limits *limits, struct push_m
         .limits = limits,
         .metrics = metrics,
         .request = request,
-        .arena = arena_make(body_max * WORK_MEMORY_PER_BODY),
+        .arena = arena_make_for(BUDGET_PUSHES, body_max * WORK_MEMORY_PER_BODY),
         .body = push_body_make(body_max),
         .message = buf_make(MESSAGE_MAX),
     };

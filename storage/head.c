@@ -28,9 +28,9 @@ void mem_block_unref(struct mem_block *b) {
 
 static void count_memory(struct registry *r, size_t *counted, size_t now) {
     if (now >= *counted)
-        (void)atomic_fetch_add(&r->head_bytes, now - *counted);
+        registry_hold(r, now - *counted);
     else
-        (void)atomic_fetch_sub(&r->head_bytes, *counted - now);
+        registry_release(r, *counted - now);
     *counted = now;
 }
 
@@ -75,7 +75,7 @@ int head_cut(struct registry *r, struct stream *s) {
     b->rows = rows_take(&s->open);
     s->sealed_bytes += b->memory_bytes;
     /* The memory has only changed its name: open to sealed. */
-    (void)atomic_fetch_add(&r->head_bytes, b->memory_bytes);
+    registry_hold(r, b->memory_bytes);
     count_memory(r, &s->open_memory, 0);
     return 0;
 }
@@ -296,8 +296,8 @@ static int replace_sealed(struct registry *r, struct stream *s, struct mem_block
         bytes += blocks[i]->memory_bytes;
     }
     s->sealed_bytes = s->sealed_bytes - raw->memory_bytes + bytes;
-    (void)atomic_fetch_add(&r->head_bytes, bytes);
-    (void)atomic_fetch_sub(&r->head_bytes, raw->memory_bytes);
+    registry_hold(r, bytes);
+    registry_release(r, raw->memory_bytes);
     return 0;
 }
 

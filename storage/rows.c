@@ -10,7 +10,8 @@
 
 enum {
     ROWS_FIRST = 16, /* entries of a new block: many streams hold a few lines only */
-    ROWS_FIRST_LINES = 2048,
+    ROWS_FIRST_LINES = 1024,
+    META_FIRST = 256,
     ROWS_FIRST_SETS = 8,
     TAIL_LOOK_BACK = 8, /* equal times at the end that are compared directly */
     META_BYTES_MAX = 256 << 20,
@@ -66,6 +67,7 @@ static struct meta_sets *meta_sets_new(void) {
         return NULL;
     atomic_init(&m->refs, 1);
     m->arena = arena_make(META_BYTES_MAX);
+    m->arena.first_bytes = META_FIRST;
     return m;
 }
 

@@ -436,7 +436,7 @@ static int select_once(struct store *s, const struct select *sel, bool last_atte
     if (!snap)
         return err_set(reterr, -ENOMEM, "no memory for a snapshot");
     snap->store = s;
-    snap->arena = arena_make(SNAPSHOT_ARENA_MAX);
+    snap->arena = arena_make_for(BUDGET_QUERIES, SNAPSHOT_ARENA_MAX);
     enter(s, snap);
     struct builder b = {
         .store = s, .sel = sel, .snap = snap, .reterr = reterr, .last_attempt = last_attempt};
@@ -528,7 +528,8 @@ int store_series(struct store *s, const struct select *sel, store_series_fn *fn,
                  struct err *reterr) {
     if (is_union(sel->tenant))
         return union_series(s, sel, fn, ctx, reterr);
-    struct snapshot snap = {.store = s, .arena = arena_make(SNAPSHOT_ARENA_MAX)};
+    struct snapshot snap = {.store = s,
+                            .arena = arena_make_for(BUDGET_QUERIES, SNAPSHOT_ARENA_MAX)};
     struct builder b = {.store = s, .sel = sel, .snap = &snap};
     struct index_stream *rows = NULL;
     size_t n_rows = 0;

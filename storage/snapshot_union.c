@@ -120,7 +120,7 @@ int union_select(struct store *s, const struct select *sel, struct snapshot **re
         return err_set(reterr, -ENOMEM, "no memory for a snapshot");
     all->store = s;
     all->is_union = true;
-    all->arena = arena_make(UNION_ARENA_MAX);
+    all->arena = arena_make_for(BUDGET_QUERIES, UNION_ARENA_MAX);
     all->streams = arena_array(&all->arena, 1, sizeof(*all->streams));
     int r = all->streams ? select_children(all, sel, reterr) : -ENOMEM;
     if (r < 0) {
@@ -155,7 +155,8 @@ int union_series(struct store *s, const struct select *sel, store_series_fn *fn,
     struct matcher *kept = calloc(sel->n_matchers + 1, sizeof(*kept));
     if (!kept)
         return -ENOMEM;
-    struct relabelling x = {.arena = arena_make(UNION_ARENA_MAX), .fn = fn, .ctx = ctx};
+    struct relabelling x = {
+        .arena = arena_make_for(BUDGET_QUERIES, UNION_ARENA_MAX), .fn = fn, .ctx = ctx};
     struct str rest = sel->tenant;
     int r = 0;
     while (r == 0 && next_tenant(&rest, &x.tenant)) {

@@ -26,6 +26,7 @@
 
 enum {
     HEAD_BUDGET_DEFAULT = 128 << 20,
+    HEAD_BUDGET_LEAST = 8 << 20, /* whatever else holds memory */
     CHUNK_CACHE_DEFAULT = 256 << 20,
     SEAL_QUEUE_MAX =
         8, /* more waiting: the appending thread encodes by itself, which slows pushes down */
@@ -33,8 +34,16 @@ enum {
 };
 #define WAL_MAX_DEFAULT (UINT64_C(512) << 20)
 
+/* Less when bodies, queries and label sets leave less: heads are what can be made smaller at once. */
 uint64_t store_head_budget(const struct store *s) {
-    return s->options.head_budget_bytes ? s->options.head_budget_bytes : HEAD_BUDGET_DEFAULT;
+    uint64_t own =
+        s->options.head_budget_bytes ? s->options.head_budget_bytes : HEAD_BUDGET_DEFAULT;
+    uint64_t limit = budget_limit(), least = own < HEAD_BUDGET_LEAST ? own : HEAD_BUDGET_LEAST;
+    if (limit == 0)
+        return own;
+    uint64_t others = budget_used(BUDGET_NONE) - budget_used(BUDGET_HEADS);
+    uint64_t room = limit / 10 * 9 > others ? limit / 10 * 9 - others : 0;
+    return own < room ? own : room > least ? room : least;
 }
 
 uint64_t store_wal_max(const struct store *s) {

@@ -17,10 +17,23 @@ int registry_init(struct registry *r) {
     return -pthread_rwlock_init(&r->lock, NULL);
 }
 
+/* What a stream and a spelling of it take, but for its head. */
+enum { MAP_PLACE_BYTES = 48 };
+
+static size_t stream_bytes(const struct stream *s) {
+    return sizeof(*s) + 2 * s->text.size + s->encoded.size +
+           s->labels.count * sizeof(struct label) + 3 * (size_t)MAP_PLACE_BYTES;
+}
+
+static size_t spelling_bytes(const struct spelling *p) {
+    return sizeof(*p) + p->text.size + MAP_PLACE_BYTES;
+}
+
 static void free_spellings(struct stream *s) {
     struct spelling *p = s->spellings;
     while (p) {
         struct spelling *next = p->next;
+        budget_give(BUDGET_STREAMS, spelling_bytes(p));
         free(p);
         p = next;
     }
@@ -30,6 +43,8 @@ static void free_spellings(struct stream *s) {
 static void stream_free(struct stream *s) {
     if (!s)
         return;
+    if (s->accounted)
+        budget_give(BUDGET_STREAMS, stream_bytes(s));
     rows_builder_done(&s->open);
     for (size_t i = 0; i < s->n_sealed; i++)
         mem_block_unref(s->sealed[i]);
@@ -44,6 +59,7 @@ static void stream_free(struct stream *s) {
 }
 
 void registry_done(struct registry *r) {
+    registry_release(r, atomic_load(&r->head_bytes));
     for (size_t i = 0; i < r->n_all; i++)
         stream_free(r->all[i]);
     free(r->all);
@@ -202,8 +218,11 @@ int registry_add(struct registry *r, struct str tenant, struct labels labels,
     if (!found) {
         s->id = identity->id ? identity->id : atomic_fetch_add(&r->next_id, 1);
         status = insert_stream(r, tenant, s);
-        if (status == 0)
+        if (status == 0) {
+            s->accounted = true;
+            budget_force(BUDGET_STREAMS, stream_bytes(s));
             stream_pin(s);
+        }
     }
     (void)pthread_rwlock_unlock(&r->lock);
     if (found || status < 0)
@@ -228,6 +247,7 @@ void registry_add_text(struct registry *r, struct stream *s, struct str text) {
         map_put(&s->tenant->by_text, p->text, p) == 0) {
         p->next = s->spellings;
         s->spellings = p;
+        budget_force(BUDGET_STREAMS, spelling_bytes(p));
         p = NULL;
     }
     (void)pthread_rwlock_unlock(&r->lock);

@@ -16,6 +16,7 @@
 
 #include "arena.h"
 #include "block.h"
+#include "budget.h"
 #include "labels.h"
 #include "map.h"
 #include "rows.h"
@@ -83,6 +84,7 @@ struct stream {
     struct str text;    /* canonical */
     struct str encoded; /* labels_encode: the key in tenant.by_labels */
     uint64_t hash;
+    bool accounted; /* counts in the budget */
     atomic_int pins;
     uint64_t wal_segment; /* last segment that holds a definition of this stream; append_lock */
     struct spelling *spellings; /* registry.lock */
@@ -120,6 +122,16 @@ struct registry {
     enum block_effort effort; /* of new blocks; constant */
     bool no_patterns;         /* likewise */
 };
+
+/* Counts memory of heads. */
+static inline void registry_hold(struct registry *r, size_t bytes) {
+    (void)atomic_fetch_add(&r->head_bytes, bytes);
+    budget_force(BUDGET_HEADS, bytes);
+}
+static inline void registry_release(struct registry *r, size_t bytes) {
+    (void)atomic_fetch_sub(&r->head_bytes, bytes);
+    budget_give(BUDGET_HEADS, bytes);
+}
 
 int registry_init(struct registry *r);
 void registry_done(struct registry *r);
