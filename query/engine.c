@@ -62,6 +62,16 @@ void engine_free(struct engine *e) {
     free(e);
 }
 
+void engine_get_figures(struct engine *e, struct engine_figures *ret) {
+    pthread_mutex_lock(&e->lock);
+    *ret = (struct engine_figures){.running = e->running,
+                                   .max_concurrent = e->max_concurrent,
+                                   .waiting = e->waiting,
+                                   .max_waiting = e->max_waiting,
+                                   .threads = crew_slots(e->crew)};
+    pthread_mutex_unlock(&e->lock);
+}
+
 /* ---- limits */
 
 int exec_no_memory(struct err *reterr) {

@@ -21,6 +21,11 @@ struct engine_options {
 struct engine *engine_new(struct store *store, const struct engine_options *o);
 void engine_free(struct engine *e);
 
+struct engine_figures {
+    unsigned running, max_concurrent, waiting, max_waiting, threads;
+};
+void engine_get_figures(struct engine *e, struct engine_figures *ret);
+
 enum query_direction { DIR_BACKWARD, DIR_FORWARD };
 
 struct query {

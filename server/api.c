@@ -221,6 +221,7 @@ static const struct http_route route_table[] = {
     {HTTP_GET, "/loki/ready", api_ready, NULL, HTTP_ON_LOOP, "ready", NULL},
     {HTTP_GET, "/metrics", api_metrics, NULL, HTTP_ON_POOL, "metrics", NULL},
     {HTTP_GET, "/config", api_config, NULL, HTTP_ON_POOL, "config", NULL},
+    {HTTP_GET, "/debug", api_debug, NULL, HTTP_ON_POOL, "debug", NULL},
     {HTTP_GET, "/runtime_config", api_runtime_config, NULL, HTTP_ON_POOL, "runtime_config", NULL},
     {HTTP_GET, "/services", api_services, NULL, HTTP_ON_LOOP, "services", NULL},
     {HTTP_GET | HTTP_POST, "/log_level", api_log_level, NULL, HTTP_ON_LOOP, "log_level", NULL},

@@ -129,6 +129,7 @@ void api_ready(struct http_request *r, void *api);
 void api_metrics(struct http_request *r, void *api);
 void api_buildinfo(struct http_request *r, void *api);
 void api_config(struct http_request *r, void *api);
+void api_debug(struct http_request *r, void *api); /* api_debug.c */
 void api_runtime_config(struct http_request *r, void *api);
 void api_services(struct http_request *r, void *api);
 void api_flush(struct http_request *r, void *api);

@@ -9,6 +9,7 @@
 #include "params.h"
 #include "parser.h"
 #include "query_limits.h"
+#include "query_log.h"
 #include "render.h"
 #include "units.h"
 
@@ -98,9 +99,19 @@ static int run_query(struct http_request *r, struct api *api, struct query *q, i
     if (limits->query_timeout_ns > 0)
         q->deadline_mono_ns = clock_mono_ns() + limits->query_timeout_ns;
     q->cancel = http_request_cancel(r);
+    int64_t begun_ns = clock_mono_ns(), long_ns = api_config_of(r)->log_queries_longer_ns;
     e = engine_query(api->engine, q, ret, reterr);
     if (e == 0)
         query_figures_add(&api->queries, &(*ret)->stats);
+    const struct query_log line = {
+        .query = q,
+        .stats = e == 0 ? &(*ret)->stats : NULL,
+        .code = e,
+        .now_ns = now_ns,
+        .took_ns = clock_mono_ns() - begun_ns,
+    };
+    if (long_ns > 0 && line.took_ns >= long_ns)
+        query_log_write(&line);
     return e;
 }
 

@@ -102,6 +102,7 @@ struct config {
     /* querier */
     uint32_t query_threads, query_max_concurrent;
     int64_t tail_max_duration_ns;
+    int64_t log_queries_longer_ns;     /* frontend.log_queries_longer_than; 0 = never */
     bool multi_tenant_queries_enabled; /* reads of tenants a|b */
     struct limits limits;
     struct retention_policy

@@ -170,6 +170,9 @@ const struct config_key config_keys[] = {
                 "Share of the free space that one merge may take until the files it replaces are "
                 "gone."),
 
+    RELOADED_KEY("frontend.log_queries_longer_than", KEY_DURATION, AT(log_queries_longer_ns), "5s",
+                 "Queries that take this long are logged with their text and figures; 0 = never."),
+
     KEY("querier.max_concurrent", KEY_U32, AT(query_max_concurrent), "0",
         "Queries that run at once, others wait; 0 = two per query thread."),
     KEY("querier.multi_tenant_queries_enabled", KEY_BOOL, AT(multi_tenant_queries_enabled), "false",

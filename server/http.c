@@ -597,6 +597,19 @@ unsigned http_connections(const struct http_server *s) {
     return atomic_load(&s->connections);
 }
 
+void http_get_figures(const struct http_server *s, struct http_figures *ret) {
+    *ret = (struct http_figures){
+        .connections = atomic_load(&s->connections),
+        .running = atomic_load(&s->running),
+        .workers = pool_threads(s->pool),
+        .query_workers = pool_threads(s->query_pool),
+        .guard_workers = pool_threads(s->guard_pool),
+        .waiting = pool_waiting(s->pool),
+        .query_waiting = pool_waiting(s->query_pool),
+        .guard_waiting = pool_waiting(s->guard_pool),
+    };
+}
+
 /* Waits until nothing runs and all replies have been written, at most `ms`. */
 static void wait_quiet(struct http_server *s, int ms) {
     int64_t until = clock_mono_ns() + (int64_t)ms * 1000000;

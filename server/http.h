@@ -130,6 +130,12 @@ uint16_t http_port(const struct http_server *s);
  * stops the loops. */
 void http_stop(struct http_server *s, int grace_ms);
 unsigned http_connections(const struct http_server *s);
+struct http_figures {
+    unsigned connections, running;
+    unsigned workers, query_workers, guard_workers;
+    size_t waiting, query_waiting, guard_waiting; /* requests in front of them */
+};
+void http_get_figures(const struct http_server *s, struct http_figures *ret);
 uint64_t http_refusals(const struct http_server *s, enum http_refusal r);
 
 /* ---- request; all strings live until the reply */

@@ -91,8 +91,9 @@ static int load_config(struct local *l, struct err *reterr) {
 
 /* Those that read the store, answered at once. */
 static void take_routes(struct local *l) {
-    static const char *const of_servers[] = {"/tail",     "/ready",     "/metrics", "/config",
-                                             "/services", "/log_level", "/delete"};
+    static const char *const of_servers[] = {"/tail",   "/ready",    "/metrics",
+                                             "/config", "/services", "/log_level",
+                                             "/delete", "/debug",    "/runtime_config"};
     struct http_route all[API_ROUTES_MAX];
     size_t count = api_routes(&l->api, all);
     for (size_t i = 0; i < count; i++) {

@@ -182,6 +182,24 @@ def test_reload_memory(s):
     check("memory of reloads", after - before < 30000, (before, after))
 
 
+def test_figures():
+    """What the server tells of itself: slow queries in its log, /debug."""
+    with Server("frontend.log_queries_longer_than=1ns") as s:
+        push(s, "", ["a line"] * 3)
+        equal("a query", query(s, "", '{app="a"} |= "a line"')[0], 200)
+        query(s, "", "rate({app=\"a\"}[1m])", step="10s")
+        query(s, "", "{app=")
+        text = s.tail()
+        for want in ('msg="slow query" org_id=fake latency=slow query="{app=\\"a\\"} |= \\"a line\\"" range_type=range length=1m0s',
+                     " status=200 returned_lines=3 throughput=", "total_bytes=", "total_lines=3 post_filter_lines=3",
+                     "step=10s", " status=400\n"):
+            check("slow query line: " + want, want in text, text)
+        status, text = get(s, "", "/debug")
+        for want in ("connections ", "push workers ", "queries running 0 of ", "memory limit=", "heads streams=1 open_entries=3",
+                     "chunk cache ", "wal size="):
+            check("/debug: " + want, status == 200 and want in text, text)
+
+
 def test_retention():
     write("overrides:\n  short:\n    retention_period: 2h\n  long:\n    retention_period: 0s\n"
           "  some:\n    retention_stream:\n    - {selector: '{app=\"a\"}', period: 1h, priority: 1}\n")
@@ -210,6 +228,7 @@ def main():
         test_reload(s)
         test_reload_memory(s)
     test_retention()
+    test_figures()
     done()
 
 
