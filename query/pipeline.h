@@ -64,6 +64,18 @@ size_t pipeline_needles(const struct pipeline *p, const struct needle **ret);
 /* Does nothing look at lines but one filter, which asks for one literal? Then of a line that is known to hold it the
  * literal alone will do, as far as the pipeline goes. */
 bool pipeline_seeks(const struct pipeline *p, struct needle *ret);
+
+/* Filters that a json stage at the front (behind line filters at most) asks of the field of their name as soon as it has
+ * read it, when neither the stream nor the metadata have a label of that name: a line whose field is refused is
+ * dropped there. Names are letters and digits, so that no nesting or sanitising makes them. */
+struct filter_node;
+struct json_filter {
+    struct str name;
+    const struct filter_node *node;
+};
+size_t pipeline_json_filters(const struct pipeline *p, const struct json_filter **ret);
+/* Does it refuse the value for certain? Of a string without its quotes, and without escapes. */
+bool json_filter_refuses(const struct json_filter *f, struct str value, bool quoted);
 /* The number of leading line-filter stages which `needles` decide completely (|= with one literal): when the
  * executor has searched the block for exactly needle i, stage i need not be run again. */
 

@@ -64,6 +64,9 @@ struct plan {
     /* No byte of a line that is known to hold search[0] matters: `stand_in` passes in its place. */
     bool search_decides;
     struct str stand_in;
+    /* Fields that blocks may be asked for instead of their lines. */
+    const struct json_filter *json_filters;
+    size_t n_json_filters;
 };
 
 int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);

@@ -6,7 +6,10 @@
 #include "finder.h"
 #include "linetab.h"
 
-enum { SIFT_SHARE = 2 }; /* when more of the lines are wanted, writing all at once is cheaper */
+enum {
+    SIFT_SHARE = 2, /* when more of the lines are wanted, writing all at once is cheaper */
+    ASK_MIN = 16,   /* blocks after which fields that hardly refuse a line are asked no more */
+};
 
 int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr) {
     *s = (struct scanner){.plan = plan};
@@ -282,18 +285,60 @@ static int reserve_levels(struct scanner *s, struct err *reterr) {
     return 0;
 }
 
-/* Looks for what the plan searches in the parts of the block instead of its lines. 1: s->levels tells which lines may
- * have it, and those of them that the pipeline must see are in `ret`; 0: the lines have to be looked at. */
+/* Looks for what the plan searches in the parts of the block; 0: its lines are no table. */
+static int sift_by_search(struct scanner *s, struct err *reterr) {
+    const struct plan *p = s->plan;
+    if (!p->search)
+        memset(s->levels, LINETAB_MAYBE, s->info.count);
+    int r = 1;
+    for (size_t i = 0; r > 0 && i < p->n_search; i++)
+        r = block_reader_match(s->reader, p->search[i].needle, p->search[i].fold, s->levels,
+                               reterr);
+    return r;
+}
+
+static bool refuses(void *ctx, struct str value, bool quoted) {
+    return json_filter_refuses(ctx, value, quoted);
+}
+
+/* A label of that name would be asked instead of the field. */
+static int has_label(struct scanner *s, struct str name, struct err *reterr) {
+    const struct meta_column *column;
+    if (labels_get(s->plan->streams[s->task->stream].labels, name).data)
+        return 1;
+    int r = block_reader_meta_column(s->reader, name, &column, reterr);
+    return r < 0 ? r : column != NULL;
+}
+
+/* Leaves out lines that a filter behind | json refuses for what its field's column says. */
+static int sift_by_fields(struct scanner *s, struct err *reterr) {
+    const struct plan *p = s->plan;
+    if (p->n_json_filters == 0 || (s->n_asked >= ASK_MIN && s->n_refusing * 4 < s->n_asked))
+        return 1;
+    int r = 1;
+    for (size_t i = 0; r > 0 && i < p->n_json_filters; i++) {
+        const struct json_filter *f = &p->json_filters[i];
+        int labelled = has_label(s, f->name, reterr);
+        if (labelled < 0)
+            return labelled;
+        if (!labelled)
+            r = block_reader_json_refuse(s->reader, f->name, refuses, (void *)(uintptr_t)f,
+                                         s->levels, reterr);
+    }
+    s->n_asked += r > 0;
+    return r;
+}
+
+/* Asks the parts of the block instead of its lines. 1: s->levels tells which lines may pass, and those of them that the
+ * pipeline must see are in `ret`; 0: the lines have to be looked at. */
 static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
     const struct plan *p = s->plan;
     int r = reserve_levels(s, reterr);
-    for (size_t i = 0; r >= 0 && i < p->n_search; i++) {
-        r = block_reader_match(s->reader, p->search[i].needle, p->search[i].fold, s->levels,
-                               reterr);
-        if (r == 0)
-            return 0;
-    }
-    if (r < 0)
+    if (r == 0)
+        r = sift_by_search(s, reterr);
+    if (r > 0)
+        r = sift_by_fields(s, reterr);
+    if (r <= 0)
         return r;
     uint32_t count = 0;
     for (uint32_t i = s->from; i < s->to; i++) {
@@ -302,6 +347,7 @@ static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
         s->wanted[i / 64] |= (uint64_t)wanted << (i % 64);
         count += wanted;
     }
+    s->n_refusing += p->n_json_filters > 0 && count < (s->to - s->from) / SIFT_SHARE;
     if (count > s->info.count / SIFT_SHARE)
         return 0;
     if (count > 0) {
@@ -315,7 +361,7 @@ static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
 static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
     s->sifted = false;
     account_lines(s);
-    if (s->plan->search) {
+    if (s->plan->search || s->plan->n_json_filters > 0) {
         int r = sift(s, ret, reterr);
         s->sifted = r > 0;
         if (r != 0)
@@ -341,11 +387,12 @@ int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr) 
         uint32_t from = p->backward ? s->to - done - size : s->from + done;
         done += size;
         uint32_t count;
-        if (!p->needs_lines || !p->search)
-            count = all_living(s, from, from + size);
+        if (s->sifted)
+            count = sifted_hits(s, from, from + size);
+        else if (p->needs_lines && p->search)
+            count = find_hits(s, lines, from, from + size);
         else
-            count = s->sifted ? sifted_hits(s, from, from + size)
-                              : find_hits(s, lines, from, from + size);
+            count = all_living(s, from, from + size);
         if (count == 0)
             continue;
         /* Times and metadata wait for the first line that can pass. */

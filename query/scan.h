@@ -38,6 +38,7 @@ struct scanner {
     uint8_t *levels;
     uint64_t *wanted;
     size_t levels_capacity;
+    uint32_t n_asked, n_refusing; /* blocks asked for fields; in which most lines were refused */
 };
 
 int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr);

@@ -138,7 +138,7 @@ const struct config_key config_keys[] = {
 
     KEY("ingester.chunk_target_size", KEY_BYTES, AT(chunk_target_bytes), "1536KB",
         "A stream is flushed when its compressed blocks reach this."),
-    KEY("ingester.chunk_encoding", KEY_CODEC, AT(effort), "zstd",
+    KEY("ingester.chunk_encoding", KEY_CODEC, AT(effort), "table",
         "Compression of lines: table (columns of what varies) takes half the bytes of zstd and is "
         "searched fastest, zstd a third less than lz4, lz4 costs least to write. Loki's other "
         "names are understood as zstd or lz4, whichever is nearer."),

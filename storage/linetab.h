@@ -48,3 +48,10 @@ enum linetab_level { LINETAB_NO, LINETAB_MAYBE, LINETAB_YES };
 enum { LINETAB_LITERAL_MAX = 256 }; /* of a longer one nothing is told: all lines may hold it */
 int linetab_match(struct linetab *t, struct str literal, bool fold, uint8_t *levels,
                   struct err *reterr);
+
+/* Of lines that are JSON objects: which have a field `key`, outermost, whose value is refused. Sets levels[i] to
+ * LINETAB_NO for these and leaves the others as they are: told from templates and columns, and only where that is
+ * certain. The value of a string comes without its quotes and has no escapes. */
+typedef bool linetab_refuses(void *ctx, struct str value, bool quoted);
+int linetab_json_refuse(struct linetab *t, struct str key, linetab_refuses *fn, void *ctx,
+                        uint8_t *levels, struct err *reterr);

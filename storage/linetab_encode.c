@@ -18,15 +18,16 @@ enum {
     PAYS_SHARE = 2, /* lines that fit no group: at most this share of the bytes */
 };
 
+struct kind_slot {
+    uint64_t key;
+    uint32_t rows, group;
+};
+
 struct row {
     struct shape shape;
     uint32_t first, count; /* tokens */
     uint32_t group;        /* 0: none */
-};
-
-struct kind_slot {
-    uint64_t key;
-    uint32_t rows, group;
+    struct kind_slot *kind;
 };
 
 struct kinds {
@@ -94,38 +95,19 @@ static int split_rows(struct table_builder *b) {
     return 0;
 }
 
-/* Are the gaps of both rows the same bytes? Equal hashes do not prove it. */
-static bool same_gaps(const struct table_builder *b, uint32_t one, uint32_t other) {
-    const struct row *x = &b->rows[one], *y = &b->rows[other];
-    if (x->count != y->count)
-        return false;
-    const char *text = b->e->marks.text;
-    uint32_t at_x = b->values[one].offset, at_y = b->values[other].offset;
-    for (uint32_t i = 0; i <= x->count; i++) {
-        bool last = i == x->count;
-        struct piece t = last ? (struct piece){b->values[one].offset + b->values[one].size, 0}
-                              : b->tokens[x->first + i];
-        struct piece u = last ? (struct piece){b->values[other].offset + b->values[other].size, 0}
-                              : b->tokens[y->first + i];
-        uint32_t size = t.offset - at_x;
-        if (size != u.offset - at_y || !same_bytes(text + at_x, text + at_y, size))
-            return false;
-        at_x = t.offset + t.size;
-        at_y = u.offset + u.size;
-    }
-    return true;
-}
-
+/* That equal hashes mean equal gaps is not looked at: it is as good as certain, and a block in which it does not hold
+ * does not read back. */
 static void join_group(struct table_builder *b, uint32_t i, struct kind_slot *slot) {
+    struct row *row = &b->rows[i];
     if (slot->group == 0) {
         if (b->n_groups == LINETAB_GROUPS_MAX)
             return;
         slot->group = ++b->n_groups;
         b->groups[slot->group] = (struct group){.first_row = i};
-    } else if (!same_gaps(b, b->groups[slot->group].first_row, i)) {
+    } else if (row->count != b->rows[b->groups[slot->group].first_row].count) {
         return;
     }
-    b->rows[i].group = slot->group;
+    row->group = slot->group;
     b->groups[slot->group].rows++;
 }
 
@@ -136,23 +118,21 @@ static int group_rows(struct table_builder *b) {
         r = kinds_init(b->e, &gaps, b->n);
     if (r < 0)
         return r;
-    for (uint32_t i = 0; i < b->n; i++)
-        if (b->rows[i].count != UINT32_MAX)
-            kinds_at(&words, b->rows[i].shape.words)->rows++;
-    for (uint32_t i = 0; i < b->n; i++)
-        if (b->rows[i].count != UINT32_MAX &&
-            kinds_at(&words, b->rows[i].shape.words)->rows < SPLIT_ROWS_MIN)
-            kinds_at(&gaps, b->rows[i].shape.gaps)->rows++;
     for (uint32_t i = 0; i < b->n; i++) {
-        const struct row *row = &b->rows[i];
-        if (row->count == UINT32_MAX)
-            continue;
-        struct kind_slot *slot = kinds_at(&words, row->shape.words);
-        if (slot->rows < SPLIT_ROWS_MIN)
-            slot = kinds_at(&gaps, row->shape.gaps);
-        if (slot->rows >= GROUP_ROWS_MIN)
-            join_group(b, i, slot);
+        struct row *row = &b->rows[i];
+        row->kind = kinds_at(&words, row->shape.words);
+        row->kind->rows += row->count != UINT32_MAX;
     }
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct row *row = &b->rows[i];
+        if (row->kind->rows >= SPLIT_ROWS_MIN)
+            continue;
+        row->kind = kinds_at(&gaps, row->shape.gaps);
+        row->kind->rows += row->count != UINT32_MAX;
+    }
+    for (uint32_t i = 0; i < b->n; i++)
+        if (b->rows[i].count != UINT32_MAX && b->rows[i].kind->rows >= GROUP_ROWS_MIN)
+            join_group(b, i, b->rows[i].kind);
     return 0;
 }
 

@@ -7,6 +7,11 @@ enum { LINES_SIZE = 1 << 16, COUNT_MAX = 4096 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static bool refuses(void *ctx, struct str value, bool quoted) {
+    *(size_t *)ctx += value.size > 0 ? (unsigned char)value.data[value.size - 1] : quoted;
+    return value.size % 2 > 0;
+}
+
 static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
     static uint8_t levels[COUNT_MAX];
     static uint64_t wanted[COUNT_MAX / 64 + 1];
@@ -17,6 +22,8 @@ static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
     if (t && lines && linetab_open(t, encoded, count, &err) == 0) {
         (void)linetab_match(t, STR("error=1"), false, levels, &err);
         (void)linetab_match(t, STR("Error"), true, levels, &err);
+        size_t sum = 0;
+        (void)linetab_json_refuse(t, STR("status"), refuses, &sum, levels, &err);
         for (uint32_t i = 0; i <= count; i++)
             offsets[i] = (uint32_t)((uint64_t)lines_size * i / count);
         for (uint32_t i = 0; i < count / 64; i++)
