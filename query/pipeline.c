@@ -26,8 +26,8 @@ struct pipeline {
     struct label_hints hints;
     struct needle *needles;
     size_t n_needles;
-    struct json_filter *json_filters;
-    size_t n_json_filters;
+    struct field_filter *field_filters;
+    size_t n_field_filters;
     struct str *meta_names; /* with hints: the metadata that can matter */
     size_t n_meta_names;
     bool meta_limited;
@@ -467,39 +467,44 @@ static bool is_wanted(const struct pipeline *p, uint32_t name) {
     return p->hints.n_required == 0 && !p->hints.no_labels;
 }
 
-static int find_json_filters(struct pipeline *p) {
+static int find_field_filters(struct pipeline *p) {
     size_t i = 0;
     while (i < p->n_steps && p->steps[i].kind == STAGE_LINE_FILTER)
         i++;
-    if (i == p->n_steps || p->steps[i].kind != STAGE_JSON || p->steps[i].extract.count > 0)
+    if (i == p->n_steps || (p->steps[i].kind != STAGE_JSON && p->steps[i].kind != STAGE_LOGFMT) ||
+        p->steps[i].extract.count > 0 || p->steps[i].extract.strict)
         return 0;
+    enum linetab_form form = p->steps[i].kind == STAGE_JSON ? FORM_JSON : FORM_LOGFMT;
     const struct early_filters *e = &p->steps[i].early;
-    p->json_filters = arena_array(&p->arena, e->count + 1, sizeof(*p->json_filters));
-    if (!p->json_filters)
+    p->field_filters = arena_array(&p->arena, e->count + 1, sizeof(*p->field_filters));
+    if (!p->field_filters)
         return -ENOMEM;
     for (size_t k = 0; k < e->count; k++) {
         const struct filter_node *f = e->list[k];
         if (is_plain(p->names[f->name]) && f->kind != FILTER_IP && is_wanted(p, f->name))
-            p->json_filters[p->n_json_filters++] =
-                (struct json_filter){.name = p->names[f->name], .node = f};
+            p->field_filters[p->n_field_filters++] =
+                (struct field_filter){.form = form, .name = p->names[f->name], .node = f};
     }
     return 0;
 }
 
-size_t pipeline_json_filters(const struct pipeline *p, const struct json_filter **ret) {
-    *ret = p->json_filters;
-    return p->n_json_filters;
+size_t pipeline_field_filters(const struct pipeline *p, const struct field_filter **ret) {
+    *ret = p->field_filters;
+    return p->n_field_filters;
 }
 
-bool json_filter_refuses(const struct json_filter *f, struct str value, bool quoted) {
+bool field_filter_refuses(const struct field_filter *f, struct str value, bool quoted) {
     bool number = value.size > 0;
+    if (value.size == 0)
+        return false;
     for (size_t i = 0; i < value.size; i++) {
         char c = value.data[i];
         if ((unsigned char)c >= 0x80 || (unsigned char)c < ' ' || c == '\\')
             return false; /* what is cleaned up first is left to the stage */
         number = number && ((c >= '0' && c <= '9') || c == '-' || c == '.');
     }
-    if (!quoted && !number && !str_eq(value, STR("true")) && !str_eq(value, STR("false")))
+    if (f->form == FORM_JSON && !quoted && !number && !str_eq(value, STR("true")) &&
+        !str_eq(value, STR("false")))
         return false;
     return label_filter_refuses(f->node, value, false);
 }
@@ -617,7 +622,7 @@ int pipeline_compile(const struct stage *stages, const struct pipeline_options *
     if (r == 0)
         r = attach_early(p, !o->needs.all && o->needs.count > 0);
     if (r == 0)
-        r = find_json_filters(p);
+        r = find_field_filters(p);
     if (r == 0)
         r = find_needles(p, stages);
     if (r < 0) {

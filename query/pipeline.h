@@ -16,6 +16,7 @@
 #include "ast.h"
 #include "err.h"
 #include "labels.h"
+#include "linetab.h"
 
 struct pipeline;
 struct pipeline_run;
@@ -65,17 +66,18 @@ size_t pipeline_needles(const struct pipeline *p, const struct needle **ret);
  * literal alone will do, as far as the pipeline goes. */
 bool pipeline_seeks(const struct pipeline *p, struct needle *ret);
 
-/* Filters that a json stage at the front (behind line filters at most) asks of the field of their name as soon as it has
+/* Filters that a json or logfmt stage at the front (behind line filters at most) asks of the field of their name as soon as it has
  * read it, when neither the stream nor the metadata have a label of that name: a line whose field is refused is
  * dropped there. Names are letters and digits, so that no nesting or sanitising makes them. */
 struct filter_node;
-struct json_filter {
+struct field_filter {
+    enum linetab_form form;
     struct str name;
     const struct filter_node *node;
 };
-size_t pipeline_json_filters(const struct pipeline *p, const struct json_filter **ret);
+size_t pipeline_field_filters(const struct pipeline *p, const struct field_filter **ret);
 /* Does it refuse the value for certain? Of a string without its quotes, and without escapes. */
-bool json_filter_refuses(const struct json_filter *f, struct str value, bool quoted);
+bool field_filter_refuses(const struct field_filter *f, struct str value, bool quoted);
 /* The number of leading line-filter stages which `needles` decide completely (|= with one literal): when the
  * executor has searched the block for exactly needle i, stage i need not be run again. */
 

@@ -237,7 +237,7 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
     if (r < 0)
         goto out;
     plan_stand_in(ret, o);
-    ret->n_json_filters = pipeline_json_filters(ret->pipeline, &ret->json_filters);
+    ret->n_field_filters = pipeline_field_filters(ret->pipeline, &ret->field_filters);
     r = plan_columns(ret, o->shows_lines, reterr);
     if (r < 0 || o->start_ns > o->end_ns)
         goto out;

@@ -65,8 +65,8 @@ struct plan {
     bool search_decides;
     struct str stand_in;
     /* Fields that blocks may be asked for instead of their lines. */
-    const struct json_filter *json_filters;
-    size_t n_json_filters;
+    const struct field_filter *field_filters;
+    size_t n_field_filters;
 };
 
 int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);

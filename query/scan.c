@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "bytes.h"
 #include "finder.h"
 #include "linetab.h"
 
@@ -221,9 +222,12 @@ static uint32_t find_hits(struct scanner *s, struct str lines, uint32_t from, ui
 /* As find_hits, for a block that was sifted. */
 static uint32_t sifted_hits(struct scanner *s, uint32_t from, uint32_t to) {
     uint32_t count = 0;
-    for (uint32_t i = from; i < to; i++)
-        if (s->levels[i] != LINETAB_NO && !dead_test(s->dead, i))
+    for (uint32_t i = from; i < to; i++) {
+        while (to - i >= 8 && get_le64(s->levels + i) == 0)
+            i += 8;
+        if (i < to && s->levels[i] != LINETAB_NO && !dead_test(s->dead, i))
             s->hits[count++] = i;
+    }
     return count;
 }
 
@@ -298,7 +302,7 @@ static int sift_by_search(struct scanner *s, struct err *reterr) {
 }
 
 static bool refuses(void *ctx, struct str value, bool quoted) {
-    return json_filter_refuses(ctx, value, quoted);
+    return field_filter_refuses(ctx, value, quoted);
 }
 
 /* A label of that name would be asked instead of the field. */
@@ -310,20 +314,20 @@ static int has_label(struct scanner *s, struct str name, struct err *reterr) {
     return r < 0 ? r : column != NULL;
 }
 
-/* Leaves out lines that a filter behind | json refuses for what its field's column says. */
+/* Leaves out lines that a filter behind | json or | logfmt refuses for what its field's column says. */
 static int sift_by_fields(struct scanner *s, struct err *reterr) {
     const struct plan *p = s->plan;
-    if (p->n_json_filters == 0 || (s->n_asked >= ASK_MIN && s->n_refusing * 4 < s->n_asked))
+    if (p->n_field_filters == 0 || (s->n_asked >= ASK_MIN && s->n_refusing * 4 < s->n_asked))
         return 1;
     int r = 1;
-    for (size_t i = 0; r > 0 && i < p->n_json_filters; i++) {
-        const struct json_filter *f = &p->json_filters[i];
+    for (size_t i = 0; r > 0 && i < p->n_field_filters; i++) {
+        const struct field_filter *f = &p->field_filters[i];
         int labelled = has_label(s, f->name, reterr);
         if (labelled < 0)
             return labelled;
         if (!labelled)
-            r = block_reader_json_refuse(s->reader, f->name, refuses, (void *)(uintptr_t)f,
-                                         s->levels, reterr);
+            r = block_reader_refuse(s->reader, f->form, f->name, refuses, (void *)(uintptr_t)f,
+                                    s->levels, reterr);
     }
     s->n_asked += r > 0;
     return r;
@@ -342,12 +346,16 @@ static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
         return r;
     uint32_t count = 0;
     for (uint32_t i = s->from; i < s->to; i++) {
+        while (s->to - i >= 8 && get_le64(s->levels + i) == 0)
+            i += 8;
+        if (i == s->to)
+            break;
         bool wanted =
             s->levels[i] == LINETAB_MAYBE || (s->levels[i] == LINETAB_YES && !p->search_decides);
         s->wanted[i / 64] |= (uint64_t)wanted << (i % 64);
         count += wanted;
     }
-    s->n_refusing += p->n_json_filters > 0 && count < (s->to - s->from) / SIFT_SHARE;
+    s->n_refusing += p->n_field_filters > 0 && count < (s->to - s->from) / SIFT_SHARE;
     if (count > s->info.count / SIFT_SHARE)
         return 0;
     if (count > 0) {
@@ -361,7 +369,7 @@ static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
 static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
     s->sifted = false;
     account_lines(s);
-    if (s->plan->search || s->plan->n_json_filters > 0) {
+    if (s->plan->search || s->plan->n_field_filters > 0) {
         int r = sift(s, ret, reterr);
         s->sifted = r > 0;
         if (r != 0)

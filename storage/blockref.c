@@ -448,12 +448,12 @@ int block_reader_match(struct block_reader *r, struct str literal, bool fold, ui
     return status < 0 ? blame(r, status, reterr) : 1;
 }
 
-int block_reader_json_refuse(struct block_reader *r, struct str key, linetab_refuses *fn, void *ctx,
-                             uint8_t *levels, struct err *reterr) {
+int block_reader_refuse(struct block_reader *r, enum linetab_form form, struct str key,
+                        linetab_refuses *fn, void *ctx, uint8_t *levels, struct err *reterr) {
     int status = open_table(r, reterr);
     if (status <= 0)
         return status;
-    status = linetab_json_refuse(r->table, key, fn, ctx, levels, reterr);
+    status = linetab_refuse(r->table, form, key, fn, ctx, levels, reterr);
     return status < 0 ? blame(r, status, reterr) : 1;
 }
 

@@ -50,9 +50,9 @@ int block_reader_lines(struct block_reader *r, struct str *ret, struct err *rete
  * raises it; 0: this block cannot. */
 int block_reader_match(struct block_reader *r, struct str literal, bool fold, uint8_t *levels,
                        struct err *reterr);
-/* As linetab_json_refuse; 1, or 0: this block cannot. */
-int block_reader_json_refuse(struct block_reader *r, struct str key, linetab_refuses *fn, void *ctx,
-                             uint8_t *levels, struct err *reterr);
+/* As linetab_refuse; 1, or 0: this block cannot. */
+int block_reader_refuse(struct block_reader *r, enum linetab_form form, struct str key,
+                        linetab_refuses *fn, void *ctx, uint8_t *levels, struct err *reterr);
 /* As block_reader_lines, but only the lines whose bit is set need be there. */
 int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, struct str *ret,
                             struct err *reterr);

@@ -49,9 +49,10 @@ enum { LINETAB_LITERAL_MAX = 256 }; /* of a longer one nothing is told: all line
 int linetab_match(struct linetab *t, struct str literal, bool fold, uint8_t *levels,
                   struct err *reterr);
 
-/* Of lines that are JSON objects: which have a field `key`, outermost, whose value is refused. Sets levels[i] to
- * LINETAB_NO for these and leaves the others as they are: told from templates and columns, and only where that is
- * certain. The value of a string comes without its quotes and has no escapes. */
+/* Of lines that are JSON objects, or logfmt: which have a field `key` (outermost; the first) whose value is refused. Sets
+ * levels[i] to LINETAB_NO for these and leaves the others as they are: told from templates and columns, and only where
+ * that is certain. The value of a string comes without its quotes and has no escapes. */
+enum linetab_form { FORM_JSON, FORM_LOGFMT };
 typedef bool linetab_refuses(void *ctx, struct str value, bool quoted);
-int linetab_json_refuse(struct linetab *t, struct str key, linetab_refuses *fn, void *ctx,
-                        uint8_t *levels, struct err *reterr);
+int linetab_refuse(struct linetab *t, enum linetab_form form, struct str key, linetab_refuses *fn,
+                   void *ctx, uint8_t *levels, struct err *reterr);

@@ -327,13 +327,17 @@ static bool find_time_shape(const char *p, uint32_t size, struct time_shape *ret
     return true;
 }
 
-static bool read_time(const char *p, const struct time_shape *s, uint64_t *ret) {
-    int64_t days = 0;
+/* `date` is the text of the date that came last, `days` what it stands for: most are the same. */
+static bool read_time(const char *p, const struct time_shape *s, const char **date, int64_t *days,
+                      uint64_t *ret) {
     uint64_t fraction = 0;
     unsigned hour, minute, second;
     if (s->date != DATE_NONE) {
-        if (!read_date(p, s->date, &days))
-            return false;
+        if (!*date || !same_bytes(p, *date, date_size(s->date))) {
+            if (!read_date(p, s->date, days))
+                return false;
+            *date = p;
+        }
         p += date_size(s->date);
         if (*p++ != s->between)
             return false;
@@ -343,7 +347,7 @@ static bool read_time(const char *p, const struct time_shape *s, uint64_t *ret) 
         return false;
     if (s->fraction > 0 && (p[8] != s->point || !read_digits(p + 9, s->fraction, &fraction)))
         return false;
-    int64_t seconds = days * 86400 + (int64_t)(hour * 3600 + minute * 60 + second);
+    int64_t seconds = *days * 86400 + (int64_t)(hour * 3600 + minute * 60 + second);
     *ret = (uint64_t)seconds * linetab_powers[s->fraction] + fraction;
     return true;
 }
@@ -355,11 +359,12 @@ static bool try_time(struct linetab_encoder *e, struct column_plan *plan) {
         first.size - s.size > GLUE_MAX)
         return false;
     uint32_t suffix = first.size - s.size;
-    const char *tail = piece_data(e, first) + s.size;
+    const char *tail = piece_data(e, first) + s.size, *date = NULL;
+    int64_t days = 0;
     for (uint32_t i = 0; i < plan->n; i++) {
         const char *p = piece_data(e, plan->values[i]);
         if (plan->values[i].size != first.size || !same_bytes(p + s.size, tail, suffix) ||
-            !read_time(p, &s, &plan->numbers[i]))
+            !read_time(p, &s, &date, &days, &plan->numbers[i]))
             return false;
     }
     plan->kind = COLUMN_TIME;

@@ -14,7 +14,7 @@
 struct literal {
     struct str text;
     bool fold;
-    char lower[LINETAB_LITERAL_MAX]; /* with fold */
+    char lower[LINETAB_LITERAL_MAX];
 };
 
 /* What is known of the rows of a group or table. */
@@ -314,7 +314,12 @@ static int try_placement(struct matcher *m, size_t shift, struct str fixed, size
     size_t overlap = n < fixed.size - skip ? n : fixed.size - skip;
     size_t rest = n - overlap;
     if ((overlap == 0 && (shift == 0 || rest == 0)) || (shift > 0 && !borders[0].column) ||
-        (rest > 0 && !borders[1].column) || !stands(l, shift, fixed.data + skip, overlap))
+        (rest > 0 && !borders[1].column))
+        return 0;
+    /* Most placements fail at their first byte. */
+    if (overlap > 0 && l->lower[shift] != fold_byte(fixed.data[skip]))
+        return 0;
+    if (!stands(l, shift, fixed.data + skip, overlap))
         return 0;
     struct side left, right;
     int r = side_of(m, &borders[0], 0, shift, &left);

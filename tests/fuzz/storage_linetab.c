@@ -23,7 +23,8 @@ static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
         (void)linetab_match(t, STR("error=1"), false, levels, &err);
         (void)linetab_match(t, STR("Error"), true, levels, &err);
         size_t sum = 0;
-        (void)linetab_json_refuse(t, STR("status"), refuses, &sum, levels, &err);
+        (void)linetab_refuse(t, FORM_JSON, STR("status"), refuses, &sum, levels, &err);
+        (void)linetab_refuse(t, FORM_LOGFMT, STR("level"), refuses, &sum, levels, &err);
         for (uint32_t i = 0; i <= count; i++)
             offsets[i] = (uint32_t)((uint64_t)lines_size * i / count);
         for (uint32_t i = 0; i < count / 64; i++)

@@ -64,11 +64,35 @@ static void put_json(struct buf *b) {
     buf_addf(b, "%s", make == 4 ? "" : "}");
 }
 
+static void put_logfmt(struct buf *b) {
+    static const char *const odd[] = {"=x ",
+                                      "a\"b ",
+                                      "word ",
+                                      "empty= ",
+                                      "q=\"a\\\"level=error\" ",
+                                      "u=/x?level=error ",
+                                      "level=\"info\"",
+                                      "k=v1 k=v2 ",
+                                      "é=1 ",
+                                      "q=\"open "};
+    if (below(3) == 0)
+        buf_addf(b, "%s", odd[below(10)]);
+    buf_addf(b, "ts=2026-11-26T10:%02u:%02uZ level=%s ", below(60), below(60),
+             below(3) ? "info" : "error");
+    if (below(6) == 0)
+        buf_addf(b, "%s", odd[below(10)]);
+    buf_addf(b, "k=v%u took=%ums status=%u msg=\"%s %u\"", below(4), below(900), below(600),
+             words[below(6)], below(9));
+}
+
 static void put_line(struct buf *b) {
     switch (below(6)) {
     case 0:
         buf_addf(b, "level=%s status=%u took=%ums msg=\"%s %u\"", below(3) ? "info" : "error",
                  below(600), below(900), words[below(6)], below(30));
+        break;
+    case 4:
+        put_logfmt(b);
         break;
     case 1:
         buf_addf(b, "10.0.%u.%u - \"GET /items/%u?status=%u\" %u", below(4), below(256),
@@ -248,6 +272,13 @@ static const char *const stages[] = {
     "|= `error` | json | status = 200",
     "| json status=`status` | status >= 500",
     "| logfmt | status >= 500",
+    "| logfmt | level = `error`",
+    "| logfmt | level != `error` | took > 500ms",
+    "| logfmt --strict | level = `error`",
+    "| logfmt | msg =~ `.*Error.*`",
+    "| logfmt --keep-empty | empty = `` | level = `info`",
+    "| logfmt | k = `v1`",
+    "| logfmt level | level = `error`",
     "| json | logfmt | status >= 500",
     "| json | ratio < 2",
     "| json | drop status | status = ``",

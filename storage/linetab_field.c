@@ -1,16 +1,19 @@
-/* Which rows of a table have a refused value in a field of their outermost JSON object, told from the field's column.
+/* Which rows of a table have a refused value in a field, told from the field's column.
  *
- * The template of a group is read as JSON, a slot standing for whatever values it has. That is sound as long as no
- * value can change how the bytes behind it are read: in a string there must be no quote and no backslash, outside of
- * one nothing but the bytes of plain numbers and words. Everything up to the field has to be well-formed; what stands
- * behind it does not matter, as the reader of a line leaves it at a refused field. Where any of this is in doubt the
- * group's rows are left alone. */
+ * The template of a group is read as JSON or logfmt, a slot standing for whatever values it has. That is sound as long as
+ * no value can change how the bytes behind it are read: in a string there must be no quote and no backslash, outside
+ * of one nothing that ends a value. Everything up to the field has to be well-formed; what stands behind it does not
+ * matter, as the reader of a line leaves it at a refused field. Where any of this is in doubt the group's rows are
+ * left alone. */
 #include <errno.h>
 #include <string.h>
 
 #include "linetab_reader.h"
 
 enum { JSON_DEPTH = 16, ITEM_END = -1, ITEM_SLOT = -2 };
+
+/* Where a value stands. */
+enum context { IN_STRING, BARE_JSON, BARE_LOGFMT };
 
 struct walker {
     struct linetab *t;
@@ -58,52 +61,55 @@ static bool is_bare_byte(char c) {
            c == '-' || c == '+' || c == '_';
 }
 
-static bool text_is_tame(struct str text, bool quoted) {
+static bool text_is_tame(struct str text, enum context context) {
     for (size_t i = 0; i < text.size; i++) {
         char c = text.data[i];
-        if (quoted ? c == '"' || c == '\\' || (unsigned char)c < ' ' : !is_bare_byte(c))
+        bool tame = context == BARE_JSON   ? is_bare_byte(c)
+                    : context == IN_STRING ? c != '"' && c != '\\' && (unsigned char)c >= ' '
+                                           : c != '"' && c != '=' && (unsigned char)c > ' ';
+        if (!tame)
             return false;
     }
     return true;
 }
 
-static bool column_is_tame(struct walker *w, struct column *c, bool quoted);
+static bool column_is_tame(struct walker *w, struct column *c, enum context context);
 
-static bool table_is_tame(struct walker *w, struct table *table, bool quoted) {
-    if (table->odd && !column_is_tame(w, table->odd, quoted))
+static bool table_is_tame(struct walker *w, struct table *table, enum context context) {
+    if (table->odd && !column_is_tame(w, table->odd, context))
         return false;
     for (uint32_t i = 0; i < table->n_groups; i++) {
         const struct group *g = &table->groups[i];
-        if (!text_is_tame(g->after, quoted))
+        if (!text_is_tame(g->after, context))
             return false;
         for (uint32_t k = 0; k < g->n_slots; k++)
-            if (!text_is_tame(g->slots[k].before, quoted) ||
-                !column_is_tame(w, g->slots[k].column, quoted))
+            if (!text_is_tame(g->slots[k].before, context) ||
+                !column_is_tame(w, g->slots[k].column, context))
                 return false;
     }
     return true;
 }
 
-static bool column_is_tame(struct walker *w, struct column *c, bool quoted) {
+static bool column_is_tame(struct walker *w, struct column *c, enum context context) {
     switch (c->kind) {
     case COLUMN_NUMBER:
     case COLUMN_HEX:
     case COLUMN_IP:
         return true;
     case COLUMN_TIME:
-        return quoted && c->between >= ' ' && c->between != '"' && c->between != '\\';
+        return context != BARE_JSON && c->between > ' ' && c->between != '"' && c->between != '\\';
     case COLUMN_DICT:
     case COLUMN_SHARED:
-        return column_is_tame(w, c->values, quoted);
+        return column_is_tame(w, c->values, context);
     case COLUMN_TEXT:
         if (c->flags != TEXT_IN_PLAN) {
             w->status = column_load(w->t, c, w->err);
             if (w->status < 0)
                 return false;
         }
-        return text_is_tame(str_make(c->text, c->text_size), quoted);
+        return text_is_tame(str_make(c->text, c->text_size), context);
     case COLUMN_TABLE:
-        return table_is_tame(w, c->table, quoted);
+        return table_is_tame(w, c->table, context);
     case COLUMN_KINDS:
         break;
     }
@@ -184,7 +190,7 @@ static bool walk_string(struct walker *w, struct field *ret) {
         int c = peek(w);
         if (c == ITEM_SLOT) {
             add_slot(w, ret);
-            if (!column_is_tame(w, ret->column, true))
+            if (!column_is_tame(w, ret->column, IN_STRING))
                 return false;
             continue;
         }
@@ -207,7 +213,7 @@ static bool walk_bare(struct walker *w, struct field *ret) {
         if (c == ITEM_SLOT) {
             bool first = !ret->is_slot && ret->fixed.size == 0;
             add_slot(w, ret);
-            if (!column_is_tame(w, ret->column, false))
+            if (!column_is_tame(w, ret->column, BARE_JSON))
                 return false;
             known |= first && column_is_known(w, ret->column);
             continue;
@@ -289,7 +295,7 @@ static bool walk_value(struct walker *w, struct field *ret) {
 }
 
 /* Goes to the value of `key` in the outermost object. */
-static bool find_field(struct walker *w, struct str key, struct field *ret) {
+static bool find_json_field(struct walker *w, struct str key, struct field *ret) {
     skip_blanks(w);
     if (!take(w, '{'))
         return false;
@@ -303,6 +309,49 @@ static bool find_field(struct walker *w, struct str key, struct field *ret) {
         skip_blanks(w);
         if (!take(w, ','))
             return false;
+    }
+}
+
+/* ---- the template as logfmt */
+
+/* What stands up to the next blank or one of two bytes; its slots must be tame. */
+static bool walk_logfmt_part(struct walker *w, bool is_key, struct field *ret) {
+    *ret = (struct field){0};
+    for (;;) {
+        int c = peek(w);
+        if (c == ITEM_SLOT) {
+            add_slot(w, ret);
+            if (!column_is_tame(w, ret->column, BARE_LOGFMT))
+                return false;
+            continue;
+        }
+        if (c == ITEM_END || c <= ' ' || (is_key && c == '='))
+            return true;
+        if (c == '"' || c == '=')
+            return false;
+        add_byte(w, ret);
+    }
+}
+
+/* Goes to the first value of `key`. Words without a value are passed over, as a reader does. */
+static bool find_logfmt_field(struct walker *w, struct str key, struct field *ret) {
+    for (;;) {
+        struct field name;
+        while (peek(w) >= 0 && peek(w) <= ' ')
+            w->at++;
+        if (peek(w) == ITEM_END || !walk_logfmt_part(w, true, &name))
+            return false;
+        if (!take(w, '='))
+            continue;
+        if (name.is_slot || name.fixed.size == 0)
+            return false;
+        bool quoted = take(w, '"');
+        if (quoted ? !walk_string(w, ret) : !walk_logfmt_part(w, false, ret))
+            return false;
+        if (peek(w) != ITEM_END && (peek(w) < 0 || peek(w) > ' '))
+            return false;
+        if (str_eq(name.fixed, key))
+            return !ret->is_mixed;
     }
 }
 
@@ -345,11 +394,12 @@ static int ask_rows(struct walker *w, struct column *c, bool quoted, const struc
 }
 
 /* 1: rows[] tells which rows are refused, or, when it stays NULL, all are. 0: nothing is known. */
-static int refuse_group(struct linetab *t, struct group *g, struct str key,
+static int refuse_group(struct linetab *t, struct group *g, enum linetab_form form, struct str key,
                         const struct refusal *refusal, uint8_t **rows, struct err *reterr) {
     struct walker w = {.t = t, .g = g, .err = reterr};
     struct field f;
-    if (!find_field(&w, key, &f))
+    bool found = form == FORM_JSON ? find_json_field(&w, key, &f) : find_logfmt_field(&w, key, &f);
+    if (!found)
         return w.status;
     if (!f.is_slot)
         return f.fixed.size > 0 && refusal->fn(refusal->ctx, f.fixed, f.quoted);
@@ -360,14 +410,14 @@ static int refuse_group(struct linetab *t, struct group *g, struct str key,
     return r < 0 ? r : 1;
 }
 
-int linetab_json_refuse(struct linetab *t, struct str key, linetab_refuses *fn, void *ctx,
-                        uint8_t *levels, struct err *reterr) {
+int linetab_refuse(struct linetab *t, enum linetab_form form, struct str key, linetab_refuses *fn,
+                   void *ctx, uint8_t *levels, struct err *reterr) {
     struct table *root = t->root;
     struct refusal refusal = {.fn = fn, .ctx = ctx};
     uint8_t *refused[LINETAB_GROUPS_MAX + 1] = {NULL};
     int known[LINETAB_GROUPS_MAX + 1] = {0}, any = 0;
     for (uint32_t i = 0; i < root->n_groups; i++) {
-        int r = refuse_group(t, &root->groups[i], key, &refusal, &refused[i + 1], reterr);
+        int r = refuse_group(t, &root->groups[i], form, key, &refusal, &refused[i + 1], reterr);
         if (r < 0)
             return r;
         any |= known[i + 1] = r;
