@@ -6,8 +6,7 @@
 #include <stdint.h>
 
 enum {
-    RECENT_MAX =
-        32768, /* hashes of one generation: half a megabyte; further ones push the older generation out */
+    RECENT_MAX = 131072, /* hashes of one generation: 2 MB; more push the older one out */
     RECENT_SECONDS = 60,
 };
 

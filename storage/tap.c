@@ -13,7 +13,6 @@
 #include "buf.h"
 #include "clock.h"
 #include "hash.h"
-#include "recent.h"
 #include "store_private.h"
 
 struct record {
@@ -56,12 +55,10 @@ struct tap {
     /* The reader's own. */
     struct buf taken;
     size_t at;
-    int64_t taken_ns; /* clock_mono_ns */
     struct drops told;
     size_t told_at;
     struct label *meta;
     size_t meta_capacity;
-    struct recent told_lately; /* what tap_next has given */
 
     /* Written by the snapshot, before the reader reads. Sorted by stream. */
     struct seam *seams;
@@ -73,6 +70,7 @@ struct tap {
 /* ---- the appending side */
 
 const struct tap_route *tap_route_find(struct tap_list *list, struct stream *stream) {
+    list->now_ns = clock_mono_ns();
     if (stream->tap_generation == list->generation)
         return stream->taps;
     free(stream->taps);
@@ -84,6 +82,7 @@ const struct tap_route *tap_route_find(struct tap_list *list, struct stream *str
         stream->tap_generation = 0; /* tried again with the next append */
         return NULL;
     }
+    route->list = list;
     route->count = 0;
     for (struct tap *t = list->first; t; t = t->next)
         if (str_eq(t->options.tenant, stream->tenant->name) &&
@@ -154,8 +153,19 @@ static void offer(struct tap *t, struct stream *stream, const struct entry *e, s
     (void)pthread_mutex_unlock(&t->lock);
 }
 
+/* A retry that comes when the first copy is in another block already is an entry for the head, but
+ * one that no reader of the stored stream ever sees. */
+static bool is_repeated(struct tap_list *list, const struct stream *stream, const struct entry *e) {
+    uint64_t hash = hash_mix(hash_mix(stream->id, (uint64_t)e->ts_ns), hash_str(e->line));
+    for (uint32_t i = 0; i < e->meta_count; i++)
+        hash = hash_mix(hash_mix(hash, hash_str(e->meta[i].name)), hash_str(e->meta[i].value));
+    return !recent_add(&list->offered, hash, list->now_ns);
+}
+
 void tap_route_offer(const struct tap_route *route, struct stream *stream, const struct entry *e,
                      struct wal_pos pos) {
+    if (is_repeated(route->list, stream, e))
+        return;
     size_t size = record_size(e);
     for (size_t i = 0; i < route->count; i++)
         offer(route->taps[i], stream, e, pos, size);
@@ -234,7 +244,6 @@ uint64_t tap_take(struct tap *t) {
     drops_forget(&t->told);
     t->at = 0;
     t->told_at = 0;
-    t->taken_ns = clock_mono_ns();
     (void)pthread_mutex_lock(&t->lock);
     struct buf waiting = t->waiting;
     struct drops missed = t->missed;
@@ -266,20 +275,11 @@ static int fill_meta(struct tap *t, const char *sizes, uint32_t count, const cha
     return 0;
 }
 
-/* A retry that comes when the first copy is in another block already is an entry for the head, and one that
- * a reader of the stored stream never sees. */
-static bool is_repeated(struct tap *t, const struct record *record, const char *begin) {
-    uint64_t hash = hash64(begin + sizeof(*record), record->size - sizeof(*record));
-    hash = hash_mix(hash_mix(hash, (uint64_t)record->ts_ns), record->stream->id);
-    return !recent_add(&t->told_lately, hash, t->taken_ns);
-}
-
 int tap_next(struct tap *t, struct tap_entry *ret) {
     while (t->at < t->taken.size) {
         struct record record = record_at(&t->taken, t->at);
         const char *begin = t->taken.data + t->at;
-        bool repeated = is_repeated(t, &record, begin);
-        if (repeated || is_shown(t, record.stream->id, record.pos, record.ts_ns)) {
+        if (is_shown(t, record.stream->id, record.pos, record.ts_ns)) {
             t->at += record.size;
             continue;
         }
@@ -327,7 +327,6 @@ static void tap_free(struct tap *t) {
     free(t->told.list);
     free(t->meta);
     free(t->seams);
-    recent_done(&t->told_lately);
     free(t->tenant);
     (void)pthread_mutex_destroy(&t->lock);
     free(t);
@@ -380,7 +379,8 @@ void tap_close(struct tap *t) {
     if (t->next)
         t->next->previous = t->previous;
     s->taps.generation++;
-    (void)atomic_fetch_sub(&s->taps.count, 1);
+    if (atomic_fetch_sub(&s->taps.count, 1) == 1)
+        recent_done(&s->taps.offered);
     (void)pthread_mutex_unlock(&s->append_lock);
     tap_free(t);
 }

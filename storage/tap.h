@@ -4,8 +4,8 @@
  * streams pays one atomic load, or two comparisons when there are taps elsewhere. A full queue
  * never holds an append up: the entry is dropped and noted.
  *
- * Entries that the open block recognises as stored already are not offered; repetitions of what tap_next gave within the
- * last minute (recent.h) are left out by it.
+ * Entries that the open block recognises as stored already are not offered, nor are repetitions of what was
+ * offered to any tap within the last minute (recent.h).
  *
  * The seam with history: open the tap first, then let store_select make a snapshot with
  * `select.tap` set. The snapshot notes for each stream up to which WAL position it contains the

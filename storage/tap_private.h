@@ -4,18 +4,22 @@
 
 #include <stdatomic.h>
 
+#include "recent.h"
 #include "stream.h"
 #include "tap.h"
 
 /* All taps of a store. */
 struct tap_list {
     atomic_uint count;
-    uint64_t generation; /* grows when a tap comes or goes; append_lock */
-    struct tap *first;   /* append_lock */
+    uint64_t generation;   /* grows when a tap comes or goes; append_lock */
+    struct tap *first;     /* append_lock */
+    struct recent offered; /* to any tap; append_lock */
+    int64_t now_ns;        /* clock_mono_ns of the present append */
 };
 
 /* The taps that want a stream's entries, found once per stream and generation. */
 struct tap_route {
+    struct tap_list *list;
     size_t count;
     struct tap *taps[];
 };
@@ -23,7 +27,7 @@ struct tap_route {
 /* The route of a stream, NULL when nobody follows it. append_lock is held. */
 const struct tap_route *tap_route_find(struct tap_list *list, struct stream *stream);
 
-/* Copies the entry to all taps of the route. append_lock is held. */
+/* Copies the entry to all taps of the route, unless it was offered lately. append_lock is held. */
 void tap_route_offer(const struct tap_route *route, struct stream *stream, const struct entry *e,
                      struct wal_pos pos);
 
