@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -267,6 +268,20 @@ def old_version(s, params):
     return [v for r in json.loads(body)["data"]["result"] for v in r["values"]]
 
 
+def documented(s):
+    """docs/http-api.md has every route."""
+    with open(os.path.join(harness.ROOT, "server", "api.c")) as f:
+        routes = set(re.findall(r'^    \{[A-Z_ |]+, *"(/[^"]*)"', f.read().replace(",\n     ", ", "), re.M))
+    with open(os.path.join(harness.ROOT, "docs", "http-api.md")) as f:
+        rows = [line.split("|")[1:3] for line in f if line.startswith("| `/")]
+    found = {re.sub(r"\{\w+\}", "{}", p): methods for paths, methods in rows for p in re.findall(r"`([^`]+)`", paths)}
+    check("routes are found", len(routes) > 35, len(routes))
+    equal("routes without a row", sorted(routes - set(found)), [])
+    for path in set(found) & routes:
+        status = s.get(path.replace("{}", "app"))[0]
+        check("%s is served" % path, status != 404 or "rules" in path, status)
+
+
 if __name__ == "__main__":
     for part in (other_origins, prefix, loki_command_line, tenants):
         try:
@@ -278,5 +293,6 @@ if __name__ == "__main__":
             slow_readers(server)
         except Exception as e:
             check("slow_readers ran to its end", False, "%s: %s" % (type(e).__name__, e))
+        documented(server)
         equal("exit status", server.stop(), 0)
     harness.done()
