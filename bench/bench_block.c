@@ -164,6 +164,7 @@ static void run_mine(void *ctx) {
 struct encoded {
     struct block_encoder *encoder;
     enum block_effort effort;
+    bool no_patterns;
     struct buf out, filters;
     size_t offsets[BLOCKS_MAX], filter_offsets[BLOCKS_MAX + 1];
 };
@@ -176,6 +177,7 @@ static void run_encode(void *ctx) {
         struct block_input in = block_input(b);
         e->offsets[b] = e->out.size;
         e->filter_offsets[b] = e->filters.size;
+        in.no_patterns = e->no_patterns;
         if (block_encode(e->encoder, &in, e->effort, &e->out, &e->filters) < 0)
             abort();
     }
@@ -329,6 +331,9 @@ int main(int argc, char **argv) {
         e->effort = (enum block_effort)effort;
         e->out = buf_make(BUF_NO_MAX);
         e->filters = buf_make(BUF_NO_MAX);
+        e->no_patterns = true;
+        measure("encode without patterns", run_encode, e, (double)line_bytes, "MB/s");
+        e->no_patterns = false;
         measure(names[effort][0], run_encode, e, (double)line_bytes, "MB/s");
         printf("%-28s %10.2f\n", "ratio", (double)line_bytes / (double)e->out.size);
         measure_decoding(e, names[effort][1]);

@@ -307,7 +307,7 @@ static int answer(struct work *w, struct pattern_result *result) {
     size_t n = 0;
     for (size_t i = 0; i < w->n_found; i++) {
         struct found f = w->found[i];
-        if (f.tally.hits >= PATTERN_HITS_MIN) {
+        if (f.tally.hits >= PATTERN_HITS_MIN || f.tally.total >= PATTERN_LINES_MIN) {
             w->found[i] = w->found[n];
             w->found[n++] = f;
         }

@@ -15,7 +15,8 @@
 
 enum {
     PATTERN_SERIES_MAX = 300,     /* of an answer, as in Loki: those of most lines */
-    PATTERN_HITS_MIN = 2,         /* one line is no pattern */
+    PATTERN_HITS_MIN = 2,         /* one line is no pattern, */
+    PATTERN_LINES_MIN = 30,       /* unless it stands for as many as Loki wants to see */
     PATTERN_FOUND_MAX = 64 << 10, /* different ones that a query keeps; further ones are left out */
     PATTERN_SAMPLES_MAX = 4 << 20, /* of all of them: 64 MiB */
     PATTERN_STEP_MIN_S = PATTERNS_BUCKET_S,

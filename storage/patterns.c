@@ -5,19 +5,17 @@
 #include <stdlib.h>
 
 #include "bytes.h"
-#include "hash.h"
+#include "patterns_sample.h"
 #include "units.h"
 
 enum {
     PATTERNS_VERSION = 1,
-    /* A run of lines adds a cell for each bucket that it reaches into: runs and buckets together. */
-    CELLS_MAX = PATTERNS_THOROUGH_LINES + PATTERNS_SPAN_BUCKETS + 8,
+    BUCKETS_MAX = PATTERNS_SPAN_BUCKETS + 1, /* the first and the last one are not full */
     ENTRY_HEAD_MAX = 1 + 3 * VARINT_MAX_BYTES,
     WIDTH_MAX_S = 1 << 30,
 };
 
 static_assert((int)PATTERNS_ALL_LINES <= (int)DRAIN_GROUPS_MAX, "each line may be its own group");
-static_assert((int)PATTERNS_SAMPLE_LINES <= (int)PATTERNS_ALL_LINES, "runs of more than one line");
 
 /* ---- levels */
 
@@ -45,17 +43,12 @@ static enum pattern_level level_of(const struct block_input *in, uint32_t entry)
 
 /* ---- mining */
 
-struct cell {
-    uint32_t group;
-    uint32_t bucket; /* from the block's first one */
-    uint32_t count;
-};
-
 struct pattern_miner {
     struct drain *drain;
-    struct cell cells[CELLS_MAX];
-    uint32_t n_cells;
+    struct sample sample;
+    int group_of[SAMPLE_RUNS_MAX]; /* per run, or DRAIN_NONE */
     uint32_t hits[DRAIN_GROUPS_MAX];
+    uint32_t counts[DRAIN_GROUPS_MAX][BUCKETS_MAX];
     uint32_t by_hits[DRAIN_GROUPS_MAX];
     struct buf text, body;
 };
@@ -97,32 +90,6 @@ static int64_t choose_width(int64_t first_ns, int64_t last_ns) {
     return width_s * NS_PER_S;
 }
 
-static void add_cell(struct pattern_miner *m, uint32_t group, uint32_t bucket, uint32_t count) {
-    struct cell *last = m->n_cells > 0 ? &m->cells[m->n_cells - 1] : NULL;
-    if (last && last->group == group && last->bucket == bucket) {
-        last->count += count;
-        return;
-    }
-    assert(m->n_cells < CELLS_MAX);
-    m->cells[m->n_cells++] = (struct cell){.group = group, .bucket = bucket, .count = count};
-}
-
-/* Entries [from, to) in time order, each in the bucket where it is. */
-static void count_run(struct pattern_miner *m, const struct block_input *in, const uint32_t *order,
-                      uint32_t from, uint32_t to, int64_t first_bucket, int64_t width_ns,
-                      uint32_t group) {
-    for (uint32_t i = from, k; i < to; i = k) {
-        int64_t bucket = floor_div(in->times[order ? order[i] : i], width_ns);
-        uint64_t start_ns = (uint64_t)bucket * (uint64_t)width_ns;
-        /* Mostly all of them are in one bucket: the last one tells. */
-        uint64_t last_ns = (uint64_t)in->times[order ? order[to - 1] : to - 1];
-        k = last_ns - start_ns < (uint64_t)width_ns ? to : i + 1;
-        while (k < to && (uint64_t)in->times[order ? order[k] : k] - start_ns < (uint64_t)width_ns)
-            k++;
-        add_cell(m, group, (uint32_t)(bucket - first_bucket), k - i);
-    }
-}
-
 static int mine_line(struct pattern_miner *m, const struct block_input *in, uint32_t entry) {
     struct str line = in->lines[entry], part;
     enum pattern_level level = level_of(in, entry);
@@ -131,26 +98,6 @@ static int mine_line(struct pattern_miner *m, const struct block_input *in, uint
     if (drain_json_message(line, &part))
         return drain_add(m->drain, pattern_kind(level, true), part);
     return drain_add(m->drain, pattern_kind(level, false), line);
-}
-
-static int compare_cells(const void *a, const void *b) {
-    const struct cell *x = a, *y = b;
-    if (x->group != y->group)
-        return x->group < y->group ? -1 : 1;
-    return (x->bucket > y->bucket) - (x->bucket < y->bucket);
-}
-
-/* Sorts cells by group, then by time, and joins those of one place. */
-static void join_cells(struct pattern_miner *m) {
-    uint32_t n = 0;
-    qsort(m->cells, m->n_cells, sizeof(m->cells[0]), compare_cells);
-    for (uint32_t i = 0; i < m->n_cells; i++) {
-        if (n > 0 && compare_cells(&m->cells[n - 1], &m->cells[i]) == 0)
-            m->cells[n - 1].count += m->cells[i].count;
-        else
-            m->cells[n++] = m->cells[i];
-    }
-    m->n_cells = n;
 }
 
 /* Groups with most hits first; equal ones as they appeared. Few: insertion will do. */
@@ -168,18 +115,17 @@ static void add_varint(struct buf *out, uint64_t v) {
     buf_add(out, bytes, (size_t)(put_varint(bytes, v) - bytes));
 }
 
-/* The cells of one group; they stand together. */
-static void write_cells(const struct pattern_miner *m, uint32_t group, struct buf *out) {
-    uint32_t from = 0, to, before = 0;
-    while (m->cells[from].group != group)
-        from++;
-    for (to = from; to < m->n_cells && m->cells[to].group == group;)
-        to++;
-    add_varint(out, to - from);
-    for (uint32_t i = from; i < to; i++) {
-        add_varint(out, m->cells[i].bucket - before);
-        add_varint(out, m->cells[i].count);
-        before = m->cells[i].bucket;
+static void write_cells(const uint32_t counts[BUCKETS_MAX], struct buf *out) {
+    uint32_t n = 0, before = 0;
+    for (uint32_t i = 0; i < BUCKETS_MAX; i++)
+        n += counts[i] > 0;
+    add_varint(out, n);
+    for (uint32_t i = 0; i < BUCKETS_MAX; i++) {
+        if (counts[i] == 0)
+            continue;
+        add_varint(out, i - before);
+        add_varint(out, counts[i]);
+        before = i;
     }
 }
 
@@ -198,7 +144,7 @@ static uint32_t write_groups(struct pattern_miner *m, size_t room) {
         add_varint(out, m->hits[group]);
         add_varint(out, m->text.size);
         buf_add_str(out, buf_str(&m->text));
-        write_cells(m, group, out);
+        write_cells(m->counts[group], out);
         if (out->size > room)
             out->size = before;
         else
@@ -207,38 +153,53 @@ static uint32_t write_groups(struct pattern_miner *m, size_t room) {
     return n;
 }
 
-static uint64_t next_random(uint64_t *state) {
-    *state += 0x9e3779b97f4a7c15u;
-    return hash_mix(*state, 0);
-}
-
-/* Looks at one line of each run and counts them all. Returns the bytes that all lines have, about. */
+/* Looks at one line of each run. Returns the bytes that all lines have, about. */
 static uint64_t mine_runs(struct pattern_miner *m, const struct block_input *in,
-                          const uint32_t *order, uint32_t run, int64_t first_bucket,
-                          int64_t width_ns) {
-    uint64_t random = (uint64_t)first_bucket ^ in->count; /* the same block is mined the same way */
-    uint64_t line_bytes = 0;
-    for (uint32_t from = 0, to; from < in->count; from = to) {
-        to = in->count - from < run ? in->count : from + run;
-        uint32_t at = from + (uint32_t)(next_random(&random) % (to - from));
-        uint32_t entry = order ? order[at] : at;
-        uint32_t groups = drain_groups(m->drain);
+                          const uint32_t *order) {
+    const struct sample *s = &m->sample;
+    uint64_t bytes = 0;
+    for (uint32_t run = 0; run < s->n_runs; run++) {
+        uint32_t entry = order ? order[s->entries[run]] : s->entries[run];
+        uint32_t before = drain_groups(m->drain);
         int group = mine_line(m, in, entry);
-        line_bytes += (uint64_t)in->lines[entry].size * (to - from);
+        m->group_of[run] = group;
+        bytes += in->lines[entry].size;
         if (group < 0)
             continue;
-        if ((uint32_t)group == groups)
+        if ((uint32_t)group == before) {
             m->hits[group] = 0;
+            memset(m->counts[group], 0, sizeof(m->counts[group]));
+        }
         m->hits[group]++;
-        count_run(m, in, order, from, to, first_bucket, width_ns, (uint32_t)group);
     }
-    return line_bytes;
+    return bytes * in->count / s->n_runs;
 }
 
-static uint32_t run_length(uint32_t count, bool thorough) {
-    if (count <= PATTERNS_ALL_LINES)
-        return 1;
-    return (count - 1) / (thorough ? PATTERNS_THOROUGH_LINES : PATTERNS_SAMPLE_LINES) + 1;
+/* Every line counts where it is in time, for the pattern of its run. */
+static void count_lines(struct pattern_miner *m, const struct block_input *in,
+                        const uint32_t *order, int64_t first_bucket, int64_t width_ns) {
+    uint64_t start_ns = (uint64_t)first_bucket * (uint64_t)width_ns;
+    uint32_t bucket = 0;
+    for (uint32_t i = 0; i < in->count; i++) {
+        uint64_t time_ns = (uint64_t)in->times[order ? order[i] : i];
+        if (time_ns - start_ns >= (uint64_t)width_ns) {
+            bucket += (uint32_t)((time_ns - start_ns) / (uint64_t)width_ns);
+            start_ns = ((uint64_t)first_bucket + bucket) * (uint64_t)width_ns;
+        }
+        assert(bucket < BUCKETS_MAX);
+        int group = m->group_of[m->sample.run_of[i]];
+        if (group >= 0)
+            m->counts[group][bucket]++;
+    }
+}
+
+static void choose_sample(struct pattern_miner *m, const struct block_input *in,
+                          const uint32_t *order, bool thorough, uint64_t seed) {
+    uint32_t most = thorough ? SAMPLE_RUNS_MAX : PATTERNS_ALL_LINES;
+    if (in->count <= most || thorough)
+        sample_evenly(&m->sample, in->count, (in->count - 1) / most + 1, seed);
+    else
+        sample_by_shape(&m->sample, in, order, PATTERNS_SAMPLE_LINES, seed);
 }
 
 int patterns_mine(struct pattern_miner *m, const struct block_input *in, const uint32_t *order,
@@ -248,12 +209,10 @@ int patterns_mine(struct pattern_miner *m, const struct block_input *in, const u
     int64_t width_ns = choose_width(first_ns, last_ns);
     int64_t first_bucket = floor_div(first_ns, width_ns);
     drain_reset(m->drain);
-    m->n_cells = 0;
-    uint64_t line_bytes =
-        mine_runs(m, in, order, run_length(in->count, thorough), first_bucket, width_ns);
-    if (m->n_cells == 0)
-        return 0;
-    join_cells(m);
+    /* The same block is mined the same way. */
+    choose_sample(m, in, order, thorough, (uint64_t)first_ns ^ in->count);
+    uint64_t line_bytes = mine_runs(m, in, order);
+    count_lines(m, in, order, first_bucket, width_ns);
     sort_groups(m);
     buf_clear(&m->body);
     uint32_t n = write_groups(m, thorough ? PATTERNS_RAW_MAX

@@ -1,11 +1,10 @@
 /* patterns: which patterns do the lines of a block have, and how often in time? Made when a block is encoded, kept as
  * a section of it (docs/format.md), read by /loki/api/v1/patterns. Whatever encodes a block again mines again.
  *
- * The budget is 0.15 CPU-seconds per GB of lines, 40 microseconds per full block (measured: 0.5 per line of JSON), so
- * of a block with more than PATTERNS_ALL_LINES lines only PATTERNS_SAMPLE_LINES are looked at. It is cut into that many
- * runs of equal length; one line of each run, chosen at random (not each k-th: logs have periods), stands for all
- * lines of the run. Every line is counted in the time where it is, so sums over all patterns are right.
- * Entries that are not encoded yet are mined when somebody asks, and more thoroughly.
+ * The budget is 0.15 to 0.25 CPU-seconds per GB of lines, 40 to 60 microseconds per full block, so of a block with more than
+ * PATTERNS_ALL_LINES lines only some are looked at: about PATTERNS_SAMPLE_LINES and one for each shape of
+ * lines (patterns_sample.h). Each stands for some lines of its shape. Every line is counted in the time where it is, so sums
+ * over all patterns are right. Entries that are not encoded yet are mined when somebody asks, and more thoroughly.
  *
  * Counts stand in buckets of 10 s, or wider ones when the block spans more than PATTERNS_SPAN_BUCKETS of them. What
  * is kept is bounded by the block's size; patterns of most lines first. In a pattern that only one line was
@@ -23,13 +22,12 @@
 
 enum {
     PATTERNS_ALL_LINES = 128,
-    PATTERNS_SAMPLE_LINES = 64,
-    PATTERNS_THOROUGH_LINES = 4096,
+    PATTERNS_SAMPLE_LINES = 40,
     PATTERNS_SPAN_BUCKETS = 32,
     PATTERNS_BUCKET_S = 10,
     /* Raw bytes of a section: so many, and this share of the block's lines. Compressed to a third of it. */
     PATTERNS_BYTES_MIN = 1024,
-    PATTERNS_BYTES_SHARE = 256,
+    PATTERNS_BYTES_SHARE = 512,
     PATTERNS_RAW_MAX = PATTERNS_BYTES_MIN + BLOCK_RAW_MAX / PATTERNS_BYTES_SHARE,
 };
 
@@ -58,7 +56,7 @@ struct pattern_miner *pattern_miner_new(void);
 void pattern_miner_free(struct pattern_miner *m);
 
 /* Appends the section's raw bytes, or nothing when there is no pattern. `order` as in block_encode: entry numbers in
- * time order, or NULL. `thorough`: PATTERNS_THOROUGH_LINES are looked at, and all patterns are kept. 0 or -ENOMEM. */
+ * time order, or NULL. `thorough`: some thousand lines are looked at, and all patterns are kept. 0 or -ENOMEM. */
 int patterns_mine(struct pattern_miner *m, const struct block_input *in, const uint32_t *order,
                   bool thorough, struct buf *out);
 
