@@ -266,6 +266,7 @@ static int open_store(struct server *s, const struct config *c) {
         .no_patterns = !c->patterns_enabled,
         .chunk_idle_ns = c->chunk_idle_ns,
         .chunk_max_age_ns = c->chunk_max_age_ns,
+        .reserve_bytes = STORE_RESERVE_BYTES,
         .chunk_cache_bytes = c->chunk_cache_bytes,
         .log = log_from_room,
     };

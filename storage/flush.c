@@ -699,6 +699,7 @@ void *flush_thread(void *store) {
         int64_t now = clock_mono_ns();
         if (now >= next_evict) {
             registry_evict(&s->registry, now - EVICT_IDLE_S * NS_PER_S);
+            store_refill_reserve(s);
             next_evict = now + NS_PER_MIN;
         }
         trim_memory(s, &trim, now);

@@ -500,6 +500,8 @@ int store_open(const struct store_options *o, struct store **ret, struct err *re
     r = open_directory(s, reterr);
     if (r < 0)
         goto fail;
+    if (!o->read_only)
+        reserve_init(&s->reserve, s->dir_fd, o->reserve_bytes);
     r = open_index(s, reterr);
     if (r < 0)
         goto fail;
@@ -861,21 +863,38 @@ int store_tenants(struct store *s, struct arena *arena, struct str **ret, size_t
     return 0;
 }
 
+static int index_update(struct store *s,
+                        int (*fn)(struct index_txn *t, void *ctx, struct err *reterr), void *ctx,
+                        struct err *reterr) {
+    struct index_txn *t = NULL;
+    int r = index_begin(s->index, &t, reterr);
+    if (r < 0)
+        return r;
+    r = fn(t, ctx, reterr);
+    if (r == 0)
+        return index_commit(t, reterr);
+    index_abort(t);
+    return r;
+}
+
 int store_index_update(struct store *s,
                        int (*fn)(struct index_txn *t, void *ctx, struct err *reterr), void *ctx,
                        struct err *reterr) {
-    struct index_txn *t = NULL;
     (void)pthread_mutex_lock(&s->index_lock);
-    int r = index_begin(s->index, &t, reterr);
-    if (r == 0) {
-        r = fn(t, ctx, reterr);
-        if (r == 0)
-            r = index_commit(t, reterr);
-        else
-            index_abort(t);
+    int r = index_update(s, fn, ctx, reterr);
+    if (r == -ENOSPC && reserve_release(&s->reserve)) {
+        store_log(s, LOG_LEVEL_WARN, "the disk is full: the reserve is used for the index", "%s",
+                  "");
+        r = index_update(s, fn, ctx, reterr);
     }
     (void)pthread_mutex_unlock(&s->index_lock);
     return r;
+}
+
+void store_refill_reserve(struct store *s) {
+    (void)pthread_mutex_lock(&s->index_lock);
+    reserve_refill(&s->reserve);
+    (void)pthread_mutex_unlock(&s->index_lock);
 }
 
 void store_get_stats(struct store *s, struct store_stats *ret) {

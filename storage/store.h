@@ -24,6 +24,9 @@ struct store;
 struct stream;
 struct snapshot;
 
+/* Thousands of pages of the index: more than a batch of removals writes. */
+enum { STORE_RESERVE_BYTES = 16 << 20 };
+
 struct store_options {
     const char *data_dir;
     /* Offline reader: no LOCK, WAL replayed in memory, nothing written. An index that cannot be used is made anew in
@@ -40,6 +43,7 @@ struct store_options {
     enum block_effort effort;    /* codec of new blocks; 0 = EFFORT_FAST */
     bool no_patterns;            /* new blocks are not mined (patterns.h) */
     uint64_t chunk_cache_bytes;  /* opened chunk tails kept mapped; 0 = 256 MiB */
+    uint64_t reserve_bytes; /* of the disk, kept for removing chunks when it is full; 0 = none */
     void (*log)(int level, const char *msg, const char *pairs); /* levels of log.h; may be NULL */
 };
 
@@ -167,7 +171,7 @@ struct index *store_index(struct store *s);
 int store_dir_fd(struct store *s);
 
 /* One index transaction of the compactor: calls fn with an open write transaction, serialised with flushes, and
- * commits when fn returns 0. */
+ * commits when fn returns 0. On a full disk fn is called a second time, with the reserve's space. */
 int store_index_update(struct store *s,
                        int (*fn)(struct index_txn *t, void *ctx, struct err *reterr), void *ctx,
                        struct err *reterr);

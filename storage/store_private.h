@@ -8,6 +8,7 @@
 #include "chunk_cache.h"
 #include "map.h"
 #include "pool.h"
+#include "reserve.h"
 #include "store.h"
 #include "stream.h"
 #include "tap_private.h"
@@ -37,6 +38,7 @@ struct store {
     struct tap_list taps;
     pthread_mutex_t
         index_lock; /* one index write transaction at a time; held across its I/O on purpose */
+    struct reserve reserve; /* index_lock */
 
     pthread_mutex_t flush_lock; /* one flush pass at a time; held across its I/O on purpose */
     bool flush_found_no_space;  /* the last pass did; flush_lock */
@@ -69,6 +71,9 @@ uint64_t store_wal_max(const struct store *s);
 
 void store_log(const struct store *s, int level, const char *msg, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Takes back the space that an index update on a full disk was given. */
+void store_refill_reserve(struct store *s);
 
 /* ---- flush.c */
 

@@ -6,6 +6,7 @@ and passes when it may not.
 usage: test_disk_full.py"""
 import os
 import random
+import shutil
 import subprocess
 import tempfile
 import time
@@ -126,6 +127,46 @@ def run(mount):
     server.close()
 
 
+def free_bytes(mount):
+    st = os.statvfs(mount)
+    return st.f_bavail * st.f_frsize
+
+
+def expire_on_full_disk(mount):
+    """Somebody else has filled the disk to the last byte: retention still makes room, and pushes resume."""
+    data = os.path.join(mount, "expire")
+    os.mkdir(data)
+    old = ["limits_config.reject_old_samples=false"]
+    server = Server(*old, data=data).start()
+    check("a reserve is held", os.path.getsize(os.path.join(data, "reserve")) > 500000)
+    base_ns = (int(time.time()) - 3 * 86400) * 10**9
+    for n in range(50):
+        lines = [(base_ns + i * 1000, "%08d %s" % (i, random.randbytes(500).hex())) for i in range(n * 500, n * 500 + 500)]
+        equal("an old push", server.push([({"job": "old", "n": str(n)}, lines)])[0], 204)
+    server.flush()
+    equal("exit status", server.stop(), 0)
+    filler = os.path.join(mount, "filler")
+    fd = os.open(filler, os.O_WRONLY | os.O_CREAT)
+    try:
+        while os.write(fd, bytes(4096)) > 0:
+            pass
+    except OSError:
+        os.close(fd)
+    equal("no byte is left", free_bytes(mount), 0)
+    server.settings = old + ["limits_config.retention_period=24h", "compactor.retention_enabled=true",
+                             "compactor.compaction_interval=1s"]
+    server.start(wait=False)
+    end = time.time() + 60
+    while time.time() < end and free_bytes(mount) < 10 << 20:
+        time.sleep(0.2)
+    check("retention makes room", free_bytes(mount) >= 10 << 20, "%d bytes free\n%s" % (free_bytes(mount), server.tail()))
+    check("ready", wait_ready(server, 200, 20) is not None)
+    equal("a push", server.push([({"job": "new"}, [(int(time.time() * 1e9), "new")])])[0], 204)
+    equal("exit status", server.stop(), 0)
+    os.unlink(filler)
+    server.close()
+
+
 def main():
     mount = tempfile.mkdtemp(prefix="logq-full-")
     mounted = os.geteuid() == 0 and subprocess.run(
@@ -133,6 +174,10 @@ def main():
     try:
         if mounted:
             run(mount)
+            for name in os.listdir(mount):
+                path = os.path.join(mount, name)
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            expire_on_full_disk(mount)
         else:
             print("skipped: mounting a tmpfs needs root")
     finally:
