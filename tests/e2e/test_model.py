@@ -149,7 +149,7 @@ class Maker:
             operands = [r.choice(("err(or)?", "[0-9]+ms", "time.*out|login", "^INFO", "(?i)ERROR", "user|cache", "u[0-3]\\b", "took [0-9.]+s$"))
                         for _ in range(r.choice((1, 1, 2)))]
         else:
-            operands = [r.choice(("<_>error<_>", "INFO<_>", "<_>took <_>", "<_>u2<_>", "nothing"))]
+            operands = [r.choice(("<_>error<_>", "INFO<_>", "<_>took <_>", "<_>u2<_>", "nothing")) for _ in range(r.choice((1, 1, 2)))]
         return LineFilter(op, operands)
 
     def condition(self, depth=0):
