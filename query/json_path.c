@@ -1,8 +1,12 @@
 #include "json_path.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "utf8.h"
+
+enum { WHY_MAX = 96 };
 
 static bool is_start(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
@@ -55,67 +59,111 @@ static bool take_quoted(struct stage_compiler *c, struct str *s, struct str *ret
     return true;
 }
 
-/* What stands between brackets; *s is behind '['. */
-static const char *take_bracketed(struct stage_compiler *c, struct str *s, struct json_part *part) {
-    *s = skip_blanks(*s);
-    if (s->size > 0 && s->data[0] == '"') {
-        if (!take_quoted(c, s, &part->key))
-            return "syntax error: unexpected $end";
-    } else {
-        size_t n = 0, index = 0;
-        for (; n < s->size && is_digit(s->data[n]); n++) {
-            index = index * 10 + (size_t)(s->data[n] - '0');
-            if (index > UINT32_MAX)
-                return "value out of range";
-        }
-        if (n == 0)
-            return "syntax error: unexpected RSB, expecting STRING or INDEX";
-        *s = str_from_offset(*s, n);
-        part->is_index = true;
-        part->index = index;
+/* ---- the expressions of json: a.b["c d"][0] */
+
+enum path_token { PATH_END, PATH_DOT, PATH_LSB, PATH_RSB, PATH_STRING, PATH_FIELD, PATH_INDEX };
+
+struct path_lexer {
+    struct stage_compiler *c;
+    struct str rest;
+    struct json_part part; /* of PATH_STRING, PATH_FIELD, PATH_INDEX */
+    char why[WHY_MAX];     /* what ended the text before its end; empty otherwise */
+};
+
+/* A whole number up to a blank or a bracket. */
+static enum path_token take_index(struct path_lexer *l) {
+    struct str s = l->rest;
+    size_t n = 0, index = 0;
+    for (; n < s.size && is_digit(s.data[n]) && index <= UINT32_MAX; n++)
+        index = index * 10 + (size_t)(s.data[n] - '0');
+    l->rest = str_from_offset(s, n);
+    l->part = (struct json_part){.is_index = true, .index = index};
+    char next = n < s.size ? s.data[n] : '\0';
+    if (index <= UINT32_MAX && next != '\0' && strchr(" \t\n]", next))
+        return PATH_INDEX;
+    (void)snprintf(l->why, sizeof(l->why), "%s",
+                   next == '.' ? "cannot use float as array index" : "non-integer value");
+    return PATH_END;
+}
+
+static enum path_token next_token(struct path_lexer *l) {
+    l->rest = skip_blanks(l->rest);
+    struct str s = l->rest;
+    l->part = (struct json_part){0};
+    if (s.size == 0)
+        return PATH_END;
+    static const char marks[] = ".[]";
+    const char *mark = memchr(marks, s.data[0], 3);
+    if (mark) {
+        l->rest = str_from_offset(s, 1);
+        return (enum path_token)(PATH_DOT + (mark - marks));
     }
-    *s = skip_blanks(*s);
-    if (s->size == 0 || s->data[0] != ']')
-        return "syntax error: unexpected $end, expecting RSB";
-    *s = str_from_offset(*s, 1);
-    return NULL;
+    if (is_digit(s.data[0]))
+        return take_index(l);
+    if (is_start(s.data[0])) {
+        l->part.key = take_field(&l->rest);
+        return PATH_FIELD;
+    }
+    if (s.data[0] == '"') {
+        if (!take_quoted(l->c, &l->rest, &l->part.key))
+            l->rest = STR(""); /* as if the quote stood at the end */
+        return PATH_STRING;
+    }
+    uint32_t rune;
+    unsigned size = utf8_decode(s, &rune);
+    (void)snprintf(l->why, sizeof(l->why), "unexpected char %.*s", (int)size, s.data);
+    return PATH_END;
+}
+
+static int refuse_token(struct path_lexer *l, struct str text, enum path_token token,
+                        const char *expected) {
+    static const char *const names[] = {
+        [PATH_END] = "$end",    [PATH_DOT] = "DOT",       [PATH_LSB] = "LSB",
+        [PATH_RSB] = "RSB",     [PATH_STRING] = "STRING", [PATH_FIELD] = "FIELD",
+        [PATH_INDEX] = "INDEX",
+    };
+    char why[WHY_MAX];
+    (void)snprintf(why, sizeof(why), "syntax error: unexpected %s%s%s", names[token],
+                   expected ? ", expecting " : "", expected ? expected : "");
+    return refuse(l->c, text, why);
+}
+
+/* The part that begins with `token`; the messages are those of Loki's parser, which yacc has made. */
+static int take_part(struct path_lexer *l, struct str text, enum path_token token, bool is_first,
+                     struct json_part *ret) {
+    if (token == PATH_LSB) {
+        token = next_token(l);
+        if (token != PATH_STRING && token != PATH_INDEX)
+            return refuse_token(l, text, token, "STRING or INDEX");
+        *ret = l->part;
+        token = next_token(l);
+        return token == PATH_RSB ? 0 : refuse_token(l, text, token, "RSB");
+    }
+    if (!is_first && token != PATH_DOT)
+        return refuse_token(l, text, token, NULL);
+    if (!is_first)
+        token = next_token(l);
+    if (token != PATH_FIELD)
+        return refuse_token(l, text, token, is_first ? "LSB or FIELD" : "FIELD");
+    *ret = l->part;
+    return 0;
 }
 
 int json_path_compile(struct stage_compiler *c, struct str text, struct json_path *ret) {
     struct json_part parts[JSON_PATH_PARTS_MAX];
+    struct path_lexer l = {.c = c, .rest = text};
     size_t count = 0;
-    struct str s = skip_blanks(text);
-    if (s.size == 0)
-        return refuse(c, text, "syntax error: unexpected $end, expecting LSB or FIELD");
-    for (; s.size > 0; s = skip_blanks(s)) {
+    for (enum path_token token = next_token(&l); token != PATH_END || count == 0;
+         token = next_token(&l)) {
         if (count == JSON_PATH_PARTS_MAX)
             return refuse(c, text, "more than 64 parts");
-        struct json_part *part = &parts[count];
-        *part = (struct json_part){0};
-        if (s.data[0] == '[') {
-            s = str_from_offset(s, 1);
-            const char *why = take_bracketed(c, &s, part);
-            if (why)
-                return refuse(c, text, why);
-        } else {
-            if (s.data[0] == '.' && count == 0)
-                return refuse(c, text, "syntax error: unexpected DOT, expecting LSB or FIELD");
-            if (s.data[0] != '.' && count > 0)
-                return refuse(c, text, "syntax error: unexpected FIELD");
-            if (s.data[0] == '.')
-                s = skip_blanks(str_from_offset(s, 1));
-            if (s.size > 0 && s.data[0] == '.')
-                return refuse(c, text, "syntax error: unexpected DOT, expecting FIELD");
-            if (s.size == 0)
-                return refuse(c, text, "syntax error: unexpected $end, expecting FIELD");
-            part->key = take_field(&s);
-            if (part->key.size == 0) /* a byte that begins nothing ends the text */
-                return refuse(c, text,
-                              count == 0 ? "syntax error: unexpected $end, expecting LSB or FIELD"
-                                         : "syntax error: unexpected $end, expecting FIELD");
-        }
+        int r = take_part(&l, text, token, count == 0, &parts[count]);
+        if (r < 0)
+            return r;
         count++;
     }
+    if (l.why[0])
+        return refuse(c, text, l.why);
     struct json_part *own = arena_array(c->arena, count, sizeof(*own));
     if (!own)
         return -ENOMEM;
@@ -124,6 +172,8 @@ int json_path_compile(struct stage_compiler *c, struct str text, struct json_pat
     ret->count = count;
     return 0;
 }
+
+/* ---- the expressions of logfmt: a key, maybe quoted */
 
 int logfmt_path_compile(struct stage_compiler *c, struct str text, struct str *ret) {
     struct str s = skip_blanks(text);
@@ -138,7 +188,12 @@ int logfmt_path_compile(struct stage_compiler *c, struct str text, struct str *r
             return refuse(c, text, "syntax error: unexpected $end, expecting STRING or KEY");
     }
     s = skip_blanks(s);
-    if (s.size > 0)
+    if (s.size == 0)
+        return 0;
+    if (is_start(s.data[0]))
         return refuse(c, text, "syntax error: unexpected KEY");
-    return 0;
+    uint32_t rune;
+    char why[WHY_MAX];
+    (void)snprintf(why, sizeof(why), "unexpected char %.*s", (int)utf8_decode(s, &rune), s.data);
+    return refuse(c, text, why);
 }

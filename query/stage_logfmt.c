@@ -159,7 +159,7 @@ static size_t unquote_escape(const char *p, const char *end, char *out, size_t *
     return used;
 }
 
-/* A quoted value with escapes, quotes included; false when an escape is bad or a control character is inside. */
+/* A quoted value with escapes, quotes included; false when an escape is bad. */
 static bool unquote(struct run *r, struct str quoted, struct str *ret) {
     const char *p = quoted.data + 1, *end = quoted.data + quoted.size - 1;
     char *out = run_scratch(r, quoted.size + 4);
@@ -167,8 +167,6 @@ static bool unquote(struct run *r, struct str quoted, struct str *ret) {
         return false;
     size_t size = 0;
     while (p < end) {
-        if ((unsigned char)*p < ' ')
-            return false;
         if (*p != '\\') {
             out[size++] = *p++;
             continue;

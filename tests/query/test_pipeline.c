@@ -189,6 +189,8 @@ static void logfmt_stage(void) {
         {"{a=\"b\"} | logfmt", "a=x=y b=2", "b=2|a=x=y b=2"},
         {"{a=\"b\"} | logfmt", "app=1 with-dash=2 trace=3",
          "app_extracted=1,trace_extracted=3,with_dash=2|app=1 with-dash=2 trace=3"},
+        {"{a=\"b\"} | logfmt", "c=\"x\ny\\\\z\" d=\"a\\q\"",
+         "c=x\ny\\z|c=\"x\ny\\\\z\" d=\"a\\q\""},
         {"{a=\"b\"} | logfmt", "", "|"},
         {"{a=\"b\"} | logfmt --keep-empty", "a= b", "a=,b=|a= b"},
         {"{a=\"b\"} | logfmt --strict", "a=1 =x b=2",
@@ -501,6 +503,27 @@ static void refused(void) {
         {"{a=\"b\"} | json x=\"a..b\"",
          "parse error : stage '| json x=\"a..b\"' : cannot parse expression [a..b]: syntax error: "
          "unexpected DOT, expecting FIELD"},
+#define EXPRESSION(stage, text, cause)                                                             \
+    {"{a=\"b\"} | " stage " x=`" text "`", "parse error : stage '| " stage " x=\"" text            \
+                                           "\"' : cannot parse expression [" text "]: " cause}
+        EXPRESSION("json", "a b", "syntax error: unexpected FIELD"),
+        EXPRESSION("json", "", "syntax error: unexpected $end, expecting LSB or FIELD"),
+        EXPRESSION("json", ".a", "syntax error: unexpected DOT, expecting LSB or FIELD"),
+        EXPRESSION("json", "a[x]", "syntax error: unexpected FIELD, expecting STRING or INDEX"),
+        EXPRESSION("json", "a[]", "syntax error: unexpected RSB, expecting STRING or INDEX"),
+        EXPRESSION("json", "a[1", "syntax error: unexpected $end, expecting STRING or INDEX"),
+        EXPRESSION("json", "a[1.5]", "syntax error: unexpected $end, expecting STRING or INDEX"),
+        EXPRESSION("json", "a[1 2]", "syntax error: unexpected INDEX, expecting RSB"),
+        EXPRESSION("json", "a[99999999999]",
+                   "syntax error: unexpected $end, expecting STRING or INDEX"),
+        EXPRESSION("json", "a.", "syntax error: unexpected $end, expecting FIELD"),
+        EXPRESSION("json", "a-b", "unexpected char -"),
+        EXPRESSION("logfmt", "a b", "syntax error: unexpected KEY"),
+        EXPRESSION("logfmt", "a.b", "unexpected char ."),
+#undef EXPRESSION
+        {"{a=\"b\"} | json x=`[\"a\"\"b\"]`",
+         "parse error : stage '| json x=\"[\\\"a\\\"\\\"b\\\"]\"' : cannot parse expression "
+         "[[\"a\"\"b\"]]: syntax error: unexpected STRING, expecting RSB"},
         {"{a=\"b\"} |= ip(\"300.1.1.1\")",
          "parse error : stage '|= ip(\"300.1.1.1\")' : ip: invalid pattern: \"300.1.1.1\""},
         {"{a=\"b\"} | pattern \"<a><b>\"", "parse error : invalid pattern parser: found "
