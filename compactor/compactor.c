@@ -43,7 +43,8 @@ struct compactor {
     struct err last_err;
     struct compactor_stats stats;
 
-    bool swept; /* the pass thread's own: orphans have been looked for */
+    struct deletes *deletes; /* NULL: none */
+    bool swept;              /* the pass thread's own: orphans have been looked for */
 
     pthread_mutex_t
         round_lock; /* one round of merges at a time; guards `merger`; held across its I/O */
@@ -100,6 +101,27 @@ static void log_pass(const struct compactor *c, int code, const struct retention
     buf_done(&pairs);
 }
 
+static bool is_stopping(void *ctx) {
+    struct compactor *c = ctx;
+    return atomic_load(&c->stopping);
+}
+
+static int run_deletes(struct compactor *c, struct err *reterr) {
+    struct deletes_result result = {0};
+    if (!c->deletes)
+        return 0;
+    int r = deletes_run(c->deletes, clock_now_ns(), is_stopping, c, &result, reterr);
+    pthread_mutex_lock(&c->lock);
+    c->stats.deletes.processed += result.processed;
+    c->stats.deletes.failures += result.failures;
+    c->stats.deletes.sums.chunks_removed += result.sums.chunks_removed;
+    c->stats.deletes.sums.chunks_rewritten += result.sums.chunks_rewritten;
+    c->stats.deletes.sums.lines += result.sums.lines;
+    c->stats.deletes.sums.bytes += result.sums.bytes;
+    pthread_mutex_unlock(&c->lock);
+    return r == -ECANCELED ? 0 : r;
+}
+
 static int run_pass(struct compactor *c, struct retention_result *ret, struct err *reterr) {
     struct retention_policy *policy = policy_get(c);
     int r = 0;
@@ -124,6 +146,12 @@ static int run_pass(struct compactor *c, struct retention_result *ret, struct er
         }
         removed.orphans = ret->orphans;
         *ret = removed;
+    }
+    struct err err = {0};
+    int deletes_r = run_deletes(c, &err);
+    if (deletes_r < 0 && r == 0) {
+        r = deletes_r;
+        *reterr = err;
     }
     pthread_mutex_unlock(&c->chunks_lock);
     retention_policy_unref(policy);
@@ -201,11 +229,6 @@ static void merge_enter(void *ctx) {
 static void merge_leave(void *ctx) {
     struct compactor *c = ctx;
     pthread_mutex_unlock(&c->chunks_lock);
-}
-
-static bool merge_stopped(void *ctx) {
-    struct compactor *c = ctx;
-    return atomic_load(&c->stopping);
 }
 
 static void add_rewrite(struct rewrite_result *sums, const struct rewrite_result *r) {
@@ -322,6 +345,7 @@ static void *merge_main(void *arg) {
 /* ---- the outside */
 
 static void compactor_free(struct compactor *c) {
+    deletes_close(c->deletes);
     retention_policy_unref(c->policy);
     merger_free(c->merger);
     pthread_mutex_destroy(&c->round_lock);
@@ -361,6 +385,15 @@ static int start_threads(struct compactor *c) {
     return r;
 }
 
+static int open_deletes(struct compactor *c, struct err *reterr) {
+    if (!c->o.delete_language)
+        return 0;
+    const struct deletes_options o = {.language = c->o.delete_language,
+                                      .cancel_period_ns = c->o.delete_cancel_period_ns,
+                                      .log = c->o.log};
+    return deletes_open(c->store, &o, &c->deletes, reterr);
+}
+
 int compactor_start(struct store *store, struct retention_policy *policy,
                     const struct compactor_options *o, struct compactor **ret, struct err *reterr) {
     struct compactor *c = calloc(1, sizeof(*c));
@@ -383,7 +416,7 @@ int compactor_start(struct store *store, struct retention_policy *policy,
     struct merge_hooks hooks = {.ctx = c,
                                 .enter = merge_enter,
                                 .leave = merge_leave,
-                                .stopped = merge_stopped,
+                                .stopped = is_stopping,
                                 .progress = merge_progress,
                                 .log = o->log};
     c->merger = merger_new(store, &hooks);
@@ -391,8 +424,13 @@ int compactor_start(struct store *store, struct retention_policy *policy,
         compactor_free(c);
         return err_set(reterr, -ENOMEM, "no memory for the compactor");
     }
+    int r = open_deletes(c, reterr);
+    if (r < 0) {
+        compactor_free(c);
+        return r;
+    }
     store_set_visibility(store, visible_from, c);
-    int r = start_threads(c);
+    r = start_threads(c);
     if (r < 0) {
         store_set_visibility(store, NULL, NULL);
         compactor_free(c);
@@ -437,6 +475,10 @@ int compactor_run_once(struct compactor *c, struct err *reterr) {
         (void)err_set(reterr, r, "%s", c->last_err.text);
     pthread_mutex_unlock(&c->lock);
     return r;
+}
+
+struct deletes *compactor_deletes(struct compactor *c) {
+    return c->deletes;
 }
 
 void compactor_get_stats(struct compactor *c, struct compactor_stats *ret) {

@@ -1,8 +1,9 @@
-/* compactor: the background threads that keep the store in shape. One makes passes: retention, orphan sweep, delayed
- * file deletion, LMDB reader slots. The other one merges chunks (merge.h), at low priority; it stands aside while a
+/* compactor: the background threads that keep the store in shape. One makes passes: retention, delete requests,
+ * orphan sweep, delayed file deletion, LMDB reader slots. The other one merges chunks (merge.h), at low priority; it stands aside while a
  * pass changes chunks. */
 #pragma once
 
+#include "deletes.h"
 #include "merge.h"
 #include "retention.h"
 #include "store.h"
@@ -13,6 +14,8 @@ struct compactor_options {
     int64_t interval_ns; /* Loki's compactor.compaction_interval; 0 = 10 min */
     bool merge;          /* one round per interval */
     struct merge_policy merge_policy;
+    const struct delete_language *delete_language; /* NULL: no delete requests */
+    int64_t delete_cancel_period_ns;
     void (*log)(int level, const char *msg, const char *pairs);
 };
 
@@ -35,10 +38,14 @@ void compactor_set_merge(struct compactor *c, bool enabled, const struct merge_p
 int compactor_merge_once(struct compactor *c, bool everything, struct merge_result *ret,
                          struct err *reterr);
 
+/* The delete requests; NULL without a language. Each pass processes what is due. */
+struct deletes *compactor_deletes(struct compactor *c);
+
 struct compactor_stats {
     uint64_t runs, failures;
     int64_t last_run_ns, last_duration_ns;
     struct retention_result totals;
+    struct deletes_result deletes;
     uint64_t merge_rounds, merge_failures; /* rounds that ended with an error */
     int64_t last_merge_ns, last_merge_duration_ns;
     struct merge_result merges; /* grows while a round runs */

@@ -44,6 +44,8 @@ void api_set_settings(struct api *api, struct settings *next) {
     store_forget_texts(api->store);
     compactor_set_policy(api->compactor, next->retention);
     compactor_set_merge(api->compactor, next->config->merge_enabled, &next->config->merge);
+    deletes_set_cancel_period(compactor_deletes(api->compactor),
+                              next->config->delete_cancel_period_ns);
     settings_unref(before);
 }
 
@@ -225,6 +227,8 @@ static const struct http_route route_table[] = {
     {HTTP_GET, "/runtime_config", api_runtime_config, NULL, HTTP_ON_POOL, "runtime_config", NULL},
     {HTTP_GET, "/services", api_services, NULL, HTTP_ON_LOOP, "services", NULL},
     {HTTP_GET | HTTP_POST, "/log_level", api_log_level, NULL, HTTP_ON_LOOP, "log_level", NULL},
+    {HTTP_GET | HTTP_POST | HTTP_PUT | HTTP_DELETE, "/loki/api/v1/delete", api_delete, NULL,
+     HTTP_ON_POOL, "loki_api_v1_delete", NULL},
     {HTTP_POST, "/flush", api_flush, NULL, HTTP_ON_POOL, "flush", NULL},
     {HTTP_POST, "/admin/merge", api_admin_merge, NULL, HTTP_ON_POOL, "admin_merge", NULL},
 };

@@ -134,6 +134,9 @@ void api_runtime_config(struct http_request *r, void *api);
 void api_services(struct http_request *r, void *api);
 void api_flush(struct http_request *r, void *api);
 void api_log_level(struct http_request *r, void *api);
+/* delete requests: api_delete.c */
+void api_delete(struct http_request *r, void *api);
+const struct delete_language *api_delete_language(void);
 /* the keeper of the store: api_admin.c */
 void api_admin_merge(struct http_request *r, void *api);
 void api_rules(struct http_request *r,

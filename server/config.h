@@ -97,6 +97,7 @@ struct config {
     /* compactor */
     int64_t compaction_interval_ns;
     bool retention_enabled; /* compactor.retention_enabled: false = nothing ever expires */
+    int64_t delete_cancel_period_ns;
     bool merge_enabled;
     struct merge_policy merge;
     /* querier */

@@ -155,6 +155,10 @@ const struct config_key config_keys[] = {
         "Time between two passes of the compactor."),
     KEY("compactor.retention_enabled", KEY_BOOL, AT(retention_enabled), "true",
         "false: nothing ever expires, whatever limits_config says. (Loki's default is false.)"),
+    RELOADS_KEY(
+        "compactor.delete_request_cancel_period", KEY_DURATION, AT(delete_cancel_period_ns), "24h",
+        "A delete request can be taken back for this long; then its entries, hidden from the "
+        "first moment, are removed for good."),
     RELOADS_KEY("compactor.merge_enabled", KEY_BOOL, AT(merge_enabled), "true",
                 "Small chunk files become few large ones, better compressed, a round per "
                 "compaction_interval."),

@@ -283,6 +283,8 @@ static int open_store(struct server *s, const struct config *c) {
     s->api.engine = engine_new(s->api.store, &engine);
     const struct compactor_options compactor = {
         .interval_ns = c->compaction_interval_ns,
+        .delete_language = api_delete_language(),
+        .delete_cancel_period_ns = c->delete_cancel_period_ns,
         .merge = c->merge_enabled,
         .merge_policy = c->merge,
         .log = log_from_room,

@@ -346,8 +346,12 @@ static void write_store(const struct store_stats *s, struct buf *out) {
     metrics_write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
 }
 
-static void write_compactor(const struct compactor_stats *stats, struct buf *out) {
+static void write_compactor(struct compactor *compactor, const struct compactor_stats *stats,
+                            struct buf *out) {
     struct compactor_stats c = *stats;
+    struct deletes_stats deletes = {0};
+    if (compactor_deletes(compactor))
+        deletes_get_stats(compactor_deletes(compactor), &deletes);
     const struct figure figures[] = {
         {"logq_compactor_runs_total", "counter", "Passes.", (double)c.runs},
         {"logq_compactor_failures_total", "counter", "Passes that failed.", (double)c.failures},
@@ -362,6 +366,18 @@ static void write_compactor(const struct compactor_stats *stats, struct buf *out
          (double)c.totals.entries},
         {"logq_retention_streams_deleted_total", "counter", "Streams left without data.",
          (double)c.totals.streams},
+        {"logq_delete_requests_pending", "gauge", "Delete requests that hide entries.",
+         (double)deletes.pending},
+        {"logq_delete_requests_processed_total", "counter", "Delete requests done with.",
+         (double)c.deletes.processed},
+        {"logq_delete_chunks_removed_total", "counter", "Chunks removed whole by delete requests.",
+         (double)c.deletes.sums.chunks_removed},
+        {"logq_delete_chunks_rewritten_total", "counter", "Chunks rewritten by delete requests.",
+         (double)c.deletes.sums.chunks_rewritten},
+        {"logq_delete_lines_total", "counter", "Entries removed by delete requests.",
+         (double)c.deletes.sums.lines},
+        {"logq_delete_chunk_failures_total", "counter",
+         "Chunks that could not be rewritten, once per attempt.", (double)c.deletes.failures},
         {"logq_merge_rounds_total", "counter", "Rounds of merges.", (double)c.merge_rounds},
         {"logq_merge_round_failures_total", "counter", "Rounds that failed.",
          (double)c.merge_failures},
@@ -441,7 +457,7 @@ void metrics_write(struct metrics *m, struct api *api, struct buf *out) {
     write_fsyncs(&s.wal, out);
     write_store(&s, out);
     write_streams(api, out);
-    write_compactor(&c, out);
+    write_compactor(api->compactor, &c, out);
     write_as_loki(&s, &c, out);
     metrics_write_process(out);
 }

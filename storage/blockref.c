@@ -48,6 +48,8 @@ struct block_reader {
 
 uint64_t no_dead;
 
+static int blame(const struct block_reader *r, int status, struct err *reterr);
+
 void block_ref_get(const struct block_ref *b, struct block_ref_info *ret) {
     *ret = b->info;
     ret->order = b->order;
@@ -139,6 +141,28 @@ void block_reader_open_raw(struct block_reader *r, const struct block_ref *b) {
                   : chunk_block_info(cached_chunk_get(b->chunk.cached), b->chunk.index);
 }
 
+/* Adds what has been asked to vanish to the duplicates. */
+static int add_erased(struct block_reader *r, const struct block_ref *b, uint64_t **dead,
+                      struct err *reterr) {
+    const struct erasing *e = b->erasing;
+    if (!e)
+        return 0;
+    size_t words = (b->info.count + 63) / 64;
+    uint64_t *bits = *dead == &no_dead ? calloc(words, sizeof(*bits)) : *dead;
+    if (!bits)
+        return err_set(reterr, -ENOMEM, "no memory to read a block");
+    int status = e->eraser->mark(e->set, e->labels, r, &b->info, bits, reterr);
+    bool any = false;
+    for (size_t i = 0; i < words && !any; i++)
+        any = bits[i] != 0;
+    if (status < 0 || !any) {
+        free(bits);
+        bits = &no_dead;
+    }
+    *dead = bits;
+    return status < 0 ? blame(r, status, reterr) : 0;
+}
+
 int block_reader_open(struct block_reader *r, const struct block_ref *b, struct err *reterr) {
     block_reader_open_raw(r, b);
     if (!b->info.may_overlap)
@@ -148,6 +172,8 @@ int block_reader_open(struct block_reader *r, const struct block_ref *b, struct 
         if (!r->other && !(r->other = block_reader_new()))
             return err_set(reterr, -ENOMEM, "no memory for a block reader");
         int status = overlap_find_dead(r, r->other, b, &dead, reterr);
+        if (status == 0)
+            status = add_erased(r, b, &dead, reterr);
         if (status < 0)
             return status;
         uint64_t *expected = NULL;
@@ -161,6 +187,10 @@ int block_reader_open(struct block_reader *r, const struct block_ref *b, struct 
     }
     r->dead = dead == &no_dead ? NULL : dead;
     return 0;
+}
+
+const struct block_ref *block_reader_block(const struct block_reader *r) {
+    return r->ref;
 }
 
 const uint64_t *block_reader_dead(const struct block_reader *r) {

@@ -23,8 +23,10 @@ struct block_ref_info {
     uint32_t meta_bytes;
     uint32_t stored_bytes; /* compressed; 0 for an open head */
     bool in_memory;
-    bool may_overlap; /* another block of the stream covers part of its time range */
-    uint64_t order;   /* among the stream's blocks: a later arrival has a larger one */
+    /* Some entries may have to be left out (block_reader_dead): another block of the stream covers part of its
+     * time range, or some have been asked to vanish. */
+    bool may_overlap;
+    uint64_t order; /* among the stream's blocks: a later arrival has a larger one */
 };
 void block_ref_get(const struct block_ref *b, struct block_ref_info *ret);
 
@@ -72,10 +74,14 @@ int block_reader_rollup(struct block_reader *r, const struct str *names, size_t 
  * encoded yet, found now. Duplicates count. */
 int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, struct err *reterr);
 
+/* The block that is open. */
+const struct block_ref *block_reader_block(const struct block_reader *r);
+
 /* The whole encoded block, its checksums looked at. Not for an open head. */
 int block_reader_encoded(struct block_reader *r, struct str *ret, struct err *reterr);
 
-/* Bitmap of entries that are duplicates of an entry in an overlapping block and must be left out, or NULL:
+/* Bitmap of entries that are duplicates of an entry in an overlapping block, or have been asked to vanish, and must be
+ * left out; NULL when there is none:
  * bit i & 63 of word i >> 6. */
 const uint64_t *block_reader_dead(const struct block_reader *r);
 

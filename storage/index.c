@@ -235,6 +235,7 @@ static int open_databases(struct index *ix, struct err *reterr) {
         {"byhash", 0, &ix->byhash},
         {"postings", MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP, &ix->postings},
         {"chunks", 0, &ix->chunks},
+        {"deletes", 0, &ix->deletes}, /* the last: earlier builds did not have it */
     };
     struct index_txn t = {.ix = ix};
     int r = txn_begin(ix, ix->read_only ? MDB_RDONLY : 0, &t.txn, reterr);
@@ -245,6 +246,8 @@ static int open_databases(struct index *ix, struct err *reterr) {
         int rc = mdb_dbi_open(t.txn, databases[i].name, flags, databases[i].dbi);
         if (rc == 0)
             ix->name_hashes[*databases[i].dbi] = hash_str(str_from(databases[i].name));
+        else if (rc == MDB_NOTFOUND && databases[i].dbi == &ix->deletes)
+            ix->no_deletes = true;
         else
             r = index_fail(reterr, rc, databases[i].name);
     }

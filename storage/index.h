@@ -69,6 +69,10 @@ int index_txn_has_chunk(struct index_txn *t, struct str tenant, const struct ind
                         struct err *reterr);
 /* Removes row, hash row and postings. */
 int index_del_stream(struct index_txn *t, uint64_t stream_id, struct err *reterr);
+/* Delete requests: what the bytes mean is the compactor's business. A key has 1 to 511 bytes; deleting what is not
+ * there is 0. */
+int index_put_delete(struct index_txn *t, struct str key, struct str value, struct err *reterr);
+int index_del_delete(struct index_txn *t, struct str key, struct err *reterr);
 int index_put_counter(struct index_txn *t, struct str name, uint64_t value, struct err *reterr);
 /* A stream's row as this transaction sees it; strings live in the arena. -ENOENT. */
 int index_txn_stream(struct index_txn *t, uint64_t stream_id, struct arena *arena,
@@ -112,6 +116,10 @@ int index_walk_chunks(struct index *ix, struct str tenant, index_chunk_fn *fn, v
 typedef int index_stream_fn(const struct index_stream *s, void *ctx);
 int index_walk_streams(struct index *ix, struct str tenant, index_stream_fn *fn, void *ctx,
                        struct err *reterr);
+
+/* All delete requests, in the order of their keys, in one transaction: fn must not write. */
+typedef int index_delete_fn(struct str key, struct str value, void *ctx);
+int index_walk_deletes(struct index *ix, index_delete_fn *fn, void *ctx, struct err *reterr);
 
 struct index_stats {
     uint64_t streams, chunks, file_bytes, map_bytes;

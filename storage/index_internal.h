@@ -22,8 +22,9 @@ struct index {
     MDB_env *env;
     char *path;
     bool read_only, scratch;
-    MDB_dbi meta, tenants, streams, byhash, postings, chunks;
+    MDB_dbi meta, tenants, streams, byhash, postings, chunks, deletes;
     uint64_t name_hashes[INDEX_DBI_MAX]; /* of the databases' names, by handle */
+    bool no_deletes;                     /* opened read-only, made by an earlier build */
     /* The map may change its size only while no transaction is open in this process. Guards: n_txns,
      * wants_growth, and the environment's map while it is changed. */
     pthread_mutex_t lock;

@@ -802,3 +802,27 @@ int index_walk_streams(struct index *ix, struct str tenant, index_stream_fn *fn,
     free(streams);
     return r;
 }
+
+int index_walk_deletes(struct index *ix, index_delete_fn *fn, void *ctx, struct err *reterr) {
+    MDB_txn *txn;
+    MDB_cursor *cursor = NULL;
+    if (ix->no_deletes)
+        return 0;
+    int r = index_read_begin(ix, &txn, reterr);
+    if (r < 0)
+        return r;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(txn, ix->deletes, &cursor);
+    if (rc == 0)
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    while (rc == 0 && r == 0) {
+        r = fn(index_str(key), index_str(value), ctx);
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    if (r == 0 && rc != MDB_NOTFOUND)
+        r = index_fail(reterr, rc, "cannot walk the delete requests");
+    if (cursor)
+        mdb_cursor_close(cursor);
+    index_read_end(ix, txn);
+    return r;
+}

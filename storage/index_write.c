@@ -288,3 +288,20 @@ int index_put_counter(struct index_txn *t, struct str name, uint64_t value, stru
     int rc = index_row_put(t, t->ix->meta, k, v);
     return rc == 0 ? 0 : write_fail(t, rc, "cannot write a counter", reterr);
 }
+
+/* ---- delete requests */
+
+int index_put_delete(struct index_txn *t, struct str key, struct str value, struct err *reterr) {
+    assert(key.size > 0 && key.size <= INDEX_KEY_MAX);
+    MDB_val k = index_val(key.data, key.size), v = index_val(value.data, value.size);
+    int rc = index_row_put(t, t->ix->deletes, k, v);
+    return rc == 0 ? 0 : write_fail(t, rc, "cannot write a delete request", reterr);
+}
+
+int index_del_delete(struct index_txn *t, struct str key, struct err *reterr) {
+    MDB_val k = index_val(key.data, key.size);
+    int rc = index_row_del(t, t->ix->deletes, k);
+    return rc == 0 || rc == MDB_NOTFOUND
+               ? 0
+               : write_fail(t, rc, "cannot remove a delete request", reterr);
+}

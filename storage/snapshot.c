@@ -288,12 +288,35 @@ static void find_overlaps(struct builder *b) {
     }
 }
 
+/* Notes which blocks of the stream may hold entries that have been asked to vanish. */
+static int find_erased(struct builder *b, struct labels labels) {
+    struct snapshot *snap = b->snap;
+    const struct eraser *eraser = snap->eraser;
+    if (!snap->erase_set ||
+        !eraser->concerns(snap->erase_set, labels, b->sel->start_ns, b->sel->end_ns))
+        return 0;
+    struct erasing *e = arena_alloc(&snap->arena, sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    *e = (struct erasing){.eraser = eraser, .set = snap->erase_set, .labels = labels};
+    for (size_t i = 0; i < b->n_refs; i++) {
+        struct block_ref *ref = b->refs[i];
+        if (!eraser->concerns(snap->erase_set, labels, ref->info.first_ns, ref->info.last_ns))
+            continue;
+        ref->erasing = e;
+        ref->info.may_overlap = true;
+    }
+    return 0;
+}
+
 static int finish_stream(struct builder *b, uint64_t id, struct labels labels, int64_t first_ns,
                          int64_t last_ns) {
     if (b->n_refs == 0)
         return 0;
     struct snapshot *snap = b->snap;
     find_overlaps(b);
+    if (find_erased(b, labels) < 0)
+        return -ENOMEM;
     const struct block_ref **blocks =
         arena_array(&snap->arena, b->n_refs, sizeof(struct block_ref *));
     if (!blocks)
@@ -442,6 +465,10 @@ static int select_once(struct store *s, const struct select *sel, bool last_atte
         .store = s, .sel = sel, .snap = snap, .reterr = reterr, .last_attempt = last_attempt};
     struct index_stream *rows = NULL;
     size_t n_rows = 0;
+    /* Before anything is looked at: what vanishes from disk meanwhile is hidden until the snapshot ends. */
+    snap->eraser = atomic_load(&s->eraser);
+    if (snap->eraser)
+        snap->erase_set = snap->eraser->get(snap->eraser->ctx, sel->tenant);
     if (sel->tap)
         tap_seam_begin(sel->tap, sel->start_ns);
     int r = collect_heads(&b);
@@ -503,6 +530,8 @@ void store_snapshot_free(struct snapshot *snap) {
     for (size_t i = 0; i < snap->n_pinned; i++)
         stream_unpin(snap->pinned[i]);
     leave(s, snap);
+    if (snap->erase_set)
+        snap->eraser->put(snap->erase_set);
     free(snap->held);
     arena_done(&snap->arena);
     free(snap);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "blockref.h"
+#include "erase.h"
 #include "store_private.h"
 
 enum block_place { PLACE_ROWS, PLACE_MEMORY, PLACE_CHUNK };
@@ -32,8 +33,16 @@ struct block_ref {
     /* The stream's blocks, for finding duplicates among those that overlap. */
     const struct block_ref *const *siblings;
     size_t n_siblings;
+    const struct erasing *erasing; /* NULL: nothing is asked of its entries */
     /* Found at first use by whichever worker comes first; &no_dead when there is none. */
     _Atomic(uint64_t *) dead;
+};
+
+/* A stream of which some entries may have been asked to vanish. */
+struct erasing {
+    const struct eraser *eraser;
+    const struct erase_set *set; /* the snapshot's */
+    struct labels labels;
 };
 
 extern uint64_t no_dead;
@@ -47,8 +56,10 @@ struct snapshot {
     size_t n_streams;
     struct block_ref *refs; /* all of them */
     size_t n_refs;
-    uint64_t n_excluded; /* blocks that select.grams left out */
-    bool is_union;       /* snapshot_union.c: the children hold what `streams` refers to */
+    const struct eraser *eraser;
+    struct erase_set *erase_set; /* a reference, or NULL */
+    uint64_t n_excluded;         /* blocks that select.grams left out */
+    bool is_union;               /* snapshot_union.c: the children hold what `streams` refers to */
     struct snapshot **children;
     size_t n_children;
     struct stream **pinned;

@@ -826,6 +826,10 @@ void store_set_visibility(struct store *s, store_visible_fn *fn, void *ctx) {
     atomic_store(&s->visible, fn);
 }
 
+void store_set_eraser(struct store *s, const struct eraser *e) {
+    atomic_store(&s->eraser, e);
+}
+
 struct index *store_index(struct store *s) {
     return s->index;
 }

@@ -120,6 +120,10 @@ int store_writable(struct store *s, struct err *reterr);
 typedef int64_t store_visible_fn(void *ctx, struct str tenant, struct labels labels);
 void store_set_visibility(struct store *s, store_visible_fn *fn, void *ctx);
 
+/* What is to be left out of all snapshots from now on (erase.h); NULL = nothing. Must outlive every snapshot. */
+struct eraser;
+void store_set_eraser(struct store *s, const struct eraser *e);
+
 /* Tells streams of several tenants apart when they are read together. */
 #define STORE_TENANT_LABEL "__tenant_id__"
 

@@ -53,6 +53,7 @@ struct store {
     uint64_t clock;
     struct doomed *doomed;
 
+    _Atomic(const struct eraser *) eraser;
     _Atomic(store_visible_fn *) visible;
     _Atomic(void *) visible_ctx;
 

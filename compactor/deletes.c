@@ -1,0 +1,801 @@
+#include "deletes.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "clock.h"
+#include "hash.h"
+#include "log.h"
+#include "merge.h"
+
+enum {
+    RECORD_VERSION = 1,
+    RECORD_FIXED = 1 + 1 + 3 * 8 + 8 * 8,
+    TENANT_MAX = 511,
+    CHUNKS_PER_COMMIT = 1000,
+    REWRITE_TARGET = 64 << 20, /* far above what merging makes: one file stays one */
+    PAIRS_MAX = 4096,
+    ID_ATTEMPTS = 100,
+    ARENA_MAX = 1 << 30,
+};
+
+/* Immutable but for state, percent and receipt (deletes.lock). */
+struct request {
+    atomic_int refs; /* the list's, and those of erase sets */
+    struct request *next;
+    char id[DELETE_ID_SIZE + 1];
+    struct str tenant, query; /* own memory, behind the struct */
+    int64_t start_ns, end_ns, created_ns;
+    enum delete_state state;
+    unsigned percent;
+    struct delete_receipt receipt;
+    const struct delete_language *language;
+    void *compiled; /* NULL: it does not compile */
+};
+
+/* The unprocessed requests of one tenant. */
+struct erase_set {
+    atomic_int refs;
+    struct erase_set *next; /* in deletes.sets */
+    struct str tenant;      /* the first request's */
+    size_t count;
+    struct request *requests[];
+};
+
+struct deletes {
+    struct store *store;
+    struct deletes_options o;
+    struct eraser eraser;
+    atomic_uint_fast64_t
+        n_hiding; /* unprocessed requests of all tenants: 0 spares queries the lock */
+    pthread_mutex_t change_lock; /* one change of the list and the index at a time; before lock */
+    pthread_mutex_t lock;        /* guards: requests, sets, and what changes in a request */
+    struct request *requests;    /* the oldest first */
+    size_t n_requests;
+    struct erase_set *sets;
+    uint64_t received;
+    atomic_int_fast64_t cancel_period_ns;
+};
+
+/* ---- requests and sets */
+
+static struct request *request_ref(struct request *q) {
+    (void)atomic_fetch_add(&q->refs, 1);
+    return q;
+}
+
+static void request_unref(struct request *q) {
+    if (!q || atomic_fetch_sub(&q->refs, 1) != 1)
+        return;
+    if (q->compiled)
+        q->language->release(q->compiled);
+    free(q);
+}
+
+static struct request *request_new(const struct deletes *d, struct str tenant, struct str query) {
+    struct request *q = calloc(1, sizeof(*q) + tenant.size + query.size + 1);
+    if (!q)
+        return NULL;
+    char *text = (char *)(q + 1);
+    memcpy(text, tenant.data, tenant.size);
+    memcpy(text + tenant.size, query.data, query.size);
+    q->tenant = str_make(text, tenant.size);
+    q->query = str_make(text + tenant.size, query.size);
+    q->language = d->o.language;
+    atomic_init(&q->refs, 1);
+    return q;
+}
+
+static void set_put(struct erase_set *set) {
+    if (!set || atomic_fetch_sub(&set->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < set->count; i++)
+        request_unref(set->requests[i]);
+    free(set);
+}
+
+static bool is_hiding(const struct request *q) {
+    return q->state != DELETE_PROCESSED && q->compiled;
+}
+
+/* Takes the tenant's present set out of the list and puts a new one in. d->lock held. Without memory nothing has
+ * changed. */
+static int renew_set(struct deletes *d, struct str tenant) {
+    size_t count = 0, all = 0;
+    for (struct request *q = d->requests; q; q = q->next) {
+        count += is_hiding(q) && str_eq(q->tenant, tenant);
+        all += is_hiding(q);
+    }
+    struct erase_set *fresh = NULL;
+    if (count > 0) {
+        fresh = calloc(1, sizeof(*fresh) + count * sizeof(fresh->requests[0]));
+        if (!fresh)
+            return -ENOMEM;
+        atomic_init(&fresh->refs, 1);
+        for (struct request *q = d->requests; q; q = q->next)
+            if (is_hiding(q) && str_eq(q->tenant, tenant))
+                fresh->requests[fresh->count++] = request_ref(q);
+        fresh->tenant = fresh->requests[0]->tenant;
+    }
+    for (struct erase_set **at = &d->sets; *at; at = &(*at)->next)
+        if (str_eq((*at)->tenant, tenant)) {
+            struct erase_set *old = *at;
+            *at = old->next;
+            set_put(old);
+            break;
+        }
+    if (fresh) {
+        fresh->next = d->sets;
+        d->sets = fresh;
+    }
+    atomic_store(&d->n_hiding, all);
+    return 0;
+}
+
+static struct erase_set *set_get(void *ctx, struct str tenant) {
+    struct deletes *d = ctx;
+    if (atomic_load(&d->n_hiding) == 0)
+        return NULL;
+    pthread_mutex_lock(&d->lock);
+    struct erase_set *set = d->sets;
+    while (set && !str_eq(set->tenant, tenant))
+        set = set->next;
+    if (set)
+        (void)atomic_fetch_add(&set->refs, 1);
+    pthread_mutex_unlock(&d->lock);
+    return set;
+}
+
+static bool request_concerns(const struct request *q, struct labels labels, int64_t first_ns,
+                             int64_t last_ns) {
+    return q->start_ns <= last_ns && first_ns <= q->end_ns &&
+           q->language->accepts(q->compiled, labels);
+}
+
+static bool set_concerns(const struct erase_set *set, struct labels labels, int64_t first_ns,
+                         int64_t last_ns) {
+    for (size_t i = 0; i < set->count; i++)
+        if (request_concerns(set->requests[i], labels, first_ns, last_ns))
+            return true;
+    return false;
+}
+
+static int set_mark(const struct erase_set *set, struct labels labels, struct block_reader *r,
+                    const struct block_ref_info *info, uint64_t *bits, struct err *reterr) {
+    int status = 0;
+    for (size_t i = 0; i < set->count && status == 0; i++) {
+        const struct request *q = set->requests[i];
+        if (request_concerns(q, labels, info->first_ns, info->last_ns))
+            status = q->language->mark(q->compiled, labels, q->start_ns, q->end_ns, r, info, bits,
+                                       reterr);
+    }
+    return status;
+}
+
+/* ---- in the index: docs/format.md */
+
+static const size_t receipt_at = 1 + 1 + 3 * 8;
+
+static void encode(const struct request *q, struct buf *out) {
+    uint8_t fixed[RECORD_FIXED], number[VARINT_MAX_BYTES];
+    const struct delete_receipt *t = &q->receipt;
+    const uint64_t figures[] = {(uint64_t)t->begun_ns,
+                                (uint64_t)t->finished_ns,
+                                t->chunks_removed,
+                                t->chunks_rewritten,
+                                t->lines,
+                                t->bytes,
+                                t->file_bytes_before,
+                                t->file_bytes_after};
+    static_assert(sizeof(figures) == RECORD_FIXED - (1 + 1 + 3 * 8), "on-disk layout");
+    fixed[0] = RECORD_VERSION;
+    fixed[1] = (uint8_t)q->state;
+    put_le64(fixed + 2, (uint64_t)q->start_ns);
+    put_le64(fixed + 10, (uint64_t)q->end_ns);
+    put_le64(fixed + 18, (uint64_t)q->created_ns);
+    for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+        put_le64(fixed + receipt_at + 8 * i, figures[i]);
+    buf_add(out, fixed, sizeof(fixed));
+    buf_add(out, number, (size_t)(put_varint(number, q->tenant.size) - number));
+    buf_add_str(out, q->tenant);
+    buf_add_str(out, q->query);
+}
+
+static void decode_receipt(const uint8_t *p, struct delete_receipt *ret) {
+    *ret = (struct delete_receipt){
+        .begun_ns = (int64_t)get_le64(p),
+        .finished_ns = (int64_t)get_le64(p + 8),
+        .chunks_removed = get_le64(p + 16),
+        .chunks_rewritten = get_le64(p + 24),
+        .lines = get_le64(p + 32),
+        .bytes = get_le64(p + 40),
+        .file_bytes_before = get_le64(p + 48),
+        .file_bytes_after = get_le64(p + 56),
+    };
+}
+
+static int decode(const struct deletes *d, struct str key, struct str value, struct request **ret) {
+    const uint8_t *p = (const uint8_t *)value.data, *end = p + value.size;
+    uint64_t tenant_size;
+    if (key.size != DELETE_ID_SIZE || value.size < RECORD_FIXED || p[0] != RECORD_VERSION ||
+        p[1] > DELETE_PROCESSED)
+        return -ECORRUPT;
+    const uint8_t *text = get_varint(p + RECORD_FIXED, end, &tenant_size);
+    if (!text || tenant_size == 0 || tenant_size > (uint64_t)(end - text) ||
+        value.size > RECORD_FIXED + VARINT_MAX_BYTES + TENANT_MAX + DELETE_QUERY_MAX)
+        return -ECORRUPT;
+    const char *query = (const char *)text + tenant_size;
+    struct request *q = request_new(d, str_make((const char *)text, (size_t)tenant_size),
+                                    str_make(query, (size_t)((const char *)end - query)));
+    if (!q)
+        return -ENOMEM;
+    memcpy(q->id, key.data, DELETE_ID_SIZE);
+    q->state = (enum delete_state)p[1];
+    q->start_ns = (int64_t)get_le64(p + 2);
+    q->end_ns = (int64_t)get_le64(p + 10);
+    q->created_ns = (int64_t)get_le64(p + 18);
+    decode_receipt(p + receipt_at, &q->receipt);
+    *ret = q;
+    return 0;
+}
+
+struct change {
+    const struct request *put, *drop; /* either may be NULL */
+};
+
+static int write_change(struct index_txn *t, void *ctx, struct err *reterr) {
+    const struct change *c = ctx;
+    struct buf value = buf_make(BUF_NO_MAX);
+    int r = 0;
+    if (c->drop)
+        r = index_del_delete(t, str_from(c->drop->id), reterr);
+    if (c->put && r == 0) {
+        encode(c->put, &value);
+        r = value.failed ? err_set(reterr, -ENOMEM, "no memory for a delete request")
+                         : index_put_delete(t, str_from(c->put->id), buf_str(&value), reterr);
+    }
+    buf_done(&value);
+    return r;
+}
+
+static int save(struct deletes *d, const struct request *put, const struct request *drop,
+                struct err *reterr) {
+    struct change c = {.put = put, .drop = drop};
+    return store_index_update(d->store, write_change, &c, reterr);
+}
+
+/* ---- opening */
+
+static void log_request(const struct deletes *d, int level, const char *msg,
+                        const struct request *q, const char *error) {
+    if (!d->o.log)
+        return;
+    const struct delete_receipt *t = &q->receipt;
+    struct buf pairs = buf_make(PAIRS_MAX);
+    buf_addf(&pairs, "id=%s tenant=", q->id);
+    go_quote(&pairs, q->tenant);
+    buf_addf(&pairs, " query=");
+    go_quote(&pairs, q->query.size < PAIRS_MAX / 4 ? q->query : STR("(long)"));
+    buf_addf(&pairs, " start_ns=%" PRId64 " end_ns=%" PRId64, q->start_ns, q->end_ns);
+    if (q->state == DELETE_PROCESSED)
+        buf_addf(&pairs,
+                 " chunks_removed=%" PRIu64 " chunks_rewritten=%" PRIu64 " lines=%" PRIu64
+                 " bytes=%" PRIu64 " seconds=%.1f",
+                 t->chunks_removed, t->chunks_rewritten, t->lines, t->bytes,
+                 (double)(t->finished_ns - t->begun_ns) / 1e9);
+    if (error) {
+        buf_addf(&pairs, " err=");
+        go_quote(&pairs, str_from(error));
+    }
+    buf_add_char(&pairs, '\0');
+    d->o.log(level, msg, pairs.failed ? "" : pairs.data);
+    buf_done(&pairs);
+}
+
+/* Behind all that are as old. */
+static void insert(struct deletes *d, struct request *q) {
+    struct request **at = &d->requests;
+    while (*at && (*at)->created_ns <= q->created_ns)
+        at = &(*at)->next;
+    q->next = *at;
+    *at = q;
+    d->n_requests++;
+}
+
+static void take_out(struct deletes *d, struct request *q) {
+    for (struct request **at = &d->requests; *at; at = &(*at)->next)
+        if (*at == q) {
+            *at = q->next;
+            d->n_requests--;
+            return;
+        }
+}
+
+static int load_one(struct str key, struct str value, void *ctx) {
+    struct deletes *d = ctx;
+    struct request *q = NULL;
+    int r = decode(d, key, value, &q);
+    if (r == -ECORRUPT) {
+        if (d->o.log)
+            d->o.log(LOG_ERROR, "a delete request in the index is damaged and left alone", "");
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    struct err err = {0};
+    if (q->state != DELETE_PROCESSED && d->o.language->compile(q->query, &q->compiled, &err) < 0) {
+        q->compiled = NULL;
+        log_request(d, LOG_ERROR, "a delete request is not understood any more", q, err.text);
+    }
+    insert(d, q);
+    return 0;
+}
+
+int deletes_open(struct store *store, const struct deletes_options *o, struct deletes **ret,
+                 struct err *reterr) {
+    struct deletes *d = calloc(1, sizeof(*d));
+    if (!d)
+        return err_set(reterr, -ENOMEM, "no memory for delete requests");
+    d->store = store;
+    d->o = *o;
+    atomic_store(&d->cancel_period_ns, o->cancel_period_ns);
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->change_lock, NULL);
+    d->eraser = (struct eraser){
+        .ctx = d, .get = set_get, .put = set_put, .concerns = set_concerns, .mark = set_mark};
+    int r = index_walk_deletes(store_index(store), load_one, d, reterr);
+    for (struct request *q = d->requests; q && r == 0; q = q->next)
+        if (is_hiding(q) && !(d->sets && str_eq(d->sets->tenant, q->tenant)))
+            r = renew_set(d, q->tenant);
+    if (r < 0) {
+        deletes_close(d);
+        return r == -ENOMEM ? err_set(reterr, r, "no memory for delete requests") : r;
+    }
+    store_set_eraser(store, &d->eraser);
+    *ret = d;
+    return 0;
+}
+
+void deletes_close(struct deletes *d) {
+    if (!d)
+        return;
+    store_set_eraser(d->store, NULL);
+    while (d->sets) {
+        struct erase_set *next = d->sets->next;
+        set_put(d->sets);
+        d->sets = next;
+    }
+    while (d->requests) {
+        struct request *next = d->requests->next;
+        request_unref(d->requests);
+        d->requests = next;
+    }
+    pthread_mutex_destroy(&d->lock);
+    pthread_mutex_destroy(&d->change_lock);
+    free(d);
+}
+
+void deletes_set_cancel_period(struct deletes *d, int64_t period_ns) {
+    atomic_store(&d->cancel_period_ns, period_ns);
+}
+
+/* ---- adding, listing, taking back */
+
+static struct request *find(const struct deletes *d, struct str tenant, struct str id) {
+    for (struct request *q = d->requests; q; q = q->next)
+        if (str_eq(str_from(q->id), id) && str_eq(q->tenant, tenant))
+            return q;
+    return NULL;
+}
+
+static bool has_id(const struct deletes *d, const char *id) {
+    for (const struct request *q = d->requests; q; q = q->next)
+        if (strcmp(q->id, id) == 0)
+            return true;
+    return false;
+}
+
+/* As Loki's: eight hex digits of a hash of what is asked and when. */
+static int make_id(const struct deletes *d, struct request *q) {
+    uint64_t h = hash_mix(hash_str(q->tenant), hash_str(q->query));
+    h = hash_mix(hash_mix(h, (uint64_t)q->start_ns), hash_mix((uint64_t)q->end_ns, d->received));
+    for (uint64_t i = 0; i < ID_ATTEMPTS; i++) {
+        (void)snprintf(q->id, sizeof(q->id), "%08" PRIx32,
+                       (uint32_t)hash_mix(h, (uint64_t)q->created_ns + i));
+        if (!has_id(d, q->id))
+            return 0;
+    }
+    return -E2BIG;
+}
+
+/* The oldest processed one, when there are too many. */
+static struct request *too_many(const struct deletes *d) {
+    struct request *q = d->n_requests >= DELETES_MAX ? d->requests : NULL;
+    while (q && q->state != DELETE_PROCESSED)
+        q = q->next;
+    return q;
+}
+
+/* With change_lock held, so that nobody else changes the list; readers need lock. */
+static int add_locked(struct deletes *d, struct request *q, struct err *reterr) {
+    struct request *drop = too_many(d);
+    if (d->n_requests >= DELETES_MAX && !drop)
+        return err_set(reterr, -E2BIG, "there are %d delete requests to be processed, the limit",
+                       DELETES_MAX);
+    int r = make_id(d, q);
+    if (r < 0)
+        return err_set(reterr, r, "cannot name a delete request");
+    r = save(d, q, drop, reterr);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&d->lock);
+    if (drop)
+        take_out(d, drop);
+    insert(d, q);
+    d->received++;
+    r = renew_set(d, q->tenant);
+    if (r < 0)
+        take_out(d, q);
+    pthread_mutex_unlock(&d->lock);
+    if (r < 0) {
+        (void)save(d, NULL, q, NULL);
+        return err_set(reterr, r, "no memory for a delete request");
+    }
+    request_unref(drop);
+    return 0;
+}
+
+int deletes_add(struct deletes *d, struct str tenant, struct str query, int64_t start_ns,
+                int64_t end_ns, int64_t now_ns, char ret_id[static DELETE_ID_SIZE + 1],
+                struct err *reterr) {
+    if (query.size > DELETE_QUERY_MAX || tenant.size > TENANT_MAX || tenant.size == 0)
+        return err_set(reterr, -ESYNTAX, "the query is longer than %d bytes", DELETE_QUERY_MAX);
+    struct request *q = request_new(d, tenant, query);
+    if (!q)
+        return err_set(reterr, -ENOMEM, "no memory for a delete request");
+    q->start_ns = start_ns;
+    q->end_ns = end_ns;
+    q->created_ns = now_ns;
+    int r = d->o.language->compile(query, &q->compiled, reterr);
+    if (r < 0) {
+        q->compiled = NULL;
+    } else {
+        pthread_mutex_lock(&d->change_lock);
+        r = add_locked(d, q, reterr);
+        if (r == 0) {
+            memcpy(ret_id, q->id, sizeof(q->id));
+            log_request(d, LOG_INFO, "delete request accepted", q, NULL);
+        }
+        pthread_mutex_unlock(&d->change_lock);
+    }
+    if (r < 0)
+        request_unref(q);
+    return r;
+}
+
+int deletes_walk(struct deletes *d, struct str tenant, delete_fn *fn, void *ctx) {
+    int r = 0;
+    pthread_mutex_lock(&d->lock);
+    for (const struct request *q = d->requests; q && r == 0; q = q->next) {
+        if (!str_eq(q->tenant, tenant))
+            continue;
+        struct delete_view v = {.tenant = q->tenant,
+                                .query = q->query,
+                                .start_ns = q->start_ns,
+                                .end_ns = q->end_ns,
+                                .created_ns = q->created_ns,
+                                .state = q->state,
+                                .percent = q->percent,
+                                .receipt = q->receipt};
+        memcpy(v.id, q->id, sizeof(v.id));
+        r = fn(&v, ctx);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+/* May it be taken back? */
+static int check_cancel(const struct deletes *d, const struct request *q, bool force,
+                        int64_t now_ns, struct err *reterr) {
+    if (!q)
+        return err_set(reterr, -ENOENT, "could not find delete request with given id");
+    if (q->state == DELETE_PROCESSED)
+        return err_set(
+            reterr, -EALREADY,
+            "deletion of request which is in process or already processed is not allowed");
+    if (q->state == DELETE_RUNNING && !force)
+        return err_set(reterr, -EINPROGRESS,
+                       "Unable to cancel partially completed delete request. To force, use the "
+                       "?force query parameter");
+    int64_t period_ns = atomic_load(&d->cancel_period_ns), until_ns;
+    bool over = !__builtin_add_overflow(q->created_ns, period_ns, &until_ns) && until_ns <= now_ns;
+    if (over && period_ns > 0 && !force)
+        return -ETIMEDOUT; /* the caller says how long it was */
+    return 0;
+}
+
+int deletes_cancel(struct deletes *d, struct str tenant, struct str id, bool force, int64_t now_ns,
+                   struct err *reterr) {
+    pthread_mutex_lock(&d->change_lock);
+    struct request *q = find(d, tenant, id);
+    int r = check_cancel(d, q, force, now_ns, reterr);
+    if (r == 0)
+        r = save(d, NULL, q, reterr);
+    if (r == 0) {
+        pthread_mutex_lock(&d->lock);
+        take_out(d, q);
+        r = renew_set(d, q->tenant);
+        pthread_mutex_unlock(&d->lock);
+        /* Without memory the old set still hides what is asked for, until the next change or start. */
+        r = 0;
+        log_request(d, LOG_INFO, "delete request taken back", q, NULL);
+        request_unref(q);
+    }
+    pthread_mutex_unlock(&d->change_lock);
+    return r;
+}
+
+/* ---- removing */
+
+struct run {
+    struct deletes *d;
+    struct request *q; /* a reference */
+    bool (*stopped)(void *ctx);
+    void *stopped_ctx;
+    uint64_t streams, done; /* of the tenant: how far */
+    bool changed;           /* since the receipt was saved */
+    struct delete_receipt receipt;
+    struct labels labels; /* of the stream at hand */
+    struct index_chunk gone[CHUNKS_PER_COMMIT];
+    size_t n_gone;
+    struct deletes_result *result;
+    struct err *reterr;
+};
+
+static int on_erase(void *ctx, struct labels labels, struct block_reader *r,
+                    const struct block_ref_info *info, uint64_t *bits, struct err *reterr) {
+    const struct request *q = ctx;
+    return q->language->mark(q->compiled, labels, q->start_ns, q->end_ns, r, info, bits, reterr);
+}
+
+static int on_pace(void *ctx, uint64_t bytes) {
+    const struct run *run = ctx;
+    (void)bytes;
+    return run->stopped && run->stopped(run->stopped_ctx) ? -ECANCELED : 0;
+}
+
+static int drop_rows(struct index_txn *t, void *ctx, struct err *reterr) {
+    const struct run *run = ctx;
+    int r = 0;
+    for (size_t i = 0; i < run->n_gone && r == 0; i++)
+        r = index_del_chunk(t, run->q->tenant, &run->gone[i], reterr);
+    return r;
+}
+
+/* Chunks that are meant as a whole: rows first, then files. */
+static int drop_chunks(struct run *run) {
+    if (run->n_gone == 0)
+        return 0;
+    int r = store_index_update(run->d->store, drop_rows, run, run->reterr);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < run->n_gone; i++) {
+        const struct index_chunk *c = &run->gone[i];
+        store_delete_chunk_file(run->d->store, run->q->tenant, c->day, c->stream_id, c->chunk_seq);
+        run->receipt.chunks_removed++;
+        run->receipt.lines += c->sums.entries;
+        run->receipt.bytes += c->sums.line_bytes;
+        run->receipt.file_bytes_before += c->sums.file_bytes;
+    }
+    run->n_gone = 0;
+    run->changed = true;
+    return 0;
+}
+
+static int rewrite_chunk(struct run *run, const struct index_chunk *c) {
+    struct rewrite_result done = {0};
+    struct err err = {0};
+    struct rewrite w = {.tenant = run->q->tenant,
+                        .sources = c,
+                        .n_sources = 1,
+                        .effort = merge_effort((enum merge_grade)c->grade),
+                        .grade = c->grade,
+                        .target_bytes = REWRITE_TARGET,
+                        .erase = on_erase,
+                        .erase_ctx = run->q,
+                        .pace = on_pace,
+                        .pace_ctx = run};
+    int r = store_rewrite(run->d->store, &w, &done, NULL, &err);
+    if (r == -ECORRUPT || r == -EREFUSED || r == -EFORMAT) {
+        run->result->failures++;
+        log_request(run->d, LOG_ERROR, "a chunk cannot be rewritten, its entries stay hidden",
+                    run->q, err.text);
+        return 0;
+    }
+    if (r < 0)
+        return err_set(run->reterr, r, "%s", err.text);
+    if (done.sources > 0) {
+        run->receipt.chunks_rewritten++;
+        run->receipt.lines += done.erased_entries;
+        run->receipt.bytes += done.erased_bytes;
+        run->receipt.file_bytes_before += done.source_bytes;
+        run->receipt.file_bytes_after += done.output_bytes;
+        run->changed = true;
+    }
+    (void)store_reap(run->d->store);
+    return 0;
+}
+
+/* Makes what has been done so far durable and visible in the list. */
+static int save_progress(struct run *run, enum delete_state state) {
+    struct request *q = run->q;
+    struct deletes *d = run->d;
+    pthread_mutex_lock(&d->change_lock);
+    pthread_mutex_lock(&d->lock);
+    q->state = state;
+    q->receipt = run->receipt;
+    q->percent = run->streams > 0 ? (unsigned)(run->done * 100 / run->streams) : 0;
+    pthread_mutex_unlock(&d->lock);
+    /* Taken back meanwhile by force: it must not come back. */
+    int r = find(d, q->tenant, str_from(q->id)) == q ? save(d, q, NULL, run->reterr) : -ECANCELED;
+    run->changed = false;
+    pthread_mutex_unlock(&d->change_lock);
+    return r;
+}
+
+static int erase_stream(struct run *run, const struct index_stream *s) {
+    const struct request *q = run->q;
+    struct arena arena = arena_make(ARENA_MAX);
+    struct index_reader *reader = NULL;
+    struct index_chunk *chunks = NULL;
+    size_t count = 0;
+    bool whole = !q->language->has_filter(q->compiled);
+    int r = index_reader_begin(store_index(run->d->store), &reader, run->reterr);
+    if (r == 0)
+        r = index_reader_chunks(reader, q->tenant, s->id, q->start_ns, q->end_ns, &arena, &chunks,
+                                &count, run->reterr);
+    index_reader_end(reader);
+    for (size_t i = 0; i < count && r == 0; i++) {
+        const struct index_chunk *c = &chunks[i];
+        if (whole && c->sums.first_ns >= q->start_ns && c->sums.last_ns <= q->end_ns) {
+            run->gone[run->n_gone++] = *c;
+            if (run->n_gone == CHUNKS_PER_COMMIT)
+                r = drop_chunks(run);
+        } else {
+            r = rewrite_chunk(run, c);
+        }
+    }
+    arena_done(&arena);
+    return r;
+}
+
+static int visit_stream(const struct index_stream *s, void *ctx) {
+    struct run *run = ctx;
+    const struct request *q = run->q;
+    int r = 0;
+    if (s->first_ns <= s->last_ns && request_concerns(q, s->labels, s->first_ns, s->last_ns))
+        r = erase_stream(run, s);
+    run->done++;
+    if (r == 0 && run->changed)
+        r = save_progress(run, DELETE_RUNNING);
+    if (r == 0)
+        r = on_pace(run, 0);
+    return r;
+}
+
+static int count_stream(const struct index_stream *s, void *ctx) {
+    (void)s;
+    ((struct run *)ctx)->streams++;
+    return 0;
+}
+
+static int finish(struct run *run) {
+    run->receipt.finished_ns = clock_now_ns();
+    int r = save_progress(run, DELETE_PROCESSED);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&run->d->lock);
+    r = renew_set(run->d, run->q->tenant);
+    pthread_mutex_unlock(&run->d->lock);
+    run->result->processed++;
+    log_request(run->d, LOG_INFO, "delete request processed", run->q, NULL);
+    return 0; /* without memory it is hidden for longer than needed */
+}
+
+static void add_receipt(struct delete_receipt *sums, const struct delete_receipt *before,
+                        const struct delete_receipt *after) {
+    sums->chunks_removed += after->chunks_removed - before->chunks_removed;
+    sums->chunks_rewritten += after->chunks_rewritten - before->chunks_rewritten;
+    sums->lines += after->lines - before->lines;
+    sums->bytes += after->bytes - before->bytes;
+    sums->file_bytes_before += after->file_bytes_before - before->file_bytes_before;
+    sums->file_bytes_after += after->file_bytes_after - before->file_bytes_after;
+}
+
+static int process(struct run *run) {
+    struct request *q = run->q;
+    struct deletes *d = run->d;
+    uint64_t failures = run->result->failures;
+    run->receipt = q->receipt;
+    if (run->receipt.begun_ns == 0)
+        run->receipt.begun_ns = clock_now_ns();
+    struct delete_receipt before = run->receipt;
+    /* What is still in memory becomes chunk files that can be rewritten. */
+    int r = store_flush(d->store, run->reterr);
+    if (r == 0)
+        r = index_walk_streams(store_index(d->store), q->tenant, count_stream, run, run->reterr);
+    if (r == 0)
+        r = index_walk_streams(store_index(d->store), q->tenant, visit_stream, run, run->reterr);
+    if (r == 0)
+        r = drop_chunks(run);
+    if (r == 0 && run->result->failures > failures)
+        r = save_progress(run, DELETE_RUNNING);
+    else if (r == 0)
+        r = finish(run);
+    add_receipt(&run->result->sums, &before, &run->receipt);
+    return r;
+}
+
+/* The oldest request that is due and that this pass has not looked at. */
+static struct request *next_due(struct deletes *d, int64_t now_ns, const struct request *after) {
+    int64_t period_ns = atomic_load(&d->cancel_period_ns), until_ns;
+    pthread_mutex_lock(&d->lock);
+    struct request *q = d->requests;
+    if (after) {
+        while (q && q != after)
+            q = q->next;
+        q = q ? q->next : NULL;
+    }
+    while (q && !(is_hiding(q) && !__builtin_add_overflow(q->created_ns, period_ns, &until_ns) &&
+                  until_ns <= now_ns))
+        q = q->next;
+    if (q)
+        (void)request_ref(q);
+    pthread_mutex_unlock(&d->lock);
+    return q;
+}
+
+int deletes_run(struct deletes *d, int64_t now_ns, bool (*stopped)(void *ctx), void *ctx,
+                struct deletes_result *ret, struct err *reterr) {
+    struct run *run = calloc(1, sizeof(*run));
+    if (!run)
+        return err_set(reterr, -ENOMEM, "no memory to process delete requests");
+    int r = 0;
+    *ret = (struct deletes_result){0};
+    struct request *q = next_due(d, now_ns, NULL);
+    while (q && r == 0) {
+        *run = (struct run){.d = d,
+                            .q = q,
+                            .stopped = stopped,
+                            .stopped_ctx = ctx,
+                            .result = ret,
+                            .reterr = reterr};
+        r = process(run);
+        if (r == -ECANCELED && !(stopped && stopped(ctx)))
+            r = 0; /* taken back */
+        struct request *next = r == 0 ? next_due(d, now_ns, q) : NULL;
+        request_unref(q);
+        q = next;
+    }
+    request_unref(q);
+    free(run);
+    return r;
+}
+
+void deletes_get_stats(struct deletes *d, struct deletes_stats *ret) {
+    *ret = (struct deletes_stats){0};
+    pthread_mutex_lock(&d->lock);
+    ret->received = d->received;
+    for (const struct request *q = d->requests; q; q = q->next) {
+        ret->pending += q->state != DELETE_PROCESSED;
+        ret->processed += q->state == DELETE_PROCESSED;
+    }
+    pthread_mutex_unlock(&d->lock);
+}
