@@ -92,6 +92,9 @@ static void log_pass(const struct compactor *c, int code, const struct retention
                  result->chunks, result->bytes, result->entries, result->streams, result->orphans,
                  duration_ns / 1000000);
     }
+    if (code >= 0 && result->budget_chunks > 0)
+        buf_addf(&pairs, " for_space_chunks=%" PRIu64 " for_space_bytes=%" PRIu64,
+                 result->budget_chunks, result->budget_bytes);
     buf_add_char(&pairs, '\0');
     bool removed = result->chunks || result->streams || result->orphans;
     if (code < 0)
@@ -182,6 +185,8 @@ static void pass_with_figures(struct compactor *c) {
     c->stats.totals.entries += result.entries;
     c->stats.totals.streams += result.streams;
     c->stats.totals.orphans += result.orphans;
+    c->stats.totals.budget_chunks += result.budget_chunks;
+    c->stats.totals.budget_bytes += result.budget_bytes;
     pthread_cond_broadcast(&c->finished);
 }
 
@@ -474,6 +479,14 @@ int compactor_run_once(struct compactor *c, struct err *reterr) {
     else if (r < 0)
         (void)err_set(reterr, r, "%s", c->last_err.text);
     pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+int compactor_plan(struct compactor *c, int64_t within_ns, retention_item_fn *fn, void *ctx,
+                   struct retention_usage *ret, struct err *reterr) {
+    struct retention_policy *policy = policy_get(c);
+    int r = retention_plan(c->store, policy, clock_now_ns(), within_ns, fn, ctx, ret, reterr);
+    retention_policy_unref(policy);
     return r;
 }
 

@@ -38,6 +38,9 @@ void compactor_set_merge(struct compactor *c, bool enabled, const struct merge_p
 int compactor_merge_once(struct compactor *c, bool everything, struct merge_result *ret,
                          struct err *reterr);
 
+/* Lists what would go by the policy as it is now; see retention.h. */
+int compactor_plan(struct compactor *c, int64_t within_ns, retention_item_fn *fn, void *ctx,
+                   struct retention_usage *ret, struct err *reterr);
 /* The delete requests; NULL without a language. Each pass processes what is due. */
 struct deletes *compactor_deletes(struct compactor *c);
 

@@ -20,7 +20,9 @@
 #include <string.h>
 
 #include "arena.h"
+#include "budget.h"
 #include "index.h"
+#include "io.h"
 
 enum {
     BATCH_ROWS = 1000, /* rows removed per transaction: some milliseconds, flushes wait meanwhile */
@@ -35,6 +37,7 @@ struct retention_policy {
     int64_t default_period_ns;
     const struct retention_rule *rules;
     size_t n_rules;
+    struct retention_budgets budgets;
     void *owner;
     void (*release)(void *owner);
 };
@@ -52,6 +55,22 @@ struct retention_policy *retention_policy_new(int64_t default_period_ns,
     p->owner = owner;
     p->release = release;
     return p;
+}
+
+void retention_policy_set_budgets(struct retention_policy *p, const struct retention_budgets *b) {
+    p->budgets = *b;
+}
+
+const char *retention_cause_text(enum retention_cause cause) {
+    static const char *const texts[] = {
+        [RETENTION_STAYS] = "stays",
+        [RETENTION_PERIOD] = "period",
+        [RETENTION_RULE_BYTES] = "bytes of a rule",
+        [RETENTION_TENANT_BYTES] = "bytes of the tenant",
+        [RETENTION_STORE_BYTES] = "bytes of the store",
+        [RETENTION_KEEP_FREE] = "free space",
+    };
+    return texts[cause];
 }
 
 struct retention_policy *retention_policy_ref(struct retention_policy *p) {
@@ -80,7 +99,7 @@ int64_t retention_period(const struct retention_policy *p, struct str tenant,
     for (size_t i = 0; i < p->n_rules; i++) {
         const struct retention_rule *rule = &p->rules[i];
         bool own = rule->tenant.size > 0;
-        if (own ? !str_eq(rule->tenant, tenant) : has_own)
+        if (rule->period_ns < 0 || (own ? !str_eq(rule->tenant, tenant) : has_own))
             continue;
         if (own && !has_own) {
             has_own = true;
@@ -258,6 +277,235 @@ static int visit_stream(const struct index_stream *s, void *ctx) {
     return r;
 }
 
+/* ---- budgets */
+
+static bool has_budgets(const struct retention_policy *p) {
+    bool any =
+        p->budgets.store_bytes > 0 || p->budgets.tenant_bytes > 0 || p->budgets.keep_free_bytes > 0;
+    for (size_t i = 0; i < p->n_rules && !any; i++)
+        any = p->rules[i].max_bytes > 0;
+    return any;
+}
+
+/* Which of the rules with max_bytes the stream counts for. */
+static uint64_t rules_of(const struct retention_policy *p, struct str tenant,
+                         struct labels labels) {
+    uint64_t bits = 0;
+    size_t n = 0;
+    bool has_own = false; /* then rules for every tenant do not count, as for periods */
+    for (size_t i = 0; i < p->n_rules && !has_own; i++)
+        has_own = p->rules[i].tenant.size > 0 && str_eq(p->rules[i].tenant, tenant);
+    for (size_t i = 0; i < p->n_rules && n < BUDGET_RULES_MAX; i++) {
+        const struct retention_rule *rule = &p->rules[i];
+        if (rule->max_bytes == 0)
+            continue;
+        if ((has_own ? str_eq(rule->tenant, tenant) : rule->tenant.size == 0) &&
+            matchers_accept(rule->matchers, rule->n_matchers, labels))
+            bits |= UINT64_C(1) << n;
+        n++;
+    }
+    return bits;
+}
+
+struct collection {
+    struct pass *pass;
+    struct budget budget;
+    uint32_t tenant;
+};
+
+/* All chunks of a stream that have not expired. */
+static int collect_stream(const struct index_stream *s, void *ctx) {
+    struct collection *c = ctx;
+    struct pass *p = c->pass;
+    struct arena arena = arena_make(ARENA_MAX);
+    struct index_chunk *chunks;
+    size_t count = 0;
+    int64_t period_ns = retention_period(p->policy, p->tenant, s->labels), cutoff_ns;
+    if (period_ns <= 0 || __builtin_sub_overflow(p->now_ns, period_ns, &cutoff_ns))
+        cutoff_ns = INT64_MIN;
+    int r = stream_chunks(p, s->id, INT64_MIN, INT64_MAX, &arena, &chunks, &count, p->reterr);
+    struct budget_item item = {.tenant = c->tenant,
+                               .rules = rules_of(p->policy, p->tenant, s->labels)};
+    for (size_t i = 0; i < count && r == 0; i++) {
+        item.chunk = chunks[i];
+        if (chunks[i].sums.last_ns >= cutoff_ns && budget_add(&c->budget, &item) < 0)
+            r = err_set(p->reterr, -ENOMEM, "retention: no memory for a list of chunks");
+    }
+    arena_done(&arena);
+    return r;
+}
+
+/* Fills and decides the budget of all tenants. */
+static int collect(struct collection *c, const struct str *tenants, size_t n_tenants) {
+    struct pass *p = c->pass;
+    struct budget *b = &c->budget;
+    uint64_t total_bytes;
+    b->limits = &p->policy->budgets;
+    for (size_t i = 0; i < p->policy->n_rules && b->n_rules < BUDGET_RULES_MAX; i++)
+        if (p->policy->rules[i].max_bytes > 0)
+            b->rule_limits[b->n_rules++] = p->policy->rules[i].max_bytes;
+    int r = 0;
+    for (size_t i = 0; i < n_tenants && r == 0; i++) {
+        p->tenant = tenants[i];
+        c->tenant = (uint32_t)i;
+        r = index_walk_streams(store_index(p->store), tenants[i], collect_stream, c, p->reterr);
+    }
+    /* After the files that have gone for other reasons have given their space back. */
+    (void)store_reap(p->store);
+    if (r == 0 && b->limits->keep_free_bytes > 0)
+        r = io_disk_space(store_dir_fd(p->store), &b->free_bytes, &total_bytes);
+    if (r == 0)
+        budget_decide(b);
+    return r;
+}
+
+static int by_tenant(const void *a, const void *b) {
+    const struct budget_item *x = a, *y = b;
+    if (x->tenant != y->tenant)
+        return x->tenant < y->tenant ? -1 : 1;
+    return (x->chunk.sums.last_ns > y->chunk.sums.last_ns) -
+           (x->chunk.sums.last_ns < y->chunk.sums.last_ns);
+}
+
+static int run_budgets(struct pass *p, const struct str *tenants, size_t n_tenants) {
+    struct collection c = {.pass = p};
+    struct budget *b = &c.budget;
+    int r = collect(&c, tenants, n_tenants);
+    if (r == 0 && b->n_items > 0)
+        qsort(b->items, b->n_items, sizeof(*b->items), by_tenant);
+    for (size_t i = 0; i < b->n_items && r == 0; i++) {
+        const struct budget_item *item = &b->items[i];
+        if (p->n_chunks == BATCH_ROWS || !str_eq(p->tenant, tenants[item->tenant]))
+            r = flush_chunks(p);
+        p->tenant = tenants[item->tenant];
+        if (r < 0 || item->cause == RETENTION_STAYS)
+            continue;
+        p->chunks[p->n_chunks++] = item->chunk;
+        p->result.budget_chunks++;
+        p->result.budget_bytes += item->chunk.sums.file_bytes;
+    }
+    if (r == 0)
+        r = flush_chunks(p);
+    budget_done(b);
+    return r;
+}
+
+/* ---- the plan */
+
+struct plan {
+    struct pass *pass;
+    int64_t until_ns;
+    const struct budget *budget; /* its items by stream and number */
+    struct retention_item item;  /* being gathered */
+    struct retention_usage usage;
+    retention_item_fn *fn;
+    void *ctx;
+};
+
+static int by_chunk(const void *a, const void *b) {
+    const struct budget_item *x = a, *y = b;
+    if (x->chunk.stream_id != y->chunk.stream_id)
+        return x->chunk.stream_id < y->chunk.stream_id ? -1 : 1;
+    return (x->chunk.chunk_seq > y->chunk.chunk_seq) - (x->chunk.chunk_seq < y->chunk.chunk_seq);
+}
+
+static int tell_item(struct plan *plan) {
+    int r = plan->item.chunks > 0 ? plan->fn(&plan->item, plan->ctx) : 0;
+    plan->item.chunks = plan->item.bytes = plan->item.entries = 0;
+    return r;
+}
+
+static int plan_chunk(struct plan *plan, const struct index_chunk *c, int64_t period_ns) {
+    enum retention_cause cause = RETENTION_STAYS;
+    int64_t at_ns = plan->pass->now_ns, expiry_ns = INT64_MAX;
+    if (period_ns > 0 && __builtin_add_overflow(c->sums.last_ns, period_ns, &expiry_ns))
+        expiry_ns = INT64_MAX;
+    struct budget_item key = {.chunk = *c};
+    const struct budget_item *found =
+        plan->budget->n_items > 0
+            ? bsearch(&key, plan->budget->items, plan->budget->n_items, sizeof(key), by_chunk)
+            : NULL;
+    if (found && found->cause != RETENTION_STAYS) {
+        cause = found->cause;
+    } else if (expiry_ns < plan->until_ns) {
+        cause = RETENTION_PERIOD;
+        at_ns = expiry_ns;
+    }
+    plan->usage.chunks++;
+    plan->usage.bytes += c->sums.file_bytes;
+    if (cause == RETENTION_STAYS)
+        return 0;
+    plan->usage.going_chunks++;
+    plan->usage.going_bytes += c->sums.file_bytes;
+    struct retention_item *item = &plan->item;
+    int r = item->day != c->day || item->cause != cause ? tell_item(plan) : 0;
+    item->at_ns = item->chunks > 0 && item->at_ns > at_ns ? item->at_ns : at_ns;
+    item->day = c->day;
+    item->cause = cause;
+    item->chunks++;
+    item->bytes += c->sums.file_bytes;
+    item->entries += c->sums.entries;
+    return r;
+}
+
+static int plan_stream(const struct index_stream *s, void *ctx) {
+    struct plan *plan = ctx;
+    struct pass *p = plan->pass;
+    struct arena arena = arena_make(ARENA_MAX);
+    struct index_chunk *chunks;
+    size_t count = 0;
+    int64_t period_ns = retention_period(p->policy, p->tenant, s->labels);
+    int r = stream_chunks(p, s->id, INT64_MIN, INT64_MAX, &arena, &chunks, &count, p->reterr);
+    plan->item.tenant = p->tenant;
+    plan->item.labels = s->labels;
+    plan->item.stream_id = s->id;
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = plan_chunk(plan, &chunks[i], period_ns);
+    if (r == 0)
+        r = tell_item(plan);
+    arena_done(&arena);
+    return r;
+}
+
+int retention_plan(struct store *store, const struct retention_policy *policy, int64_t now_ns,
+                   int64_t within_ns, retention_item_fn *fn, void *ctx, struct retention_usage *ret,
+                   struct err *reterr) {
+    static const struct retention_policy nothing_goes;
+    struct pass *p = calloc(1, sizeof(*p));
+    if (!p)
+        return err_set(reterr, -ENOMEM, "retention: no memory for a plan");
+    *p = (struct pass){.store = store,
+                       .policy = policy ? policy : &nothing_goes,
+                       .now_ns = now_ns,
+                       .reterr = reterr};
+    struct collection c = {.pass = p};
+    struct plan plan = {.pass = p, .budget = &c.budget, .fn = fn, .ctx = ctx};
+    if (__builtin_add_overflow(now_ns, within_ns, &plan.until_ns))
+        plan.until_ns = INT64_MAX;
+    struct arena arena = arena_make(ARENA_MAX);
+    struct str *tenants = NULL;
+    size_t n_tenants = 0;
+    uint64_t total_bytes;
+    int r = index_tenants(store_index(store), &arena, &tenants, &n_tenants);
+    if (r < 0)
+        (void)err_set(reterr, r, "retention: cannot list tenants: %s", err_name(r));
+    if (r == 0 && has_budgets(p->policy))
+        r = collect(&c, tenants, n_tenants);
+    if (r == 0 && c.budget.n_items > 0)
+        qsort(c.budget.items, c.budget.n_items, sizeof(*c.budget.items), by_chunk);
+    for (size_t i = 0; i < n_tenants && r == 0; i++) {
+        p->tenant = tenants[i];
+        r = index_walk_streams(store_index(store), tenants[i], plan_stream, &plan, reterr);
+    }
+    (void)io_disk_space(store_dir_fd(store), &plan.usage.disk_free_bytes, &total_bytes);
+    if (r == 0)
+        *ret = plan.usage;
+    budget_done(&c.budget);
+    arena_done(&arena);
+    free(p);
+    return r;
+}
+
 int retention_run(struct store *store, const struct retention_policy *policy, int64_t now_ns,
                   struct retention_result *ret, struct err *reterr) {
     struct pass *p = calloc(1, sizeof(*p));
@@ -279,6 +527,8 @@ int retention_run(struct store *store, const struct retention_policy *policy, in
         if (r == 0)
             r = flush_streams(p);
     }
+    if (r == 0 && has_budgets(policy))
+        r = run_budgets(p, tenants, n_tenants);
     if (r == 0)
         *ret = p->result;
     arena_done(&arena);

@@ -230,6 +230,8 @@ static const struct http_route route_table[] = {
     {HTTP_GET | HTTP_POST | HTTP_PUT | HTTP_DELETE, "/loki/api/v1/delete", api_delete, NULL,
      HTTP_ON_POOL, "loki_api_v1_delete", NULL},
     {HTTP_POST, "/flush", api_flush, NULL, HTTP_ON_POOL, "flush", NULL},
+    {HTTP_GET, "/admin/retention", api_admin_retention, NULL, HTTP_ON_POOL, "admin_retention",
+     NULL},
     {HTTP_POST, "/admin/merge", api_admin_merge, NULL, HTTP_ON_POOL, "admin_merge", NULL},
 };
 static_assert(sizeof(route_table) / sizeof(route_table[0]) <= API_ROUTES_MAX,

@@ -139,6 +139,7 @@ void api_delete(struct http_request *r, void *api);
 const struct delete_language *api_delete_language(void);
 /* the keeper of the store: api_admin.c */
 void api_admin_merge(struct http_request *r, void *api);
+void api_admin_retention(struct http_request *r, void *api);
 void api_rules(struct http_request *r,
                void *api); /* no ruler: empty lists, so that Grafana's probe passes */
 void api_alerts(struct http_request *r, void *api);

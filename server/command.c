@@ -28,6 +28,17 @@ static const struct command commands[] = {
         .run = cmd_rebuild_index,
     },
     {
+        .name = "retention",
+        .arguments = "--plan [--within DURATION] [--config FILE] DATA",
+        .summary = "list what retention would remove, when and why",
+        .help = "Reads only; a server may be running on DATA. --within 7d lists what is due by "
+                "then, too.\n"
+                "--config is the server's settings file: periods, rules and byte budgets come from "
+                "it.\n"
+                "A running server says the same at GET /admin/retention?within=7d.\n",
+        .run = cmd_retention,
+    },
+    {
         .name = "hash-password",
         .arguments = "<SECRET",
         .summary = "make the password_hash of an access file",

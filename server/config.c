@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,9 +42,10 @@ int config_warn(struct config *c, const char *format, ...) {
 static int make_policy(struct config *c, struct err *reterr) {
     const struct retention_source all = {.rules = c->retention_stream,
                                          .n_rules = c->n_retention_stream};
+    static const struct retention_budgets none;
     bool on = c->retention_enabled;
     return retention_rules_make(on ? c->limits.retention_period_ns : 0, &all, on ? 1 : 0,
-                                &c->retention, reterr);
+                                on ? &c->budgets : &none, &c->retention, reterr);
 }
 
 /* ---- loading */
@@ -238,9 +240,14 @@ static void dump_rules(const struct config *c, struct buf *out) {
         const struct config_retention *rule = &c->retention_stream[i];
         buf_add_str(out, STR("  - selector: "));
         go_quote(out, rule->selector);
-        buf_addf(out, "\n    priority: %d\n    period: ", rule->priority);
-        duration_format_prometheus(out, rule->period_ns);
-        buf_add_char(out, '\n');
+        buf_addf(out, "\n    priority: %d\n", rule->priority);
+        if (rule->period_ns >= 0) {
+            buf_add_str(out, STR("    period: "));
+            duration_format_prometheus(out, rule->period_ns);
+            buf_add_char(out, '\n');
+        }
+        if (rule->max_bytes > 0)
+            buf_addf(out, "    max_bytes: %" PRIu64 "\n", rule->max_bytes);
     }
 }
 
@@ -272,7 +279,11 @@ static const char document_head[] = "# Settings\n\n"
 static const char document_tail[] =
     "\n`limits_config.retention_stream` (reloads) is a list of rules; the rule with the highest "
     "priority whose\n"
-    "selector matches a stream gives its period, at equal priority the shorter one:\n\n"
+    "selector matches a stream gives its period, at equal priority the shorter one. `max_bytes` "
+    "limits "
+    "the chunk\n"
+    "files of all streams that a rule matches together, whatever its priority; the oldest go "
+    "first:\n\n"
     "```yaml\n"
     "limits_config:\n"
     "  retention_period: 30d\n"
@@ -280,6 +291,8 @@ static const char document_tail[] =
     "  - selector: '{namespace=\"dev\"}'\n"
     "    priority: 1\n"
     "    period: 24h\n"
+    "  - selector: '{app=\"debugger\"}'\n"
+    "    max_bytes: 10GB\n"
     "```\n";
 
 void config_document(struct buf *out) {

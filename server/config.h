@@ -97,6 +97,7 @@ struct config {
     /* compactor */
     int64_t compaction_interval_ns;
     bool retention_enabled; /* compactor.retention_enabled: false = nothing ever expires */
+    struct retention_budgets budgets;
     int64_t delete_cancel_period_ns;
     bool merge_enabled;
     struct merge_policy merge;
@@ -119,7 +120,8 @@ struct config {
 struct config_retention {
     struct str selector;
     int32_t priority;
-    int64_t period_ns;
+    int64_t period_ns;  /* -1: not given */
+    uint64_t max_bytes; /* 0: not given */
 };
 
 /* A key of overrides alone, with true or false: ${NAME} in the file stands for an environment variable. */

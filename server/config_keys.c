@@ -156,6 +156,17 @@ const struct config_key config_keys[] = {
     KEY("compactor.retention_enabled", KEY_BOOL, AT(retention_enabled), "true",
         "false: nothing ever expires, whatever limits_config says. (Loki's default is false.)"),
     RELOADS_KEY(
+        "compactor.retention_bytes", KEY_BYTES, AT(budgets.store_bytes), "0",
+        "Chunk files of the whole store take at most this: the oldest go first. 0 = no limit."),
+    RELOADS_KEY(
+        "compactor.retention_bytes_per_tenant", KEY_BYTES, AT(budgets.tenant_bytes), "0",
+        "The same for each tenant by itself. A retention_stream rule may have max_bytes of its "
+        "own."),
+    RELOADS_KEY(
+        "compactor.keep_free", KEY_BYTES, AT(budgets.keep_free_bytes), "0",
+        "Free space that the disk of the data directory keeps: the oldest chunk files go while "
+        "there is less. 0 = not looked at."),
+    RELOADS_KEY(
         "compactor.delete_request_cancel_period", KEY_DURATION, AT(delete_cancel_period_ns), "24h",
         "A delete request can be taken back for this long; then its entries, hidden from the "
         "first moment, are removed for good."),

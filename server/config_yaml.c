@@ -91,7 +91,11 @@ static int set_rule_field(struct yaml_walk *y, struct config_retention *rule, st
         rule->period_ns = number;
         return 0;
     }
-    return fail_rule(y, "only selector, priority and period belong here");
+    if (str_eq(name, STR("max_bytes")))
+        return bytes_parse_setting(value, &rule->max_bytes) < 0
+                   ? fail_rule(y, "max_bytes must be a size like 10GB")
+                   : 0;
+    return fail_rule(y, "only selector, priority, period and max_bytes belong here");
 }
 
 static int read_rule(struct yaml_walk *y, struct arena *arena, struct config_retention *rule) {
@@ -105,8 +109,8 @@ static int read_rule(struct yaml_walk *y, struct arena *arena, struct config_ret
         if (r < 0)
             return r;
     }
-    if (r == 0 && (!rule->selector.data || rule->period_ns < 0))
-        return fail_rule(y, "a rule needs selector and period");
+    if (r == 0 && (!rule->selector.data || (rule->period_ns < 0 && rule->max_bytes == 0)))
+        return fail_rule(y, "a rule needs selector and period or max_bytes");
     return r;
 }
 

@@ -245,9 +245,10 @@ int overrides_retention(const struct overrides *o, struct retention_policy **ret
             .period_ns = item->config->limits.retention_period_ns,
         };
     }
+    static const struct retention_budgets none;
     bool on = base->retention_enabled;
     int r = retention_rules_make(on ? base->limits.retention_period_ns : 0, sources, on ? n : 0,
-                                 ret, reterr);
+                                 on ? &base->budgets : &none, ret, reterr);
     free(sources);
     return r;
 }

@@ -55,6 +55,7 @@ static int compile_rule(struct rules_owner *o, struct str tenant,
         .n_matchers = log->n_matchers,
         .priority = rule->priority,
         .period_ns = rule->period_ns,
+        .max_bytes = rule->max_bytes,
     };
     return 0;
 }
@@ -79,11 +80,25 @@ static int compile_source(struct rules_owner *o, const struct retention_source *
     return 0;
 }
 
+static size_t count_budgets(const struct retention_source *sources, size_t n_sources) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_sources; i++)
+        for (size_t k = 0; k < sources[i].n_rules; k++)
+            n += sources[i].rules[k].max_bytes > 0;
+    return n;
+}
+
 int retention_rules_make(int64_t default_period_ns, const struct retention_source *sources,
-                         size_t n_sources, struct retention_policy **ret, struct err *reterr) {
+                         size_t n_sources, const struct retention_budgets *budgets,
+                         struct retention_policy **ret, struct err *reterr) {
     size_t count = 0;
     for (size_t i = 0; i < n_sources; i++)
         count += sources[i].n_rules + sources[i].has_period;
+    if (count_budgets(sources, n_sources) > RETENTION_BUDGET_RULES_MAX)
+        return err_set(reterr, -ESYNTAX,
+                       "limits_config.retention_stream: at most %d rules with max_bytes, those of "
+                       "tenants included",
+                       RETENTION_BUDGET_RULES_MAX);
     struct rules_owner *owner = new_owner(count);
     if (!owner)
         return err_set(reterr, -ENOMEM, "out of memory");
@@ -93,8 +108,10 @@ int retention_rules_make(int64_t default_period_ns, const struct retention_sourc
     if (r == 0) {
         *ret = retention_policy_new(default_period_ns, owner->rules, owner->count, owner,
                                     release_rules);
-        if (*ret)
+        if (*ret) {
+            retention_policy_set_budgets(*ret, budgets);
             return 0;
+        }
         r = err_set(reterr, -ENOMEM, "out of memory");
     }
     release_rules(owner);

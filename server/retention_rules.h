@@ -15,4 +15,5 @@ struct retention_source {
 /* Texts are borrowed for as long as the policy lives, but for the tenants' names. -ESYNTAX naming
  * the selector, -ENOMEM. */
 int retention_rules_make(int64_t default_period_ns, const struct retention_source *sources,
-                         size_t n_sources, struct retention_policy **ret, struct err *reterr);
+                         size_t n_sources, const struct retention_budgets *budgets,
+                         struct retention_policy **ret, struct err *reterr);

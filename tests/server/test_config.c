@@ -131,7 +131,7 @@ static void test_wrong_files(void) {
         {"limits_config:\n  retention_stream:\n  - {selector: '{a=', period: 1h}\n",
          "limits_config.retention_stream: selector {a="},
         {"limits_config:\n  retention_stream:\n  - {selector: '{a=\"b\"}', period: 1h, x: 1}\n",
-         "only selector, priority and period"},
+         "only selector, priority, period and max_bytes"},
         {"limits_config:\n  retention_stream:\n  - {selector: '{a=\"b\"}', period: 1h, priority: "
          "z}\n",
          "priority must be a whole number"},
