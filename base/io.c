@@ -149,6 +149,13 @@ int io_rename(int from_dir_fd, const char *from, int to_dir_fd, const char *to) 
     return renameat(from_dir_fd, from, to_dir_fd, to) < 0 ? -errno : 0;
 }
 
+int io_link(int from_dir_fd, const char *from, int to_dir_fd, const char *to) {
+    int r = io_hook_ask(IO_LINK, to);
+    if (r < 0)
+        return r;
+    return linkat(from_dir_fd, from, to_dir_fd, to, 0) < 0 ? -errno : 0;
+}
+
 int io_unlink(int dir_fd, const char *path) {
     int r = io_hook_ask(IO_UNLINK, path);
     if (r < 0)

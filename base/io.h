@@ -17,6 +17,7 @@ enum io_op {
     IO_WRITE,
     IO_FSYNC,
     IO_RENAME,
+    IO_LINK,
     IO_UNLINK,
     IO_MKDIR,
     IO_TRUNCATE,
@@ -45,6 +46,8 @@ int io_fdatasync(int fd);
 /* fsync of a folder, by name. */
 int io_fsync_dir(int dir_fd, const char *path);
 int io_rename(int from_dir_fd, const char *from, int to_dir_fd, const char *to);
+/* A second name of a file; -EXDEV across file systems, -EEXIST. */
+int io_link(int from_dir_fd, const char *from, int to_dir_fd, const char *to);
 int io_unlink(int dir_fd, const char *path);
 int io_rmdir(int dir_fd, const char *path);
 /* mkdir -p below dir_fd; fsyncs each parent in which it made something. A folder whose parent could not be synced is

@@ -28,6 +28,33 @@ static const struct command commands[] = {
         .run = cmd_rebuild_index,
     },
     {
+        .name = "backup",
+        .arguments = "[--data-dir DATA] [--copy] [--prune] DEST | --verify DEST",
+        .summary = "copy a data directory while it is in use",
+        .help = "DATA (./data unless said otherwise) may belong to a running server; nothing is "
+                "stopped. Chunk\n"
+                "files are hard links where DEST is on the same file system, else copies (--copy: "
+                "always).\n"
+                "A further backup into DEST takes new files only. Days that DATA has no more stay "
+                "in DEST\n"
+                "(--prune drops them). --verify compares every file with the manifest; exit status "
+                "1 when\n"
+                "one does not check out. See docs/runbook.md.\n",
+        .run = cmd_backup,
+    },
+    {
+        .name = "restore",
+        .arguments = "[--from DAY] [--to DAY] [--tenant NAME] [--link] --data-dir NEW SRC",
+        .summary = "make a data directory from a backup",
+        .help =
+            "NEW must not be there, or be empty. Days (UTC) are both included. Start a server on "
+            "it with\n"
+            "--set compactor.retention_enabled=false, or what is older than retention_period is "
+            "hidden.\n"
+            "Files that do not match the manifest are named and left out; exit status 1 then.\n",
+        .run = cmd_restore,
+    },
+    {
         .name = "retention",
         .arguments = "--plan [--within DURATION] [--config FILE] DATA",
         .summary = "list what retention would remove, when and why",

@@ -52,4 +52,6 @@ int cmd_hash_password(const struct command *self, int argc, char **argv); /* cmd
 int cmd_hash_token(const struct command *self, int argc, char **argv);    /* cmd_hash.c */
 int cmd_verify(const struct command *self, int argc, char **argv);
 int cmd_rebuild_index(const struct command *self, int argc, char **argv);
+int cmd_backup(const struct command *self, int argc, char **argv);
+int cmd_restore(const struct command *self, int argc, char **argv);
 int cmd_retention(const struct command *self, int argc, char **argv);
