@@ -174,8 +174,36 @@ def damaged(base):
     run("backup", "--data-dir", os.path.join(base, "nowhere"), os.path.join(base, "b2"), status=1)
 
 
+def rehearsal(base):
+    """The script that the runbook has people run each month."""
+    script = os.path.join(harness.ROOT, "examples", "backup", "rehearse")
+    with Server("auth_enabled=true") as s:
+        fill(s, "a", "x", 1)
+        fill(s, "a", "y", 1, 30)
+        fill(s, "a", "y", 0)
+        s.flush()
+        fill(s, "a", "x", 1, 120)
+
+        def rehearse():
+            return subprocess.run([script, "--logqd", harness.LOGQD, "--data-dir", s.data, "--backup", os.path.join(base, "b"), "--tenant", "a",
+                                   "--url", "http://127.0.0.1:%d" % s.port, "--scratch", base], capture_output=True, text=True, timeout=120)
+
+        p = rehearse()
+        check("rehearsal", p.returncode == 0 and ", 0 differ" in p.stdout, p)
+        equal("nothing is left of it", sorted(os.listdir(base)), ["b"])
+        chunk = next(f for f in files(os.path.join(base, "b")) if f.endswith(".chunk"))
+        path = os.path.join(base, "b", chunk)
+        os.rename(path, path + ".lost")
+        shutil.copy(path + ".lost", path)
+        with open(path, "r+b") as f:
+            f.seek(200)
+            f.write(b"damage")
+        p = rehearse()
+        check("a damaged backup fails it", p.returncode != 0 and "rehearsal failed" in p.stderr, p)
+
+
 def main():
-    for test in (live, incremental, damaged):
+    for test in (live, incremental, damaged, rehearsal):
         with tempfile.TemporaryDirectory(prefix="logq-e2e-") as base:
             test(base)
 
