@@ -175,7 +175,8 @@ void merge_choose(const struct index_chunk *chunks, size_t count, const struct m
 struct merger {
     struct store *store;
     struct merge_hooks hooks;
-    uint64_t bad[BAD_MAX]; /* damaged, or overlapping too much: left alone */
+    struct block_encoder *encoder; /* of a run */
+    uint64_t bad[BAD_MAX];         /* damaged, or overlapping too much: left alone */
     size_t n_bad;
     /* of the present run */
     const struct merge_policy *policy;
@@ -317,6 +318,7 @@ static int rewrite_once(struct merger *m, size_t n, struct rewrite_result *done,
                         .effort = merge_effort(m->choice.grade),
                         .grade = (uint8_t)m->choice.grade,
                         .target_bytes = target_of(m->policy),
+                        .encoder = m->encoder,
                         .pace = on_pace,
                         .pace_ctx = m};
     if (m->choice.grade == GRADE_SETTLED)
@@ -424,6 +426,7 @@ int merger_run(struct merger *m, const struct merge_policy *p, int64_t now_ns,
     m->reterr = reterr;
     m->pace_from_ns = clock_mono_ns();
     m->pace_bytes = 0;
+    m->encoder = block_encoder_new(); /* without memory each rewrite tries again */
     int r = index_tenants(store_index(m->store), &arena, &tenants, &n_tenants);
     if (r < 0)
         (void)err_set(reterr, r, "merge: cannot list tenants: %s", err_name(r));
@@ -434,6 +437,8 @@ int merger_run(struct merger *m, const struct merge_policy *p, int64_t now_ns,
         if (r == 0)
             r = merge_day(m);
     }
+    block_encoder_free(m->encoder); /* some MiB that nobody needs until the next run */
+    m->encoder = NULL;
     if (r == -ECANCELED)
         (void)err_set(reterr, r, "the merge was stopped");
     arena_done(&arena);

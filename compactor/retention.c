@@ -8,6 +8,8 @@
  *   (3) rows and files gone, the stream's row there: the stream has no chunk; the next pass removes its row,
  *       because it looks at every stream without chunks and not only at those that it emptied itself.
  *   (4) all gone.
+ * A stream's row stays as long as the WAL may hold entries of it: without the row, replay would bring them back.
+ *
  * Whether a stream is empty and unused is decided inside the write transaction, so that no flush can give it
  * a chunk in between. A push that has found the row just before that keeps the stream in memory, and its next
  * flush writes the row anew. */
@@ -267,7 +269,8 @@ static int visit_stream(const struct index_stream *s, void *ctx) {
     bool maybe = false;
     if (r == 0)
         r = may_be_empty(p, s, cutoff_ns, &arena, &maybe);
-    if (r == 0 && maybe && !store_stream_active(p->store, s->id)) {
+    if (r == 0 && maybe && !store_stream_active(p->store, s->id) &&
+        !store_wal_reaches(p->store, s->flushed_lsn)) {
         if (p->n_streams == BATCH_ROWS)
             r = flush_streams(p);
         if (r == 0)

@@ -62,6 +62,14 @@ static void remove_empty_folder(struct store *s, const char *path) {
     (void)io_rmdir(s->dir_fd, folder); /* fails while other chunks are there */
 }
 
+bool store_wal_reaches(struct store *s, uint64_t flushed_lsn) {
+    struct wal_stats w = {0};
+    if (!s->wal)
+        return true;
+    wal_get_stats(s->wal, &w);
+    return flushed_lsn >= w.oldest_lsn;
+}
+
 size_t store_reap(struct store *s) {
     size_t waiting;
     (void)pthread_mutex_lock(&s->snap_lock);
@@ -121,13 +129,24 @@ static bool parse_name(const char *name, uint64_t *ret_seq) {
     return name[at] == '\0' || strcmp(name + at, ".tmp") == 0;
 }
 
+/* Its row has gone, but a snapshot may need it: it is not forgotten, store_reap takes it. */
+static bool is_doomed(struct store *s, uint64_t seq) {
+    (void)pthread_mutex_lock(&s->snap_lock);
+    const struct doomed *d = s->doomed;
+    while (d && d->chunk_seq != seq)
+        d = d->next;
+    (void)pthread_mutex_unlock(&s->snap_lock);
+    return d != NULL;
+}
+
 static int sweep_file(const char *name, bool is_dir, void *ctx) {
     struct sweep *w = ctx;
     uint64_t seq;
     if (is_dir || !parse_name(name, &seq) || seq >= w->first_new_seq)
         return 0;
     bool temporary = str_ends(str_from(name), STR(".tmp"));
-    if (!temporary && bsearch(&seq, w->known, w->n_known, sizeof(seq), compare_u64))
+    if (!temporary &&
+        (bsearch(&seq, w->known, w->n_known, sizeof(seq), compare_u64) || is_doomed(w->store, seq)))
         return 0;
     char path[2 * CHUNK_PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/%s", w->path, name);

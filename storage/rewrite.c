@@ -757,7 +757,8 @@ static void release(struct work *k) {
     for (size_t i = 0; k->erased && i < k->n_blocks; i++)
         free(k->erased[i]);
     rows_builder_done(&k->open);
-    block_encoder_free(k->encoder);
+    if (!k->w->encoder)
+        block_encoder_free(k->encoder);
     buf_done(&k->encoded);
     buf_done(&k->filter);
     free((void *)k->input.times);
@@ -809,7 +810,7 @@ int store_rewrite(struct store *s, const struct rewrite *w, struct rewrite_resul
     k->w = w;
     k->reterr = reterr;
     k->encoded = k->filter = buf_make(BUF_NO_MAX);
-    k->encoder = block_encoder_new();
+    k->encoder = w->encoder ? w->encoder : block_encoder_new();
     k->pairs = malloc(sizeof(*k->pairs) * ENTRY_META_MAX);
     int r = k->encoder && k->pairs ? rewrite_all(k) : no_memory(k);
     if (r == 0)

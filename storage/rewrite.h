@@ -38,7 +38,8 @@ struct rewrite {
     uint64_t target_bytes;   /* of an output file */
     rewrite_erase_fn *erase; /* NULL: nothing goes */
     void *erase_ctx;
-    rewrite_pace_fn *pace; /* may be NULL */
+    struct block_encoder *encoder; /* for those who make many rewrites; NULL: one of its own */
+    rewrite_pace_fn *pace;         /* may be NULL */
     void *pace_ctx;
 };
 

@@ -191,6 +191,10 @@ int64_t store_sweep_orphans(struct store *s, struct err *reterr);
 /* Is the stream active in memory (head with entries, or pinned)? Such rows must not be removed. */
 bool store_stream_active(struct store *s, uint64_t stream_id);
 
+/* May the WAL still hold entries of a stream that is on disk up to `flushed_lsn`? Then its row must stay: it is what keeps
+ * replay from bringing removed entries back. */
+bool store_wal_reaches(struct store *s, uint64_t flushed_lsn);
+
 struct store_stats {
     uint64_t streams_in_memory;
     uint64_t head_bytes, head_budget_bytes;
