@@ -81,6 +81,9 @@ int cmd_delete(const struct options *o) {
     struct session s = {0};
     const char *what = o->arguments.count > 0 ? o->arguments.items[0] : "";
     int r = session_open(&s, o, &err);
+    if (r == 0 && o->data_dir && *what)
+        r = err_set(&err, -ESYNTAX,
+                    "delete requests are the server's: use --addr instead of --data-dir");
     if (r == 0 && strcmp(what, "create") == 0)
         r = create(&s, &err);
     else if (r == 0 && strcmp(what, "list") == 0)

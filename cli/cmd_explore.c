@@ -72,12 +72,14 @@ static int ask_volume(struct session *s, bool *ret_found, struct err *reterr) {
     buf_done(&form);
     if (r < 0)
         return r;
-    json_t *result = json_object_get(json_object_get(root, "data"), "result");
+    json_t *data = json_object_get(root, "data"), *result = json_object_get(data, "result");
+    /* A range of one step comes as a vector. */
+    const char *type = json_string_value(json_object_get(data, "resultType"));
     enum output_form shape = OUTPUT_JSON; /* as logcli, unless told otherwise */
     if (o->output)
         r = output_form_parse(o->output, &shape, reterr);
     if (r == 0)
-        *ret_found = output_metric(o, shape, range ? "matrix" : "vector", result) > 0;
+        *ret_found = output_metric(o, shape, type ? type : "", result) > 0;
     json_decref(root);
     return r;
 }

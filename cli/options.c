@@ -68,8 +68,8 @@ static const struct spec specs[] = {
     {"memprofile", 0, ALL_SERVER, KIND_TEXT, AT(mem_profile), NULL},
     {"stats", 0, ALL_SERVER, KIND_FLAG, AT(stats), NULL},
 
-    {"data-dir", 0, READS, KIND_TEXT, AT(data_dir), "LOGQ_DATA_DIR"},
-    {"no-index", 0, READS, KIND_FLAG, AT(no_index), NULL},
+    {"data-dir", 0, READS | COMMAND_FMT | COMMAND_DELETE, KIND_TEXT, AT(data_dir), "LOGQ_DATA_DIR"},
+    {"no-index", 0, READS | COMMAND_FMT | COMMAND_DELETE, KIND_FLAG, AT(no_index), NULL},
 
     {"since", 0, RANGED, KIND_TEXT, AT(since), NULL},
     {"from", 0, RANGED, KIND_TEXT, AT(from), NULL},
