@@ -14,6 +14,7 @@ enum {
     CONNECT_TIMEOUT_S = 10,
     TIMEOUT_S = 600,    /* a long query; servers give up earlier and say so */
     MESSAGE_MAX = 1000, /* of a server's words */
+    STREAM_BUFFER = 512 << 10,
     BACKOFF_MAX_DEFAULT_S = 10,
 };
 
@@ -291,17 +292,6 @@ int client_post(struct client *c, const char *path, const char *content_type, st
     return r;
 }
 
-int client_send(struct client *c, const char *method, const char *path, const struct buf *form,
-                struct client_answer *ret, struct err *reterr) {
-    *ret = (struct client_answer){0};
-    curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
-    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
-    int r = perform(c, path, form, ret, reterr);
-    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, NULL);
-    return r;
-}
-
 static int ask_once(struct client *c, const char *path, const struct buf *form,
                     struct client_answer *ret, struct err *reterr) {
     if (form->size > URL_PARAMS_MAX)
@@ -311,6 +301,64 @@ static int ask_once(struct client *c, const char *path, const struct buf *form,
     curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
     return perform(c, path, form, ret, reterr);
+}
+
+struct stream_sink {
+    struct client *client;
+    bool (*take)(struct str piece, void *ctx);
+    void *ctx;
+    bool enough;
+};
+
+/* A refusal's words gather like any other body. */
+static size_t on_piece(char *data, size_t size, size_t count, void *ctx) {
+    struct stream_sink *sink = ctx;
+    long status = 0;
+    curl_easy_getinfo(sink->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status / 100 != 2) {
+        buf_add(&sink->client->body, data, size * count);
+        return size * count;
+    }
+    sink->enough = !sink->take(str_make(data, size * count), sink->ctx);
+    return sink->enough ? 0 : size * count;
+}
+
+/* Packing costs more than it saves on the way through the same machine. */
+static bool is_near(const char *base) {
+    return strncmp(base, "http://localhost", 16) == 0 || strncmp(base, "http://127.", 11) == 0 ||
+           strncmp(base, "http://[::1]", 12) == 0;
+}
+
+int client_stream(struct client *c, const char *path, const struct buf *form,
+                  bool (*take)(struct str piece, void *ctx), void *ctx, struct err *reterr) {
+    struct stream_sink sink = {.client = c, .take = take, .ctx = ctx};
+    struct client_answer answer = {0};
+    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_piece);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &sink);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, 0L);
+    curl_easy_setopt(c->curl, CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER);
+    curl_easy_setopt(c->curl, CURLOPT_ACCEPT_ENCODING, is_near(c->base) ? NULL : "gzip");
+    int r = ask_once(c, path, form, &answer, reterr);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &c->body);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+    curl_easy_setopt(c->curl, CURLOPT_ACCEPT_ENCODING, "gzip");
+    if (sink.enough)
+        return 0;
+    if (r == 0 && answer.status == 404)
+        return err_set(reterr, -ENOENT, "%s has no %s", c->base, path);
+    return r == 0 && answer.status / 100 != 2 ? client_status_error(c, &answer, reterr) : r;
+}
+
+int client_send(struct client *c, const char *method, const char *path, const struct buf *form,
+                struct client_answer *ret, struct err *reterr) {
+    *ret = (struct client_answer){0};
+    curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
+    int r = perform(c, path, form, ret, reterr);
+    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, NULL);
+    return r;
 }
 
 int client_ask(struct client *c, const char *path, const struct buf *form, struct str *ret_body,

@@ -27,6 +27,11 @@ void client_close(struct client *c);
 int client_ask(struct client *c, const char *path, const struct buf *form, struct str *ret_body,
                struct err *reterr);
 
+/* Asks for an answer of any length and gives it to `take` as it comes (false = enough), without a limit of time.
+ * -ENOENT: there is no such endpoint. Not retried. */
+int client_stream(struct client *c, const char *path, const struct buf *form,
+                  bool (*take)(struct str piece, void *ctx), void *ctx, struct err *reterr);
+
 struct client_answer {
     long status;     /* 0 = none: see the error */
     struct str body; /* lives until the next call */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hash.h"
+#include "linestream.h"
 #include "pages.h"
 #include "units.h"
 
@@ -327,6 +328,13 @@ static bool ask_for_less(struct fetch *f, const struct err *err) {
 
 int pages_fetch(struct source *s, const struct page_request *q, uint64_t *ret_lines,
                 struct err *reterr) {
+    /* More than a page: in one answer, where the server can give it. */
+    bool many = q->limit == 0 || q->limit > PAGE_LINES_MAX;
+    if (many && q->lines_max == 0 && !q->interval) {
+        int streamed = linestream_fetch(s, q, ret_lines, reterr);
+        if (streamed != -ENOENT)
+            return streamed;
+    }
     struct fetch f = {
         .source = s,
         .request = q,

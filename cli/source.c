@@ -41,6 +41,13 @@ int source_ask(struct source *s, const char *path, const struct buf *form, struc
     return s->ops->ask(s->state, path, form, ret_body, reterr);
 }
 
+int source_stream(struct source *s, const char *path, const struct buf *form, source_take_fn *take,
+                  void *ctx, struct err *reterr) {
+    if (form->failed)
+        return err_set(reterr, -ENOMEM, "out of memory");
+    return s->ops->stream(s->state, path, form, take, ctx, reterr);
+}
+
 int source_refresh(struct source *s, struct err *reterr) {
     return s->ops->refresh ? s->ops->refresh(s->state, reterr) : 0;
 }
@@ -60,6 +67,11 @@ static int http_ask(void *state, const char *path, const struct buf *form, struc
     return client_ask(state, path, form, ret_body, reterr);
 }
 
+static int http_stream(void *state, const char *path, const struct buf *form, source_take_fn *take,
+                       void *ctx, struct err *reterr) {
+    return client_stream(state, path, form, take, ctx, reterr);
+}
+
 static bool http_close(void *state) {
     client_close(state);
     return false;
@@ -67,7 +79,8 @@ static bool http_close(void *state) {
 
 int source_http_open(const struct options *o, const struct source_ops **ret_ops, void **ret_state,
                      struct err *reterr) {
-    static const struct source_ops ops = {.ask = http_ask, .close = http_close};
+    static const struct source_ops ops = {
+        .ask = http_ask, .stream = http_stream, .close = http_close};
     struct client *client;
     int r = client_open(o, &client, reterr);
     if (r < 0)

@@ -25,6 +25,12 @@ void param_add_i64(struct buf *form, const char *name, int64_t value);
 int source_ask(struct source *s, const char *path, const struct buf *form, struct str *ret_body,
                struct err *reterr);
 
+/* The same for an answer of any length, given to `take` as it comes (false = enough). -ENOENT: no such endpoint there;
+ * -EIO and others when it breaks off. */
+typedef bool source_take_fn(struct str piece, void *ctx);
+int source_stream(struct source *s, const char *path, const struct buf *form, source_take_fn *take,
+                  void *ctx, struct err *reterr);
+
 /* Makes the following answers see what has come in since: a directory is opened anew. */
 int source_refresh(struct source *s, struct err *reterr);
 
@@ -36,6 +42,8 @@ bool source_refused_limit(const struct err *err);
 struct source_ops {
     int (*ask)(void *state, const char *path, const struct buf *form, struct str *ret_body,
                struct err *reterr);
+    int (*stream)(void *state, const char *path, const struct buf *form, source_take_fn *take,
+                  void *ctx, struct err *reterr);
     int (*refresh)(void *state, struct err *reterr); /* NULL = nothing to do */
     bool (*close)(void *state);
 };

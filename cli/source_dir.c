@@ -34,6 +34,23 @@ static bool dir_close(void *state) {
     return trouble;
 }
 
+static int judge(const struct local_answer *answer, const char *path, struct err *reterr) {
+    struct str words = str_trim(answer->body);
+    if (words.size > MESSAGE_MAX)
+        words.size = MESSAGE_MAX;
+    if (answer->status == 404 || answer->status == 405)
+        return err_set(reterr, -EREFUSED, "%s needs a server: use --addr without --data-dir", path);
+    return answer->status / 100 == 2 ? 0 : err_set(reterr, -EREFUSED, "%.*s", STR_ARG(words));
+}
+
+static int dir_stream(void *state, const char *path, const struct buf *form, source_take_fn *take,
+                      void *ctx, struct err *reterr) {
+    struct source_dir *d = state;
+    struct local_answer answer;
+    int r = local_stream(d->local, str_from(path), buf_str(form), take, ctx, &answer, reterr);
+    return r < 0 ? r : judge(&answer, path, reterr);
+}
+
 static int dir_ask(void *state, const char *path, const struct buf *form, struct str *ret_body,
                    struct err *reterr) {
     struct source_dir *d = state;
@@ -41,13 +58,9 @@ static int dir_ask(void *state, const char *path, const struct buf *form, struct
     int r = local_ask(d->local, str_from(path), buf_str(form), STR(""), &answer, reterr);
     if (r < 0)
         return r;
-    struct str words = str_trim(answer.body);
-    if (words.size > MESSAGE_MAX)
-        words.size = MESSAGE_MAX;
-    if (answer.status == 404 || answer.status == 405)
-        return err_set(reterr, -EREFUSED, "%s needs a server: use --addr without --data-dir", path);
-    if (answer.status / 100 != 2)
-        return err_set(reterr, -EREFUSED, "%.*s", STR_ARG(words));
+    r = judge(&answer, path, reterr);
+    if (r < 0)
+        return r;
     buf_clear(&d->body);
     buf_add_str(&d->body, answer.body);
     buf_add_char(&d->body, '\0');
@@ -77,7 +90,7 @@ static int dir_refresh(void *state, struct err *reterr) {
 int source_dir_open(const struct options *o, const struct source_ops **ret_ops, void **ret_state,
                     struct err *reterr) {
     static const struct source_ops ops = {
-        .ask = dir_ask, .refresh = dir_refresh, .close = dir_close};
+        .ask = dir_ask, .stream = dir_stream, .refresh = dir_refresh, .close = dir_close};
     struct source_dir *d = calloc(1, sizeof(*d));
     if (!d)
         return err_set(reterr, -ENOMEM, "out of memory");

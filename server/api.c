@@ -179,6 +179,7 @@ static const struct http_route route_table[] = {
     {HTTP_POST, "/v1/logs", api_push_otlp, NULL, HTTP_ON_POOL, "otlp_v1_logs", api_push_otlp_where},
     {READ, "/loki/api/v1/query_range", api_query_range, NULL, HTTP_ON_QUERY_POOL,
      "loki_api_v1_query_range", NULL},
+    {READ, "/loki/api/v1/lines", api_lines, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_lines", NULL},
     {READ, "/loki/api/v1/query", api_query_instant, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_query",
      NULL},
     {HTTP_GET, "/loki/api/v1/tail", api_tail, NULL, HTTP_ON_QUERY_POOL, "loki_api_v1_tail", NULL},

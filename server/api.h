@@ -101,6 +101,7 @@ enum http_where api_push_where(const struct http_request *r);
 enum http_where api_push_otlp_where(const struct http_request *r);
 /* queries: api_query.c */
 void api_query_range(struct http_request *r, void *api);
+void api_lines(struct http_request *r, void *api); /* api_lines.c: without an end */
 void api_query_instant(struct http_request *r, void *api);
 void api_query_legacy(struct http_request *r, void *api);
 /* The query of a request, with the old parameter regexp as a line filter behind it. */
