@@ -133,6 +133,9 @@ void api_config(struct http_request *r, void *api);
 void api_debug(struct http_request *r, void *api); /* api_debug.c */
 void api_runtime_config(struct http_request *r, void *api);
 void api_services(struct http_request *r, void *api);
+/* api_ring.c */
+void api_ring(struct http_request *r, void *api);
+void api_memberlist(struct http_request *r, void *api);
 void api_flush(struct http_request *r, void *api);
 void api_log_level(struct http_request *r, void *api);
 /* delete requests: api_delete.c */

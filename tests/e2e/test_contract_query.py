@@ -416,6 +416,10 @@ def others(s):
     check("query-api.md §12 /config: YAML", status == 200 and h["Content-Type"] == TEXT_TYPE and "\nlimits_config:\n" in text, text[:100])
     status, h, text = get(s, "/services")
     check("query-api.md §12 /services", status == 200 and all(re.fullmatch(r"[\w-]+ => Running", x) for x in text.splitlines()) and text, text)
+    o = ask(s, "/ring", None, {"Accept": "application/json"})
+    equal("a ring of one", [(x["id"], x["state"]) for x in o["shards"]], [("logqd", "ACTIVE")])
+    equal("the ring as a page", (get(s, "/ring")[0], get(s, "/ring")[1]["Content-Type"], "ACTIVE" in get(s, "/distributor/ring")[2]),
+          (200, "text/html; charset=utf-8", True))
     o = ask(s, V1 + "/status/buildinfo")
     check("query-api.md §12 buildinfo", o["version"].startswith("3.7.") and {"revision", "branch", "buildUser", "buildDate", "goVersion"} <= set(o), o)
     check("query-api.md §12 /log_level", "message" in ask(s, "/log_level"))
