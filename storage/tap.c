@@ -31,7 +31,7 @@ struct drop {
 };
 
 struct drops {
-    struct drop *list; /* TAP_DROPS_MAX */
+    struct drop *list; /* TAP_DROPS_MAX, or NULL before the first */
     size_t count;
     uint64_t total;
 };
@@ -125,7 +125,9 @@ static void record_write(struct buf *out, struct stream *stream, const struct en
 
 static void note_drop(struct drops *d, struct stream *stream, int64_t ts_ns, struct wal_pos pos) {
     d->total++;
-    if (d->count == TAP_DROPS_MAX)
+    if (!d->list) /* most tails never drop anything */
+        d->list = calloc(TAP_DROPS_MAX, sizeof(*d->list));
+    if (!d->list || d->count == TAP_DROPS_MAX)
         return;
     stream_pin(stream);
     d->list[d->count++] = (struct drop){.stream = stream, .pos = pos, .ts_ns = ts_ns};
@@ -345,9 +347,7 @@ int tap_open(struct store *s, const struct tap_options *o, struct tap **ret, str
         t->options.queue_max = TAP_QUEUE_MIN;
     t->waiting = t->taken = buf_make(t->options.queue_max);
     t->tenant = strndup(o->tenant.data, o->tenant.size);
-    t->missed.list = calloc(TAP_DROPS_MAX, sizeof(*t->missed.list));
-    t->told.list = calloc(TAP_DROPS_MAX, sizeof(*t->told.list));
-    if (!t->tenant || !t->missed.list || !t->told.list) {
+    if (!t->tenant) {
         tap_free(t);
         return err_set(reterr, -ENOMEM, "no memory for a tail");
     }

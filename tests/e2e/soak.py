@@ -138,7 +138,7 @@ class TailReader(threading.Thread):
             missing += len(times - set(seen))
             doubles += len(seen) - len(set(seen))
             strange += len(set(seen) - times)
-        equal("tail %s: missing, double, out of order, unknown, dropped, ended" % self.name,
+        equal("query-api.md §15.11 tail %s: missing, double, out of order, unknown, dropped, ended" % self.name,
               (missing, doubles, self.out_of_order, strange + len(self.strange), self.dropped, self.tail.close), (0, 0, 0, 0, 0, None))
 
 
@@ -241,7 +241,7 @@ def soak(seconds, streams=4, interval=0.05):
             t.judge()
             t.tail.drop()
         equal("every push was acknowledged", trouble[:5], [])
-        equal("every query was right", query.trouble[:5], [])
+        equal("query-api.md §15.11 every query was right", query.trouble[:5], [])
         read_everything(s, logs, "from memory and chunks")
         s.flush()
         equal("exit status", s.stop(), 0)

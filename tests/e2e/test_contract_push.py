@@ -111,23 +111,23 @@ def content_types(s):
     for name, ctype, encoding, data, want, app in rows:
         status, headers, text = post(s, data, ctype, encoding)
         if want is None:
-            check("push.md §2 %s: refused or understood, never a server's failure" % name, status in (204, 400), (status, text))
+            check("push.md §2, §12.1 %s: refused or understood, never a server's failure" % name, status in (204, 400), (status, text))
         else:
-            equal("push.md §2 " + name, status, want)
+            equal("push.md §2, §12.1 " + name, status, want)
         if app:
-            equal("push.md §2 %s: stored" % name, found(s, '{app="%s"}' % app), ["hello"])
+            equal("push.md §2, §12.1 %s: stored" % name, found(s, '{app="%s"}' % app), ["hello"])
         elif status == 400:
-            check("push.md §2 %s: the text ends with a newline, as plain text" % name, text.endswith("\n")
+            check("push.md §2, §12.1 %s: the text ends with a newline, as plain text" % name, text.endswith("\n")
                   and headers["Content-Type"] == "text/plain; charset=utf-8" and headers["X-Content-Type-Options"] == "nosniff", text)
     status, _, text = post(s, one("t10"), JSON, "br")
-    check("push.md §2 the text names the encoding", "Content-Encoding" in text and "br" in text and "not supported" in text, text)
-    equal("push.md §2 protobuf without snappy", post(s, gzip.compress(b"\x0a\x02xx"), PROTO, "gzip")[2], "snappy: corrupt input\n")
+    check("push.md §2, §12.1 the text names the encoding", "Content-Encoding" in text and "br" in text and "not supported" in text, text)
+    equal("push.md §2, §12.1 protobuf without snappy", post(s, gzip.compress(b"\x0a\x02xx"), PROTO, "gzip")[2], "snappy: corrupt input\n")
     with Server("logq.push_body_max=1MB") as small:
         status, _, text = post(small, gzip.compress(one("big", "x" * (2 << 20))), JSON, "gzip")
-        equal("push.md §2 decompressed body over the limit", status, 413)
-        check("push.md §2 413 is a text", text.endswith("\n") and "large" in text, text)
-        equal("push.md §2 declared snappy length over the limit", post(small, varint(1 << 31) + b"\x00", PROTO)[0] in (400, 413), True)
-        equal("push.md §2 the same connection's server goes on", post(small, one("ok"))[0], 204)
+        equal("push.md §2, §12.1 decompressed body over the limit", status, 413)
+        check("push.md §2, §12.1 413 is a text", text.endswith("\n") and "large" in text, text)
+        equal("push.md §2, §12.1 declared snappy length over the limit", post(small, varint(1 << 31) + b"\x00", PROTO)[0] in (400, 413), True)
+        equal("push.md §2, §12.1 the same connection's server goes on", post(small, one("ok"))[0], 204)
 
 
 # ---- 3, protobuf
@@ -139,23 +139,23 @@ def protobuf(s):
     def send(stream):
         return post(s, snappy_literal(field(1, stream)), PROTO)
     got = send(field(1, b'{app="p1"}') + entry(b"l", field(1, b"k"), proto_pair("a", "1")))
-    equal("push.md §3 a pair without a value is accepted and dropped", (got[0], ["k" in x for x in labels_of(s, '{app="p1"}')],
+    equal("push.md §3, §12.7 a pair without a value is accepted and dropped", (got[0], ["k" in x for x in labels_of(s, '{app="p1"}')],
                                                                        [x.get("a") for x in labels_of(s, '{app="p1"}')]), (204, [False], ["1"]))
     got = send(field(1, b'{app="p2"}') + entry(b"l", field(2, b"v"), proto_pair("a", "1")))
-    equal("push.md §3 a pair without a name is dropped, not 500", (got[0], [x.get("a") for x in labels_of(s, '{app="p2"}')]), (204, ["1"]))
+    equal("push.md §3, §12.7 a pair without a name is dropped, not 500", (got[0], [x.get("a") for x in labels_of(s, '{app="p2"}')]), (204, ["1"]))
     got = send(field(9, b"?") + entry(b"l") + varint(3 << 3) + varint(1 << 63) + field(1, b'{app="p3"}') + varint(77 << 3 | 5) + b"abcd" +
                varint(78 << 3 | 1) + b"abcdefgh")
-    equal("push.md §3 unknown fields, hash and any order are skipped", (got[0], found(s, '{app="p3"}')), (204, ["l"]))
+    equal("push.md §3, §12.7 unknown fields, hash and any order are skipped", (got[0], found(s, '{app="p3"}')), (204, ["l"]))
     got = post(s, snappy_literal(field(1, field(1, b'{app="p4"}') + entry(b"l")) + field(2, b"logql")), PROTO)
-    equal("push.md §3 format is ignored", (got[0], found(s, '{app="p4"}')), (204, ["l"]))
+    equal("push.md §3, §12.7 format is ignored", (got[0], found(s, '{app="p4"}')), (204, ["l"]))
     got = send(field(1, b'{app="p5"}') + field(2, field(2, b"no time")))
-    check("push.md §3 no timestamp is year 1: too old", got[0] == 400 and "timestamp too old: 0001-01-01T00:00:00Z" in got[2], got)
+    check("push.md §3, §12.7 no timestamp is year 1: too old", got[0] == 400 and "timestamp too old: 0001-01-01T00:00:00Z" in got[2], got)
     got = send(field(1, b'{app="p6"}') + field(2, field(1, proto_timestamp(NOW))))
-    equal("push.md §3 a line may be absent", (got[0], found(s, '{app="p6"}')), (204, [""]))
+    equal("push.md §3, §12.7 a line may be absent", (got[0], found(s, '{app="p6"}')), (204, [""]))
     got = send(field(1, b'{app="p7"}') + entry(b"a\xff\xfe\x00b"))
-    equal("push.md §3 any bytes are a line", (got[0], found(s, '{app="p7"}')), (204, ["a\ufffd\ufffd\x00b"]))
+    equal("push.md §3, §12.7 any bytes are a line", (got[0], found(s, '{app="p7"}')), (204, ["a\ufffd\ufffd\x00b"]))
     got = send(field(1, b'{app="p8"}') + field(2, field(1, proto_timestamp(NOW)) + field(2, b"l") + field(4, proto_pair("parsed", "x"))))
-    equal("push.md §3 parsed is ignored", (got[0], ["parsed" in x for x in labels_of(s, '{app="p8"}')]), (204, [False]))
+    equal("push.md §3, §12.7 parsed is ignored", (got[0], ["parsed" in x for x in labels_of(s, '{app="p8"}')]), (204, [False]))
 
 
 # ---- 4, JSON
@@ -196,29 +196,29 @@ def json_v1(s):
     ]
     for row, app, data, want, lines in rows:
         status, _, text = post(s, data)
-        stored("push.md §4 " + row, s, app, status, want, lines)
+        stored("push.md §4, §12.1 " + row, s, app, status, want, lines)
         if row.startswith("ts in"):
-            check("push.md §4 %s: too old" % row, "has timestamp too old" in text, text)
-    equal("push.md §4 third element is metadata", [x.get("k") for x in labels_of(s, '{app="j9"}')], ["v"])
-    equal("push.md §4 scalars become texts", [[x.get(k) for k in "nbf"] for x in labels_of(s, '{app="j12"}')], [["5", "true", "1.5"]])
-    equal("push.md §4 label values become texts", [[x.get(k) for k in "nt"] for x in labels_of(s, '{app="j16"}')], [["5", "true"]])
-    equal("push.md §4 an empty label is dropped", ["e" in x for x in labels_of(s, '{app="j17"}')], [False])
+            check("push.md §4, §12.1 %s: too old" % row, "has timestamp too old" in text, text)
+    equal("push.md §4, §12.1 third element is metadata", [x.get("k") for x in labels_of(s, '{app="j9"}')], ["v"])
+    equal("push.md §4, §12.1 scalars become texts", [[x.get(k) for k in "nbf"] for x in labels_of(s, '{app="j12"}')], [["5", "true", "1.5"]])
+    equal("push.md §4, §12.1 label values become texts", [[x.get(k) for k in "nt"] for x in labels_of(s, '{app="j16"}')], [["5", "true"]])
+    equal("push.md §4, §12.1 an empty label is dropped", ["e" in x for x in labels_of(s, '{app="j17"}')], [False])
     for name, data in (("stream {}", doc("", '[[%s,"bare1"]]' % ts, "{}")), ("no stream", b'{"streams":[{"values":[[%s,"bare2"]]}]}' % ts.encode())):
-        equal("push.md §4 %s is accepted" % name, post(s, data)[0], 204)
-    equal("push.md §4 both have service_name alone", sorted((r["stream"].get("service_name"), "app" in r["stream"], v[1]) for r in s.query_range(
+        equal("push.md §4, §12.1 %s is accepted" % name, post(s, data)[0], 204)
+    equal("push.md §4, §12.1 both have service_name alone", sorted((r["stream"].get("service_name"), "app" in r["stream"], v[1]) for r in s.query_range(
         '{service_name="unknown_service"} |= "bare"', NOW - 1, NOW + 1) for v in r["values"]),
         [("unknown_service", False, "bare1"), ("unknown_service", False, "bare2")])
     rfc = time.strftime("%Y-%m-%dT%H:%M:%S.5+00:00", time.gmtime(NOW // 10**9))
     v0 = json.dumps({"streams": [{"labels": '{app="APP"}', "entries": [{"ts": rfc, "line": "legacy"}]}]})
     for app, path in (("j30", LEGACY), ("j31", PUSH)):
-        stored("push.md §4 legacy shape at %s" % path, s, app, post(s, v0.replace("APP", app).encode(), path=path)[0], 204, ["legacy"])
-    stored("push.md §4 v1 shape at the legacy path (superset)", s, "j32", post(s, one("j32"), path=LEGACY)[0])
-    equal("push.md §4 a legacy time keeps its fraction", [v[0] for r in s.query_range('{app="j30"}', NOW, NOW + 10**9) for v in r["values"]],
+        stored("push.md §4, §12.1 legacy shape at %s" % path, s, app, post(s, v0.replace("APP", app).encode(), path=path)[0], 204, ["legacy"])
+    stored("push.md §4, §12.1 v1 shape at the legacy path (superset)", s, "j32", post(s, one("j32"), path=LEGACY)[0])
+    equal("push.md §4, §12.1 a legacy time keeps its fraction", [v[0] for r in s.query_range('{app="j30"}', NOW, NOW + 10**9) for v in r["values"]],
           [str(NOW + 5 * 10**8)])
     for name, data, ctype in (("{}", b"{}", JSON), ("no streams", b'{"streams":[]}', JSON), ("null", b'{"streams":null}', JSON),
                               ("protobuf", snappy_literal(b""), PROTO)):
-        equal("push.md §4 empty request, %s" % name, post(s, data, ctype)[::2], (422, "error at least one valid stream is required for ingestion\n"))
-    equal("push.md §4 zero bytes of protobuf", post(s, b"", PROTO)[::2], (400, "snappy: corrupt input\n"))
+        equal("push.md §4, §12.1 empty request, %s" % name, post(s, data, ctype)[::2], (422, "error at least one valid stream is required for ingestion\n"))
+    equal("push.md §4, §12.1 zero bytes of protobuf", post(s, b"", PROTO)[::2], (400, "snappy: corrupt input\n"))
 
 
 # ---- 5, label sets
@@ -419,31 +419,31 @@ def otlp(s):
         for k, path in enumerate((OTLP, "/v1/logs")):
             app = "o%d%d" % (i, k)
             status, headers, data = send(pack(doc(app)), ctype, encoding, path)
-            equal("push.md §8 %s %s to %s" % (ctype, encoding, path), (status, data, headers.get("Content-Type"), found(s, '{service_name="%s"}' % app)),
+            equal("push.md §8, §12.6 %s %s to %s" % (ctype, encoding, path), (status, data, headers.get("Content-Type"), found(s, '{service_name="%s"}' % app)),
                   (204, b"", None, ["hello"]))
     status, headers, data = send(doc("odef"), JSON, "deflate")
-    equal("push.md §8 deflate is refused", (status, headers["Content-Type"], status_message(data)),
+    equal("push.md §8, §12.6 deflate is refused", (status, headers["Content-Type"], status_message(data)),
           (400, "application/octet-stream", "unsupported content encoding deflate: only gzip, lz4 and zstd are supported"))
     for name, data, ctype in (("JSON", b"{", JSON), ("protobuf", b"\xff\xff", PROTO), ("type", b"{}", "text/plain")):
         status, headers, answer = send(data, ctype)
-        check("push.md §8 errors are a google.rpc.Status: " + name, status == 400 and headers["Content-Type"] == "application/octet-stream"
+        check("push.md §8, §12.6 errors are a google.rpc.Status: " + name, status == 400 and headers["Content-Type"] == "application/octet-stream"
               and status_message(answer) != "", (status, answer))
     status, _, answer = send(b"{}")
-    check("push.md §8 no records", status in (200, 204) or status_message(answer) == "error at least one valid stream is required for ingestion",
+    check("push.md §8, §12.6 no records", status in (200, 204) or status_message(answer) == "error at least one valid stream is required for ingestion",
           (status, answer))
     names = (("a.b", "1"), ("a--c", "2"), ("a__d", "3"), ("__x", "4"), ("user id", "5"), ("1a", "6"), ("\u00fc", "7"), ("", "8"), ("empty", ""))
-    equal("push.md §8 odd names are no failure", send(doc("onames", names))[0], 204)
+    equal("push.md §8, §12.6 odd names are no failure", send(doc("onames", names))[0], 204)
     got = labels_of(s, '{service_name="onames"}')
-    equal("push.md §8 names are normalised", [{k: v for k, v in x.items() if k not in ("service_name", "detected_level")} for x in got],
+    equal("push.md §8, §12.6 names are normalised", [{k: v for k, v in x.items() if k not in ("service_name", "detected_level")} for x in got],
           [{"a_b": "1", "a_c": "2", "a_d": "3", "_x": "4", "user_id": "5", "key_1a": "6"}])
     post(s, document({"app": "jnames"}, [str(NOW), "x", dict(names)]))
-    equal("push.md §8 and on every push path", [{k: v for k, v in x.items() if k not in ("app", "service_name", "detected_level")}
+    equal("push.md §8, §12.6 and on every push path", [{k: v for k, v in x.items() if k not in ("app", "service_name", "detected_level")}
           for x in labels_of(s, '{app="jnames"}')], [{"a_b": "1", "a_c": "2", "a_d": "3", "_x": "4", "user_id": "5", "key_1a": "6"}])
     index = ("service.namespace service.instance.id deployment.environment deployment.environment.name cloud.region cloud.availability_zone k8s.cluster.name "
              "k8s.namespace.name k8s.pod.name k8s.container.name container.name k8s.replicaset.name k8s.deployment.name k8s.statefulset.name "
              "k8s.daemonset.name k8s.cronjob.name k8s.job.name").split()
-    equal("push.md §8 more index labels than allowed (superset)", send(doc("oindex", (), [(n, "v") for n in index]))[0], 204)
-    equal("push.md §8 a missing body is an empty line", (send(doc("onobody").replace(b'"body": {"stringValue": "hello"}, ', b""))[0],
+    equal("push.md §8, §12.6 more index labels than allowed (superset)", send(doc("oindex", (), [(n, "v") for n in index]))[0], 204)
+    equal("push.md §8, §12.6 a missing body is an empty line", (send(doc("onobody").replace(b'"body": {"stringValue": "hello"}, ', b""))[0],
                                                         found(s, '{service_name="onobody"}')), (204, [""]))
 
 
@@ -486,16 +486,16 @@ def talk(s, data, seconds=3):
 
 def http(s):
     c = s.connect()
-    equal("push.md §10 keep-alive: 100 requests on one connection",
+    equal("push.md §10, §12.8 keep-alive: 100 requests on one connection",
           {post(s, one("keep", "l%d" % i), connection=c)[0] for i in range(100)}, {204})
     port = c.sock.getsockname()[1]
     post(s, b"nonsense", connection=c)
-    equal("push.md §10 an error keeps the connection", c.sock.getsockname()[1], port)
+    equal("push.md §10, §12.8 an error keeps the connection", c.sock.getsockname()[1], port)
     for ctype, data, app in ((JSON, one("chunk1"), "chunk1"), (PROTO, proto("chunk2"), "chunk2")):
         body = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(data[i:i + 9]), data[i:i + 9]) for i in range(0, len(data), 9))
         out, _ = talk(s, b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n%s0\r\nTrailer: x\r\n\r\n"
                       % (PUSH.encode(), ctype.encode(), body))
-        stored("push.md §10 chunked " + ctype, s, app, 204 if out.startswith(b"HTTP/1.1 204 ") else out)
+        stored("push.md §10, §12.8 chunked " + ctype, s, app, 204 if out.startswith(b"HTTP/1.1 204 ") else out)
     head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % PUSH.encode()
     data = one("expect")
     with socket.create_connection(("127.0.0.1", s.port), 5) as k:
@@ -503,20 +503,20 @@ def http(s):
         first = k.recv(1000)
         k.sendall(data)
         second = k.recv(1000)
-    check("push.md §10 Expect: 100-continue", first == b"HTTP/1.1 100 Continue\r\n\r\n" and second.startswith(b"HTTP/1.1 204 "), (first, second))
+    check("push.md §10, §12.8 Expect: 100-continue", first == b"HTTP/1.1 100 Continue\r\n\r\n" and second.startswith(b"HTTP/1.1 204 "), (first, second))
     for name, more in (("Content-Length: 0", b"Content-Length: 0\r\n"), ("no length", b"")):
         out, closed = talk(s, head + more + b"Connection: close\r\n\r\n")
-        check("push.md §10 %s: 4xx, no hang" % name, out[9:10] == b"4" and closed, out)
+        check("push.md §10, §12.8 %s: 4xx, no hang" % name, out[9:10] == b"4" and closed, out)
     out, closed = talk(s, head.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Content-Length: %d\r\n\r\n" % len(one("h10")) + one("h10"))
-    check("push.md §10 HTTP/1.0 is answered and closed", b" 204 " in out.split(b"\r\n")[0] and closed, out)
+    check("push.md §10, §12.8 HTTP/1.0 is answered and closed", b" 204 " in out.split(b"\r\n")[0] and closed, out)
     out, _ = talk(s, head + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(one("close")) + one("close"))
-    check("push.md §10 Connection: close is said", b"\r\nConnection: close\r\n" in out and out.endswith(b"\r\n\r\n"), out)
-    check("push.md §10 204 has no body, length or chunks", b"ontent-Length" not in out and b"ransfer-Encoding" not in out, out)
+    check("push.md §10, §12.8 Connection: close is said", b"\r\nConnection: close\r\n" in out and out.endswith(b"\r\n\r\n"), out)
+    check("push.md §10, §12.8 204 has no body, length or chunks", b"ontent-Length" not in out and b"ransfer-Encoding" not in out, out)
     out, _ = talk(s, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    check("push.md §10 HTTP/2 is refused, not hung on", out.startswith(b"HTTP/1.1 505 ") or out[9:10] == b"4", out)
+    check("push.md §10, §12.8 HTTP/2 is refused, not hung on", out.startswith(b"HTTP/1.1 505 ") or out[9:10] == b"4", out)
     two = (head + b"Content-Length: %d\r\n\r\n" % len(one("pipe")) + one("pipe")) * 2
     out, _ = talk(s, two, 1)
-    equal("push.md §10 pipelined requests are answered in order", out.count(b"HTTP/1.1 204 "), 2)
+    equal("push.md §10, §12.8 pipelined requests are answered in order", out.count(b"HTTP/1.1 204 "), 2)
 
 
 # ---- 12, the checklist
