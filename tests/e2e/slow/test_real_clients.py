@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import harness  # noqa: E402
@@ -279,6 +281,48 @@ def pino(s):
           [(i, "t%d" % i) for i in range(LINES)])
 
 
+def prometheus(s):
+    """Prometheus itself: what it thinks of /metrics, the rules and its configuration; then it scrapes logqd and evaluates the rules."""
+    root, version = debian(["prometheus"])
+    s.push([({"app": "scraped"}, [(time.time_ns(), "x")])])
+    promtool, program = (os.path.join(root, "usr/bin", n) for n in ("promtool", "prometheus"))
+    r = subprocess.run([promtool, "check", "metrics"], input=s.get("/metrics")[2].decode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    equal("promtool %s: /metrics, nothing to complain about" % version, (r.returncode, r.stdout), (0, ""))
+    rules = os.path.join(ROOT, "examples", "prometheus", "logqd-rules.yml")
+    r = run([promtool, "check", "rules", rules])
+    check("promtool: the rules", r.returncode == 0 and "SUCCESS" in r.stdout, r.stdout)
+    r = run([promtool, "check", "config", "--syntax-only", os.path.join(ROOT, "examples", "prometheus", "prometheus.yml")])
+    check("promtool: the scrape job", r.returncode == 0 and "SUCCESS" in r.stdout, r.stdout)
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        config, port = os.path.join(folder, "prometheus.yml"), free_port()
+        with open(config, "w") as f:
+            f.write("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n- job_name: logqd\n  static_configs:\n"
+                    "  - targets: ['127.0.0.1:%d']\n" % (rules, s.port))
+        process = subprocess.Popen([program, "--config.file=" + config, "--storage.tsdb.path=" + folder, "--web.listen-address=127.0.0.1:%d" % port],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def ask(path, **params):
+            with urllib.request.urlopen("http://127.0.0.1:%d%s?%s" % (port, path, urllib.parse.urlencode(params)), timeout=10) as answer:
+                return json.load(answer)["data"]
+        try:
+            up, end = [], time.time() + 30
+            while not up and time.time() < end:
+                time.sleep(0.5)
+                try:
+                    up = [r["value"][1] for r in ask("/api/v1/query", query='up{job="logqd"} == 1')["result"]]
+                except OSError:
+                    pass
+            equal("Prometheus: the target is up", up, ["1"])
+            time.sleep(3)
+            got = ask("/api/v1/query", query="sum by (tenant) (loki_distributor_lines_received_total)")["result"]
+            check("Prometheus: lines by tenant", [r["metric"] for r in got] == [{"tenant": "fake"}] and float(got[0]["value"][1]) > 0, got)
+            groups = ask("/api/v1/rules")["groups"]
+            equal("Prometheus: every rule can be evaluated", sorted({r["health"] for g in groups for r in g["rules"]}), ["ok"])
+        finally:
+            process.kill()
+            process.wait()
+
+
 def websocket(s):
     if s.get("/loki/api/v1/tail", {"query": '{app="tail"}'})[0] == 404:
         raise Skip("this logqd has no tail")
@@ -311,7 +355,7 @@ def tail(s, through, command):
 if __name__ == "__main__":
     try:
         with Server() as server:
-            for part in (curl, rsyslog, syslog_ng, opentelemetry_js, winston, pino, websocket, nginx):
+            for part in (curl, rsyslog, syslog_ng, opentelemetry_js, winston, pino, prometheus, websocket, nginx):
                 try:
                     part(server)
                 except Skip as e:
