@@ -171,7 +171,7 @@ static void answer_names(struct http_request *r, struct api *api, struct str lab
     }
     buf_add_str(&body, STR("]}\n"));
     names_done(&names);
-    http_reply(r, 200, json_type, &body);
+    http_reply_long(r, 200, json_type, &body);
     buf_done(&body);
 }
 
@@ -251,7 +251,7 @@ void api_series(struct http_request *r, void *ctx) {
     if (e < 0)
         api_fail(r, e, &err);
     else
-        http_reply(r, 200, json_type, &s.body);
+        http_reply_long(r, 200, json_type, &s.body);
     map_done(&s.seen);
     arena_done(&s.arena);
     buf_done(&s.body);

@@ -36,7 +36,7 @@ static void reply(struct http_request *r, const struct pattern_result *result) {
         write_series(&body, &result->series[i]);
     }
     buf_add_str(&body, STR("]}\n"));
-    http_reply(r, 200, json_type, &body);
+    http_reply_long(r, 200, json_type, &body);
     buf_done(&body);
 }
 

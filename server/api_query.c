@@ -229,6 +229,6 @@ void api_query_legacy(struct http_request *r, void *ctx) {
     struct buf body = buf_make(BUF_NO_MAX);
     render_legacy_streams(&body, result);
     query_result_free(result);
-    http_reply(r, 200, json_type, &body);
+    http_reply_long(r, 200, json_type, &body);
     buf_done(&body);
 }

@@ -109,7 +109,7 @@ static void answer_volume(struct http_request *r, struct api *api, bool range) {
     struct buf body = buf_make(BUF_NO_MAX);
     render_query_result(&body, result, &(struct render_options){0});
     query_result_free(result);
-    http_reply(r, 200, json_type, &body);
+    http_reply_long(r, 200, json_type, &body);
     buf_done(&body);
 }
 

@@ -188,6 +188,9 @@ struct http_body {
 /* What is short leaves as by http_reply; longer bodies leave in chunks. */
 void http_reply_body(struct http_request *r, int status, const char *content_type,
                      const struct http_body *body);
+/* The same for one that is made already and may be long: takes the buf's memory. */
+void http_reply_long(struct http_request *r, int status, const char *content_type,
+                     struct buf *body);
 /* text/plain; charset=utf-8 with X-Content-Type-Options: nosniff. */
 void http_reply_error(struct http_request *r, int status, struct str text);
 

@@ -220,6 +220,41 @@ void http_reply_body(struct http_request *r, int status, const char *content_typ
     buf_done(&first);
 }
 
+/* ---- bodies that are made already */
+
+struct made {
+    struct buf bytes;
+    size_t sent;
+};
+
+static bool made_next(void *ctx, struct buf *out) {
+    struct made *m = ctx;
+    size_t left = m->bytes.size - m->sent;
+    size_t n = left < PIECE_BYTES ? left : PIECE_BYTES;
+    buf_add(out, m->bytes.data + m->sent, n);
+    m->sent += n;
+    return m->sent < m->bytes.size;
+}
+
+static void made_done(void *ctx) {
+    struct made *m = ctx;
+    buf_done(&m->bytes);
+    free(m);
+}
+
+void http_reply_long(struct http_request *r, int status, const char *content_type,
+                     struct buf *body) {
+    struct made *m = body->failed || body->size <= PIECE_BYTES ? NULL : calloc(1, sizeof(*m));
+    if (!m) {
+        http_reply(r, status, content_type, body);
+        return;
+    }
+    m->bytes = *body;
+    *body = (struct buf){.max = body->max};
+    const struct http_body made = {made_next, made_done, m, m->bytes.size};
+    http_reply_body(r, status, content_type, &made);
+}
+
 /* ---- loop thread */
 
 static void begin_making(struct http_stream *s) {

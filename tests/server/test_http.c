@@ -105,6 +105,16 @@ static void on_lines(struct http_request *r, void *ctx) {
     http_reply_body(r, 200, "text/plain", &body);
 }
 
+static void on_long(struct http_request *r, void *ctx) {
+    (void)ctx;
+    struct buf body = buf_make(BUF_NO_MAX);
+    struct str n = http_param(r, "n");
+    for (long i = 0, count = strtol(n.data, NULL, 10); i < count; i++)
+        buf_addf(&body, "%015ld\n", i);
+    http_reply_long(r, 200, "text/plain", &body);
+    buf_done(&body);
+}
+
 /* Waits for its client to go away. */
 static void on_wait(struct http_request *r, void *ctx) {
     (void)ctx;
@@ -145,6 +155,7 @@ static const struct http_route routes[] = {
     {HTTP_GET | HTTP_POST, "/nothing", on_nothing, NULL, HTTP_ON_LOOP, "nothing", NULL},
     {HTTP_GET, "/big", on_big, NULL, HTTP_ON_POOL, "big", NULL},
     {HTTP_GET, "/lines", on_lines, NULL, HTTP_ON_POOL, "lines", NULL},
+    {HTTP_GET, "/long", on_long, NULL, HTTP_ON_POOL, "long", NULL},
     {HTTP_GET, "/wait", on_wait, NULL, HTTP_ON_QUERY_POOL, "wait", NULL},
     {HTTP_GET, "/gate", on_gate, NULL, HTTP_ON_LOOP, "gate", NULL},
 };
@@ -646,6 +657,26 @@ static void test_body_in_parts(void) {
     buf_done(&plain);
 }
 
+static void test_long_reply(void) {
+    struct buf plain = buf_make(BUF_NO_MAX), packed = buf_make(BUF_NO_MAX);
+    struct buf in = hear_all(
+        dial(), STR("GET /long?n=100000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    CHECK(unchunk(body_of(&in), &plain) && are_lines(buf_str(&plain), 100000));
+    buf_done(&in);
+    in = hear_all(dial(), STR("GET /long?n=1000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    CHECK(str_find(buf_str(&in), STR("Content-Length: 16000\r\n")) != NULL);
+    CHECK(are_lines(body_of(&in), 1000));
+    buf_done(&in);
+    buf_clear(&plain);
+    in = hear_all(dial(), STR("GET /long?n=100000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                              "Accept-Encoding: gzip\r\n\r\n"));
+    CHECK(unchunk(body_of(&in), &packed) && gunzip(buf_str(&packed), &plain));
+    CHECK(are_lines(buf_str(&plain), 100000));
+    buf_done(&in);
+    buf_done(&plain);
+    buf_done(&packed);
+}
+
 /* A client that does not read: no more is made than fits into the kernel's buffers and two pieces.
  * One that goes away frees the body. The connection can be used again behind a body in parts. */
 static void test_body_waits_for_its_reader(void) {
@@ -850,6 +881,7 @@ int main(void) {
     RUN(test_malformed);
     RUN(test_gzip_and_large_replies);
     RUN(test_body_in_parts);
+    RUN(test_long_reply);
     RUN(test_body_waits_for_its_reader);
     RUN(test_bodies_held);
     RUN(test_accept_encoding);
