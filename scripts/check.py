@@ -167,6 +167,19 @@ def sanitized(step, sanitizer, compiler, env):
     return prefix
 
 
+def run_suite(step, path, env, prefix=()):
+    fine = run(step, [*prefix, sys.executable, path], SUITE_SECONDS, env)
+    log = os.path.join(LOGS, step + ".log")
+    with open(log, errors="replace") as f:
+        counts = COUNT_LINE.findall(f.read())
+    good, bad = (int(counts[-1][0]), int(counts[-1][1])) if counts else (0, 0)
+    if not fine or not counts:
+        bad = max(bad, 1)
+    if bad:
+        show_tail(log)
+    count(step, good, bad)
+
+
 def check_asan():
     env = {
         "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1",
@@ -178,6 +191,10 @@ def check_asan():
                        ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1",
                         "-Dwerror=false"],  # gcc's flow warnings are unreliable in such code
                        env, prefix, None)
+        # The two suites that send the most queries, with every mistake of memory looked for.
+        for name in ("test_conformance", "test_model"):
+            run_suite("asan-" + name, os.path.join(ROOT, "tests", "e2e", name + ".py"),
+                      {**env, "LOGQ_BUILD": os.path.join(ROOT, "build-asan")}, prefix)
 
 
 def check_tsan():
@@ -201,17 +218,7 @@ def check_end_to_end():
         with open(path, errors="replace") as f:
             if "__main__" not in f.read():
                 continue  # a module that the suites share
-        step = "e2e-" + name
-        fine = run(step, [sys.executable, path], SUITE_SECONDS, {"LOGQ_BUILD": BUILD})
-        log = os.path.join(LOGS, step + ".log")
-        with open(log, errors="replace") as f:
-            counts = COUNT_LINE.findall(f.read())
-        good, bad = (int(counts[-1][0]), int(counts[-1][1])) if counts else (0, 0)
-        if not fine or not counts:
-            bad = max(bad, 1)
-        if bad:
-            show_tail(log)
-        count(step, good, bad)
+        run_suite("e2e-" + name, path, {"LOGQ_BUILD": BUILD})
 
 
 def check_layout():
