@@ -14,6 +14,8 @@ enum {
     GLUE_MAX = 64,  /* bytes of a common prefix or suffix */
     DICT_LOOK = 64, /* values after which a dictionary may be given up */
     DICT_OVERHEAD_BITS = 64,
+    PROBES_MAX =
+        256, /* places of the hash table looked at for one value: more, and someone has made it so */
     SPLIT_VALUES_MIN = 8,
     SPLIT_DISTINCT_MIN = 32, /* of a dictionary */
     SPLIT_BYTES_MIN = 128,
@@ -393,8 +395,12 @@ static bool find_distinct(struct linetab_encoder *e, struct column_plan *plan) {
     for (uint32_t i = 0; i < n; i++) {
         struct piece v = plan->values[i];
         uint32_t at = (uint32_t)(stir_bytes(v.size, piece_data(e, v), v.size) >> 20) & (size - 1);
-        while (e->slots[at] && !same_piece(e, plan->distinct[e->slots[at] - 1], v))
+        uint32_t probes = 0;
+        while (e->slots[at] && !same_piece(e, plan->distinct[e->slots[at] - 1], v)) {
             at = (at + 1) & (size - 1);
+            if (++probes > PROBES_MAX)
+                return false;
+        }
         if (!e->slots[at]) {
             if (count > i / 8 * 5 + DICT_LOOK)
                 return false;

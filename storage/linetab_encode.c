@@ -12,6 +12,12 @@ enum {
     GROUP_ROWS_MIN = 6,  /* a smaller group costs more than its lines as text */
     SPLIT_ROWS_MIN = 24, /* lines that share all words have a group of their own from so many on */
     ZSTD_LEVEL = 1,
+    ENCODE_MAX =
+        1
+        << 20, /* bytes of lines: a block with more has huge lines, and scratch is a multiple of them */
+    KEEP_MAX = 16 << 20, /* scratch that grew larger is given back */
+    PROBES_MAX =
+        256, /* places of a hash table looked at for one key: more, and someone has made it so */
     SCRATCH_PER_BYTE = 24,
     SCRATCH_PER_LINE = 192,
     SCRATCH_MIN = 1 << 20,
@@ -64,11 +70,15 @@ static int kinds_init(struct linetab_encoder *e, struct kinds *k, uint32_t n) {
     return 0;
 }
 
+/* NULL: many keys want this place. */
 static struct kind_slot *kinds_at(struct kinds *k, uint64_t key) {
     key |= 1; /* 0 is an empty slot */
     uint32_t at = (uint32_t)(key >> 24) & k->mask;
-    while (k->slots[at].key && k->slots[at].key != key)
+    for (uint32_t probes = 0; k->slots[at].key && k->slots[at].key != key; probes++) {
         at = (at + 1) & k->mask;
+        if (probes > PROBES_MAX)
+            return NULL;
+    }
     k->slots[at].key = key;
     return &k->slots[at];
 }
@@ -120,18 +130,20 @@ static int group_rows(struct table_builder *b) {
         return r;
     for (uint32_t i = 0; i < b->n; i++) {
         struct row *row = &b->rows[i];
-        row->kind = kinds_at(&words, row->shape.words);
-        row->kind->rows += row->count != UINT32_MAX;
+        row->kind = row->count == UINT32_MAX ? NULL : kinds_at(&words, row->shape.words);
+        if (row->kind)
+            row->kind->rows++;
     }
     for (uint32_t i = 0; i < b->n; i++) {
         struct row *row = &b->rows[i];
-        if (row->kind->rows >= SPLIT_ROWS_MIN)
+        if (!row->kind || row->kind->rows >= SPLIT_ROWS_MIN)
             continue;
         row->kind = kinds_at(&gaps, row->shape.gaps);
-        row->kind->rows += row->count != UINT32_MAX;
+        if (row->kind)
+            row->kind->rows++;
     }
     for (uint32_t i = 0; i < b->n; i++)
-        if (b->rows[i].count != UINT32_MAX && b->rows[i].kind->rows >= GROUP_ROWS_MIN)
+        if (b->rows[i].kind && b->rows[i].kind->rows >= GROUP_ROWS_MIN)
             join_group(b, i, b->rows[i].kind);
     return 0;
 }
@@ -416,42 +428,54 @@ static bool reads_back(struct linetab_encoder *e, struct str text, uint32_t coun
            memcmp(e->check.data, text.data, text.size) == 0;
 }
 
-int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
-                   uint32_t count, struct buf *out) {
-    if (text.size > LINETAB_TEXT_MAX || count < GROUP_ROWS_MIN)
-        return 0;
+static int prepare(struct linetab_encoder *e, struct str text, uint32_t count) {
     size_t wanted = text.size * SCRATCH_PER_BYTE + (size_t)count * SCRATCH_PER_LINE + SCRATCH_MIN;
     if (wanted > e->scratch_capacity) {
         free(e->scratch);
         e->scratch = malloc(wanted);
         e->scratch_capacity = e->scratch ? wanted : 0;
     }
-    int r = text_marks_load(&e->marks, text);
-    if (r < 0 || !e->scratch)
-        return -ENOMEM;
     e->scratch_used = 0;
     e->odd_bytes = 0;
     buf_clear(&e->plan);
     buf_clear(&e->text);
     buf_clear(&e->packed);
+    return e->scratch ? text_marks_load(&e->marks, text) : -ENOMEM;
+}
+
+/* The lines into the three streams: 1, or 0 when that is not worth it. */
+static int put_lines(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
+                     uint32_t count) {
     struct piece *lines = SCRATCH(e, count, struct piece);
     if (!lines)
         return 0;
     for (uint32_t i = 0; i < count; i++)
         lines[i] = (struct piece){offsets[i], offsets[i + 1] - 1 - offsets[i]};
-    r = table_put(e, lines, count, SPLIT_LINE, false);
+    int r = table_put(e, lines, count, SPLIT_LINE, false);
     if (r == -ENOMEM && !e->plan.failed && !e->text.failed && !e->packed.failed)
         return 0; /* the scratch was too small for these lines */
-    if (r < 0)
-        return r;
-    if (e->odd_bytes > text.size / PAYS_SHARE)
+    return r < 0 ? r : e->odd_bytes <= text.size / PAYS_SHARE;
+}
+
+int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
+                   uint32_t count, struct buf *out) {
+    if (text.size > ENCODE_MAX || count < GROUP_ROWS_MIN)
         return 0;
     size_t at = out->size;
-    r = assemble(e, out);
+    int r = prepare(e, text, count);
+    if (r == 0)
+        r = put_lines(e, text, offsets, count);
+    if (r == 1)
+        r = assemble(e, out);
     if (r == 1 && !reads_back(e, text, count, str_make(out->data + at, out->size - at))) {
         out->size = at;
         e->mismatches++;
-        return 0;
+        r = 0;
+    }
+    if (e->scratch_capacity > KEEP_MAX) {
+        free(e->scratch);
+        e->scratch = NULL;
+        e->scratch_capacity = 0;
     }
     return r;
 }

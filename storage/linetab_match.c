@@ -35,8 +35,10 @@ static inline char fold_byte(char c) {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-/* Do the literal's bytes from `at` on stand at p? */
-static bool stands(const struct literal *l, size_t at, const char *p, size_t size) {
+/* Do the literal's bytes from `at` on stand at p? Mostly the first one differs. */
+static inline bool stands(const struct literal *l, size_t at, const char *p, size_t size) {
+    if (size > 0 && fold_byte(*p) != l->lower[at])
+        return false;
     if (!l->fold)
         return size == 0 || memcmp(l->text.data + at, p, size) == 0;
     for (size_t i = 0; i < size; i++)
@@ -315,9 +317,6 @@ static int try_placement(struct matcher *m, size_t shift, struct str fixed, size
     size_t rest = n - overlap;
     if ((overlap == 0 && (shift == 0 || rest == 0)) || (shift > 0 && !borders[0].column) ||
         (rest > 0 && !borders[1].column))
-        return 0;
-    /* Most placements fail at their first byte. */
-    if (overlap > 0 && l->lower[shift] != fold_byte(fixed.data[skip]))
         return 0;
     if (!stands(l, shift, fixed.data + skip, overlap))
         return 0;

@@ -12,6 +12,8 @@
 /* The splitter's state stays in registers only when all of it is one function. */
 #define INLINE __attribute__((always_inline)) static inline
 
+#define SHAPE_SEED UINT64_C(0x9e3779b97f4a7c15)
+
 enum { KEY_MAX = 64 }; /* a longer name before ':' or '=' is taken for a value */
 
 void text_marks_done(struct text_marks *m) {
@@ -312,6 +314,8 @@ uint32_t split_piece(const struct text_marks *m, enum split split, struct piece 
                      struct piece *ret_tokens, uint32_t max, struct shape *ret_shape) {
     uint32_t end = p.offset + p.size;
     struct splitter s = {.m = m, .gap = p.offset, .max = max, .tokens = ret_tokens};
+    s.shape =
+        (struct shape){.gaps = SHAPE_SEED, .words = SHAPE_SEED}; /* zeros leave a zero as it is */
     if (split == SPLIT_LINE)
         split_line(&s, p.offset, end);
     else
