@@ -64,10 +64,11 @@ static int check_sections(const struct block_info *info, struct err *reterr) {
         if (s->offset != at)
             return err_set(reterr, -ECORRUPT, "block: section %u is at %u, not at %llu", i,
                            s->offset, (unsigned long long)at);
-        if (s->codec > CODEC_TABLE)
+        if (s->codec > CODEC_PACKED)
             return err_set(reterr, -EFORMAT, "block: section %u has the unknown codec %u", i,
                            (unsigned)s->codec);
-        if (!section_sane(info, s) || (s->codec == CODEC_TABLE && s->kind != SECTION_LINES))
+        if (!section_sane(info, s) || (s->codec == CODEC_TABLE && s->kind != SECTION_LINES) ||
+            (s->codec == CODEC_PACKED && s->kind != SECTION_LENGTHS))
             return err_set(reterr, -ECORRUPT, "block: section %u cannot have %u bytes", i,
                            s->raw_size);
         at += s->stored_size;
@@ -175,7 +176,8 @@ static int unpack(const struct section *s, struct str stored, char *out, struct 
     case CODEC_ZSTD:
         size = ZSTD_decompress(out, s->raw_size, stored.data, stored.size);
         break;
-    case CODEC_TABLE: /* block_decode_lines does it */
+    case CODEC_TABLE:  /* block_decode_lines does it */
+    case CODEC_PACKED: /* block_decode_lengths does it */
         size = SIZE_MAX;
         break;
     }
@@ -225,36 +227,52 @@ struct time_reader {
     uint64_t at, limit; /* distance from the first time, in units; what it may not exceed */
 };
 
+/* One group of packed numbers. */
+struct group_view {
+    unsigned width;
+    uint64_t smallest;
+    const uint8_t *packed; /* nine bytes from any number's first one on are readable */
+    uint8_t padded[TIME_GROUP_MAX_BYTES + 16];
+};
+
+/* The group of n numbers at p; returns the end of its bytes, or NULL when they are cut off. */
+static const uint8_t *open_group(const uint8_t *p, const uint8_t *end, uint32_t n,
+                                 struct group_view *ret) {
+    if (p >= end || *p > 64)
+        return NULL;
+    ret->width = *p++;
+    p = get_varint(p, end, &ret->smallest);
+    size_t size = ((size_t)n * ret->width + 7) / 8;
+    if (!p || size > (size_t)(end - p))
+        return NULL;
+    ret->packed = p;
+    if ((size_t)(end - p) < size + 16) { /* reads reach over the last group's end */
+        memcpy(ret->padded, p, size);
+        memset(ret->padded + size, 0, 16);
+        ret->packed = ret->padded;
+    }
+    return p + size;
+}
+
 /* The times of one group of n distances; returns the end of its bytes, or NULL when they are cut off or lead too
  * far. */
 static const uint8_t *read_time_group(struct time_reader *t, const uint8_t *p, const uint8_t *end,
                                       uint32_t n, int64_t *times) {
-    uint64_t smallest;
-    if (p >= end || *p > 64)
+    struct group_view g;
+    p = open_group(p, end, n, &g);
+    if (!p)
         return NULL;
-    unsigned width = *p++;
-    p = get_varint(p, end, &smallest);
-    size_t size = ((size_t)n * width + 7) / 8;
-    if (!p || size > (size_t)(end - p))
-        return NULL;
-    const uint8_t *packed = p;
-    uint8_t padded[TIME_GROUP_MAX_BYTES + 16];
-    if ((size_t)(end - p) < size + 16) { /* reads reach over the last group's end */
-        memcpy(padded, p, size);
-        memset(padded + size, 0, 16);
-        packed = padded;
-    }
     uint64_t at = t->at, limit = t->limit;
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t above = width > 0 ? unpack_bits(packed, i, width) : 0;
-        uint64_t delta = smallest + above;
+        uint64_t above = g.width > 0 ? unpack_bits(g.packed, i, g.width) : 0;
+        uint64_t delta = g.smallest + above;
         if (delta < above || delta > limit - at)
             return NULL;
         at += delta;
         times[i] = (int64_t)(t->first_ns + at * t->unit);
     }
     t->at = at;
-    return p + size;
+    return p;
 }
 
 /* Fills `times`; they ascend and end at the header's last time, or it is corrupt. Distances are counted from
@@ -287,9 +305,39 @@ int block_decode_times(const struct block_info *info, const struct section *s, s
     return 0;
 }
 
+/* Lengths in groups: each is what its group's smallest is, and so much more. */
+static int read_packed_lengths(const struct block_info *info, struct str raw, uint32_t *ret_offsets,
+                               struct err *reterr) {
+    const uint8_t *p = (const uint8_t *)raw.data, *end = p + raw.size;
+    uint64_t at = 0, total = (uint64_t)info->line_bytes + info->count;
+    struct group_view g;
+    for (uint32_t i = 0; i < info->count;) {
+        uint32_t n = info->count - i < TIME_GROUP ? info->count - i : TIME_GROUP;
+        p = open_group(p, end, n, &g);
+        if (!p)
+            return err_set(reterr, -ECORRUPT, "block: lengths are cut off");
+        for (uint32_t k = 0; k < n; k++, i++) {
+            uint64_t above = g.width > 0 ? unpack_bits(g.packed, k, g.width) : 0;
+            uint64_t length = g.smallest + above;
+            ret_offsets[i] = (uint32_t)at;
+            if (length < above || length >= total - at)
+                return err_set(reterr, -ECORRUPT, "block: length of line %u is out of bounds", i);
+            at += length + 1;
+        }
+    }
+    if (p != end || at != total)
+        return err_set(reterr, -ECORRUPT, "block: line lengths do not add up");
+    ret_offsets[info->count] = (uint32_t)at;
+    return 0;
+}
+
 int block_decode_lengths(const struct block_info *info, const struct section *s, struct str stored,
                          struct buf *scratch, uint32_t *ret_offsets, struct err *reterr) {
     struct str raw;
+    if (s->codec == CODEC_PACKED) {
+        int status = check_stored(s, stored, reterr);
+        return status < 0 ? status : read_packed_lengths(info, stored, ret_offsets, reterr);
+    }
     int r = load_raw(s, stored, scratch, &raw, reterr);
     if (r < 0)
         return r;

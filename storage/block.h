@@ -38,8 +38,9 @@ enum block_codec {
     CODEC_NONE = 0,
     CODEC_LZ4 = 1,
     CODEC_ZSTD = 2,
-    CODEC_TABLE = 3, /* linetab.h; lines only */
-};                   /* LZ4HC writes CODEC_LZ4 bytes */
+    CODEC_TABLE = 3,  /* linetab.h; lines only */
+    CODEC_PACKED = 4, /* groups of packed numbers; lengths only */
+};                    /* LZ4HC writes CODEC_LZ4 bytes */
 /* EFFORT_ZSTD_FAST: level 1, EFFORT_ZSTD: level 3; both for the lines alone. EFFORT_TABLE: lines as a table, zstd level
  * 1 where that does not pay. */
 enum block_effort { EFFORT_FAST, EFFORT_LZ4HC, EFFORT_ZSTD_FAST, EFFORT_ZSTD, EFFORT_TABLE };

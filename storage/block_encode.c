@@ -361,6 +361,34 @@ static int gather_lines(struct block_encoder *e, const struct block_input *in,
     return 0;
 }
 
+/* The lengths, of which e->column has the varints and, for a table, e->offsets the places. */
+static int add_lengths(struct block_encoder *e, enum block_effort effort, uint32_t count) {
+    struct str varints = buf_str(&e->column);
+    if (effort != EFFORT_TABLE)
+        return add_section(e, effort, SECTION_LENGTHS, 0, varints);
+    size_t groups = count / TIME_GROUP + 1;
+    int r = buf_reserve(&e->body, groups * (1 + VARINT_MAX_BYTES + TIME_GROUP_MAX_BYTES + 8));
+    if (r < 0)
+        return r;
+    uint8_t *from = (uint8_t *)e->body.data + e->body.size, *p = from;
+    uint64_t lengths[TIME_GROUP];
+    for (uint32_t i = 0, n = 0; i < count; i++) {
+        lengths[n++] = e->offsets[i + 1] - e->offsets[i] - 1;
+        if (n == TIME_GROUP || i + 1 == count) {
+            p = put_time_group(p, lengths, n);
+            n = 0;
+        }
+    }
+    size_t size = (size_t)(p - from);
+    if (size > varints.size - varints.size / COLUMN_PAYS_SHARE)
+        return add_section(e, effort, SECTION_LENGTHS, 0, varints);
+    e->body.size += size;
+    struct section s = {
+        .kind = SECTION_LENGTHS, .codec = CODEC_PACKED, .raw_size = (uint32_t)varints.size};
+    note_section(e, s, size);
+    return 0;
+}
+
 static int add_meta(struct block_encoder *e, enum block_effort effort, const struct block_input *in,
                     const uint32_t *order) {
     for (uint32_t i = 0; i < meta_builder_count(e->meta); i++) {
@@ -436,6 +464,15 @@ static void write_section(uint8_t *p, const struct section *s, uint32_t header_s
     put_le32(p + SECTION_AT_CHECKSUM, s->checksum);
 }
 
+static uint32_t incompatible_flags(const struct block_encoder *e) {
+    uint32_t flags = 0;
+    for (uint32_t i = 0; i < e->n_sections; i++) {
+        flags |= e->sections[i].codec == CODEC_TABLE ? BLOCK_INCOMPAT_TABLE : 0;
+        flags |= e->sections[i].codec == CODEC_PACKED ? BLOCK_INCOMPAT_PACKED : 0;
+    }
+    return flags;
+}
+
 static int write_block(const struct block_encoder *e, const struct block_info *info,
                        struct buf *out) {
     int r = buf_reserve(out, info->stored_size);
@@ -445,9 +482,7 @@ static int write_block(const struct block_encoder *e, const struct block_info *i
     memcpy(p + BLOCK_AT_MAGIC, BLOCK_MAGIC, 8);
     put_le16(p + BLOCK_AT_SECTIONS, (uint16_t)e->n_sections);
     put_le16(p + BLOCK_AT_SECTIONS + 2, 0);
-    /* The lines are the last section. */
-    bool table = e->sections[e->n_sections - 1].codec == CODEC_TABLE;
-    put_le32(p + BLOCK_AT_INCOMPAT, table ? BLOCK_INCOMPAT_TABLE : 0);
+    put_le32(p + BLOCK_AT_INCOMPAT, incompatible_flags(e));
     put_le32(p + BLOCK_AT_COMPAT, 0);
     put_le32(p + BLOCK_AT_COUNT, info->count);
     put_le32(p + BLOCK_AT_LINE_BYTES, info->line_bytes);
@@ -474,7 +509,7 @@ static int encode_sections(struct block_encoder *e, const struct block_input *in
     if (r == 0)
         r = gather_lines(e, in, order, raw_size);
     if (r == 0)
-        r = add_section(e, effort, SECTION_LENGTHS, 0, buf_str(&e->column));
+        r = add_lengths(e, effort, in->count);
     if (r == 0)
         r = add_meta(e, effort, in, order);
     if (r == 0)

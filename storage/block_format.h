@@ -41,15 +41,17 @@ static_assert(SECTION_AT_CHECKSUM + 4 == BLOCK_SECTION_SIZE, "on-disk layout");
 
 /* Flags of the incompatible word that this build understands. */
 enum {
-    BLOCK_INCOMPAT_TABLE = 1, /* the lines are in CODEC_TABLE */
-    BLOCK_INCOMPAT_KNOWN = BLOCK_INCOMPAT_TABLE,
+    BLOCK_INCOMPAT_TABLE = 1,  /* the lines are in CODEC_TABLE */
+    BLOCK_INCOMPAT_PACKED = 2, /* the lengths are in CODEC_PACKED */
+    BLOCK_INCOMPAT_KNOWN = BLOCK_INCOMPAT_TABLE | BLOCK_INCOMPAT_PACKED,
 };
 
 /* Times may be stored in units of 1, 1 000, 1 000 000 or 1 000 000 000 ns: 10 ^ (3 * code). */
 enum { TIME_SCALES = 4 };
 static const int64_t time_scales[TIME_SCALES] = {1, 1000, 1000000, 1000000000};
 
-/* Distances between neighbouring times are packed in groups of so many, each with a width of its own. */
+/* Distances between neighbouring times (and lengths, in CODEC_PACKED) are packed in groups of so many, each with a width
+ * of its own. */
 enum { TIME_GROUP = 128, TIME_GROUP_MAX_BYTES = TIME_GROUP * 8 };
 
 /* Bits that hold 0..n. */

@@ -388,7 +388,7 @@ static void contradictions_are_noticed(void) {
     } cases[] = {
         {12, 3, -ECORRUPT},                                  /* sections */
         {12, BLOCK_SECTIONS_MAX + 1, -ECORRUPT},             /* sections */
-        {16, 2, -EFORMAT},                                   /* incompatible flag */
+        {16, 4, -EFORMAT},                                   /* incompatible flag */
         {24, 0, -ECORRUPT},                                  /* entries */
         {24, 41, -ECORRUPT},                                 /* entries */
         {24, BLOCK_ENTRIES_MAX + 1, -ECORRUPT},              /* entries */
