@@ -15,6 +15,7 @@ enum {
     WIDTH_MAX_S = 1 << 30,
 };
 
+static_assert(PATTERN_LEVELS <= 16, "a level is a part of a shape");
 static_assert((int)PATTERNS_ALL_LINES <= (int)DRAIN_GROUPS_MAX, "each line may be its own group");
 
 /* ---- levels */
@@ -35,10 +36,16 @@ static enum pattern_level level_of(const struct block_input *in, uint32_t entry)
     if (in->n_meta_sets <= 1)
         return PATTERN_UNKNOWN;
     struct str name = labels_get(in->meta_sets[in->meta_ids[entry]], STR("detected_level"));
-    unsigned level = PATTERN_LEVELS - 1;
-    while (level > PATTERN_UNKNOWN && !str_eq_nocase(level_names[level], name))
-        level--;
-    return (enum pattern_level)level;
+    for (unsigned i = 0; i < PATTERN_LEVELS && name.size > 0; i++) {
+        char first = level_names[i].data[0];
+        if ((name.data[0] | 0x20) == first && str_eq_nocase(level_names[i], name))
+            return (enum pattern_level)i;
+    }
+    return PATTERN_UNKNOWN;
+}
+
+static uint32_t level_number(const struct block_input *in, uint32_t entry) {
+    return (uint32_t)level_of(in, entry);
 }
 
 /* ---- mining */
@@ -199,7 +206,7 @@ static void choose_sample(struct pattern_miner *m, const struct block_input *in,
     if (in->count <= most || thorough)
         sample_evenly(&m->sample, in->count, (in->count - 1) / most + 1, seed);
     else
-        sample_by_shape(&m->sample, in, order, PATTERNS_SAMPLE_LINES, seed);
+        sample_by_shape(&m->sample, in, order, level_number, PATTERNS_SAMPLE_LINES, seed);
 }
 
 int patterns_mine(struct pattern_miner *m, const struct block_input *in, const uint32_t *order,

@@ -40,29 +40,52 @@ static void even_runs(void) {
     }
 }
 
+static uint8_t levels[ENTRIES_MAX];
+
+static uint32_t level_of(const struct block_input *in, uint32_t entry) {
+    (void)in;
+    return levels[entry];
+}
+
 static void take(uint32_t count, uint32_t wanted) {
     for (uint32_t i = 0; i < count; i++)
         order[i] = count - 1 - i;
     struct block_input in = {.count = count, .lines = lines};
-    sample_by_shape(&sample, &in, order, wanted, 42);
+    sample_by_shape(&sample, &in, order, level_of, wanted, 42);
     check_sample(count);
 }
 
 /* Lines of one shape alone in their runs; the rare ones are seen. */
 static void shapes_are_kept_apart(void) {
-    for (uint32_t i = 0; i < ENTRIES_MAX; i++)
-        lines[i] = i % 2 ? STR("two words") : STR("key=\"value\"");
+    enum { COUNT = 2 * SAMPLE_LOOKS - 1 };
+    for (uint32_t i = 0; i < COUNT; i++)
+        lines[i] = i % 2 ? STR("two words") : STR("a longer line with key=\"value\"");
     lines[777] = STR("one rare line");
     lines[888] = STR("");
-    take(ENTRIES_MAX, 40);
-    CHECK(sample.n_runs >= 40 && sample.n_runs <= 44);
-    for (uint32_t i = 0; i < ENTRIES_MAX; i++) {
-        struct str looked_at = lines[order[sample.entries[sample.run_of[i]]]];
-        CHECK_STR(looked_at, lines[order[i]]);
-    }
-    CHECK_INT(run_size(sample.run_of[ENTRIES_MAX - 1 - 777], ENTRIES_MAX), 1);
+    levels[999] = 5;
+    take(COUNT, 40);
+    CHECK(sample.n_runs >= 36 && sample.n_runs <= 46);
+    for (uint32_t i = 0; i < COUNT; i++)
+        CHECK_STR(lines[order[sample.entries[sample.run_of[i]]]], lines[order[i]]);
+    CHECK_INT(run_size(sample.run_of[COUNT - 1 - 777], COUNT), 1);
+    CHECK_INT(run_size(sample.run_of[COUNT - 1 - 888], COUNT), 1);
+    CHECK_INT(run_size(sample.run_of[COUNT - 1 - 999], COUNT), 1);
     for (uint32_t run = 0; run < sample.n_runs; run++)
-        CHECK(run_size(run, ENTRIES_MAX) <= 600);
+        CHECK(run_size(run, COUNT) <= 60);
+    levels[999] = 0;
+}
+
+/* Of very many lines some are asked for their shape; all belong to a run. */
+static void very_many_lines(void) {
+    uint32_t kinds[2] = {0};
+    for (uint32_t i = 0; i < ENTRIES_MAX; i++)
+        lines[i] = i % 4 ? STR("two words") : STR("a longer line with key=\"value\"");
+    take(ENTRIES_MAX, 40);
+    CHECK(sample.n_runs >= 36 && sample.n_runs <= 46);
+    for (uint32_t i = 0; i < ENTRIES_MAX; i++)
+        kinds[lines[order[sample.entries[sample.run_of[i]]]].size > 9]++;
+    CHECK(kinds[1] > ENTRIES_MAX / 5 && kinds[1] < ENTRIES_MAX / 3);
+    CHECK_INT(kinds[0] + kinds[1], ENTRIES_MAX);
 }
 
 /* More shapes than are told apart share the last one; lines longer than what is looked at. */
@@ -84,6 +107,7 @@ static void many_shapes(void) {
 int main(void) {
     RUN(even_runs);
     RUN(shapes_are_kept_apart);
+    RUN(very_many_lines);
     RUN(many_shapes);
     return test_done();
 }
