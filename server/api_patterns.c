@@ -61,7 +61,6 @@ static int read_params(struct http_request *r, const struct limits *limits, stru
 
 void api_patterns(struct http_request *r, void *ctx) {
     struct api *api = ctx;
-    const struct config *config = api_config_of(r);
     struct pattern_query q = {0};
     struct str selector = http_param(r, "query");
     struct err err = {0};
@@ -72,7 +71,7 @@ void api_patterns(struct http_request *r, void *ctx) {
     int e = read_params(r, api_limits_of(r), &q, &err);
     if (e == 0)
         e = selector_parse(selector.data ? selector : STR(""), false, &parsed, &err);
-    if (e == 0 && config->patterns_enabled) {
+    if (e == 0 && api_config_of(r)->patterns_enabled) {
         q.matchers = parsed_query_expr(parsed)->log.matchers;
         q.n_matchers = parsed_query_expr(parsed)->log.n_matchers;
         e = pattern_query(api->store, &q, &result, &err);

@@ -138,6 +138,10 @@ def settings():
         equal("tenant", totals(ask(s, headers={"X-Scope-OrgID": "a"})), {("unknown", "only for a <_>"): 5})
         equal("other tenant", ask(s, headers={"X-Scope-OrgID": "b"}), [])
         equal("no tenant", ask(s)[0], 401)
+    with Server("auth_enabled=true", "querier.multi_tenant_queries_enabled=true") as s:
+        for tenant in ("a", "b"):
+            s.push([({"app": "shop"}, [((BASE + i) * S, "line %d of a tenant" % i) for i in range(5)])], {"X-Scope-OrgID": tenant})
+        equal("two tenants", totals(ask(s, headers={"X-Scope-OrgID": "a|b"})), {("unknown", "line <_> of a tenant"): 10})
 
 
 if __name__ == "__main__":
