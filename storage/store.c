@@ -41,7 +41,8 @@ uint64_t store_head_budget(const struct store *s) {
     uint64_t limit = budget_limit(), least = own < HEAD_BUDGET_LEAST ? own : HEAD_BUDGET_LEAST;
     if (limit == 0)
         return own;
-    uint64_t others = budget_used(BUDGET_NONE) - budget_used(BUDGET_HEADS);
+    uint64_t all = budget_used(BUDGET_NONE), heads = budget_used(BUDGET_HEADS);
+    uint64_t others = all > heads ? all - heads : 0; /* two looks, not one moment */
     uint64_t room = limit / 10 * 9 > others ? limit / 10 * 9 - others : 0;
     return own < room ? own : room > least ? room : least;
 }
