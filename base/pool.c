@@ -15,16 +15,22 @@ struct job {
     void *arg;
 };
 
-enum { QUEUE_FIRST = 64 };
+enum { QUEUE_FIRST = 64, LANES = 16 };
 
-struct pool {
-    pthread_mutex_t lock; /* guards: jobs, capacity, head, waiting, running, stopping */
-    pthread_cond_t wake;  /* a job came, or stopping */
-    pthread_cond_t idle;  /* nothing waits and nothing runs */
-    struct job *jobs;     /* ring of `capacity`, grows up to queue_max */
+struct lane {
+    struct job *jobs; /* ring of `capacity`, grows up to queue_max */
     size_t capacity;
     size_t head; /* the oldest waiting job */
     size_t waiting;
+};
+
+struct pool {
+    pthread_mutex_t lock; /* guards: lanes, turn, waiting, running, stopping */
+    pthread_cond_t wake;  /* a job came, or stopping */
+    pthread_cond_t idle;  /* nothing waits and nothing runs */
+    struct lane lanes[LANES];
+    size_t turn;    /* the lane to look at first */
+    size_t waiting; /* in all lanes */
     size_t running;
     bool stopping;
     size_t queue_max;
@@ -32,6 +38,19 @@ struct pool {
     char name[13];
     pthread_t threads[];
 };
+
+/* The oldest job of the next lane that has one; the lock is held and something waits. */
+static struct job take_job(struct pool *p) {
+    while (p->lanes[p->turn].waiting == 0)
+        p->turn = (p->turn + 1) % LANES;
+    struct lane *l = &p->lanes[p->turn];
+    p->turn = (p->turn + 1) % LANES;
+    struct job job = l->jobs[l->head];
+    l->head = l->head + 1 == l->capacity ? 0 : l->head + 1;
+    l->waiting--;
+    p->waiting--;
+    return job;
+}
 
 static void *work(void *arg) {
     struct pool *p = arg;
@@ -41,9 +60,7 @@ static void *work(void *arg) {
             (void)pthread_cond_wait(&p->wake, &p->lock);
         if (p->waiting == 0)
             break;
-        struct job job = p->jobs[p->head];
-        p->head = p->head + 1 == p->capacity ? 0 : p->head + 1;
-        p->waiting--;
+        struct job job = take_job(p);
         p->running++;
         (void)pthread_mutex_unlock(&p->lock);
         job.fn(job.arg);
@@ -92,40 +109,50 @@ struct pool *pool_new(const char *name, unsigned threads, size_t queue_max) {
 }
 
 /* Called with the lock held and the ring full. */
-static bool grow(struct pool *p) {
-    size_t capacity = p->capacity == 0 ? QUEUE_FIRST : p->capacity * 2;
+static bool grow(const struct pool *p, struct lane *l) {
+    size_t capacity = l->capacity == 0 ? QUEUE_FIRST : l->capacity * 2;
     if (capacity > p->queue_max)
         capacity = p->queue_max;
     struct job *jobs = calloc(capacity, sizeof(*jobs));
     if (!jobs)
         return false;
-    size_t until_wrap = p->capacity - p->head;
-    if (p->waiting > 0) {
-        memcpy(jobs, p->jobs + p->head, until_wrap * sizeof(*jobs));
-        memcpy(jobs + until_wrap, p->jobs, p->head * sizeof(*jobs));
+    size_t until_wrap = l->capacity - l->head;
+    if (l->waiting > 0) {
+        memcpy(jobs, l->jobs + l->head, until_wrap * sizeof(*jobs));
+        memcpy(jobs + until_wrap, l->jobs, l->head * sizeof(*jobs));
     }
-    free(p->jobs);
-    p->jobs = jobs;
-    p->capacity = capacity;
-    p->head = 0;
+    free(l->jobs);
+    l->jobs = jobs;
+    l->capacity = capacity;
+    l->head = 0;
     return true;
 }
 
-int pool_submit(struct pool *p, pool_fn *fn, void *arg) {
+static int submit(struct pool *p, struct lane *l, size_t lane_max, struct job job) {
     int r = -EBUSYNOW;
     (void)pthread_mutex_lock(&p->lock);
-    if (p->waiting >= p->queue_max)
+    if (p->waiting >= p->queue_max || l->waiting >= lane_max)
         goto out;
     /* No memory for a longer queue is overload too: the caller comes again later. */
-    if (p->waiting == p->capacity && !grow(p))
+    if (l->waiting == l->capacity && !grow(p, l))
         goto out;
-    p->jobs[(p->head + p->waiting) % p->capacity] = (struct job){.fn = fn, .arg = arg};
+    l->jobs[(l->head + l->waiting) % l->capacity] = job;
+    l->waiting++;
     p->waiting++;
     (void)pthread_cond_signal(&p->wake);
     r = 0;
 out:
     (void)pthread_mutex_unlock(&p->lock);
     return r;
+}
+
+int pool_submit(struct pool *p, pool_fn *fn, void *arg) {
+    return submit(p, &p->lanes[0], p->queue_max, (struct job){.fn = fn, .arg = arg});
+}
+
+int pool_submit_keyed(struct pool *p, uint64_t key, pool_fn *fn, void *arg) {
+    return submit(p, &p->lanes[key % LANES], (p->queue_max + 1) / 2,
+                  (struct job){.fn = fn, .arg = arg});
 }
 
 void pool_drain(struct pool *p) {
@@ -160,6 +187,7 @@ void pool_free(struct pool *p) {
     (void)pthread_cond_destroy(&p->idle);
     (void)pthread_cond_destroy(&p->wake);
     (void)pthread_mutex_destroy(&p->lock);
-    free(p->jobs);
+    for (size_t i = 0; i < LANES; i++)
+        free(p->lanes[i].jobs);
     free(p);
 }

@@ -1,8 +1,9 @@
-/* pool: a fixed number of worker threads and one bounded queue of jobs. pool_submit may be called from
+/* pool: a fixed number of worker threads and bounded queues of jobs. pool_submit may be called from
  * any thread, workers included. */
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct pool;
 
@@ -14,6 +15,10 @@ struct pool *pool_new(const char *name, unsigned threads, size_t queue_max);
 
 /* 0, or -EBUSYNOW when queue_max jobs wait already. */
 int pool_submit(struct pool *p, pool_fn *fn, void *arg);
+
+/* The same, in one of several queues that take turns: whoever fills one (a tenant, say) is in nobody's way but
+ * his own. `key` chooses; pool_submit's queue is that of key 0. One queue holds at most half of queue_max. */
+int pool_submit_keyed(struct pool *p, uint64_t key, pool_fn *fn, void *arg);
 
 /* Waits until no job waits or runs. */
 void pool_drain(struct pool *p);

@@ -1,11 +1,10 @@
 #include "engine.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "admission.h"
 #include "budget.h"
 #include "clock.h"
 #include "exec.h"
@@ -15,16 +14,12 @@
 enum {
     WAITING_DEFAULT = 256,     /* a burst of dashboards; each waiting query holds a server thread */
     CONCURRENT_PER_THREAD = 2, /* one waits for the disk while the other computes */
-    WAIT_POLL_NS = 50 * NS_PER_MS, /* how soon a waiting query notices that its client has gone */
 };
 
 struct engine {
     struct store *store;
     struct crew *crew;
-    unsigned max_concurrent, max_waiting;
-    pthread_mutex_t lock; /* guards: running, waiting */
-    pthread_cond_t turn;
-    unsigned running, waiting;
+    struct admission *admission;
 };
 
 struct engine *engine_new(struct store *store, const struct engine_options *o) {
@@ -38,15 +33,10 @@ struct engine *engine_new(struct store *store, const struct engine_options *o) {
     }
     e->store = store;
     e->crew = crew_new(threads);
-    e->max_concurrent = o->max_concurrent ? o->max_concurrent : threads * CONCURRENT_PER_THREAD;
-    e->max_waiting = o->max_waiting ? o->max_waiting : WAITING_DEFAULT;
-    pthread_mutex_init(&e->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&e->turn, &attr);
-    pthread_condattr_destroy(&attr);
-    if (!e->crew) {
+    e->admission =
+        admission_new(o->max_concurrent ? o->max_concurrent : threads * CONCURRENT_PER_THREAD,
+                      o->max_waiting ? o->max_waiting : WAITING_DEFAULT);
+    if (!e->crew || !e->admission) {
         engine_free(e);
         return NULL;
     }
@@ -57,19 +47,13 @@ void engine_free(struct engine *e) {
     if (!e)
         return;
     crew_free(e->crew);
-    pthread_cond_destroy(&e->turn);
-    pthread_mutex_destroy(&e->lock);
+    admission_free(e->admission);
     free(e);
 }
 
 void engine_get_figures(struct engine *e, struct engine_figures *ret) {
-    pthread_mutex_lock(&e->lock);
-    *ret = (struct engine_figures){.running = e->running,
-                                   .max_concurrent = e->max_concurrent,
-                                   .waiting = e->waiting,
-                                   .max_waiting = e->max_waiting,
-                                   .threads = crew_slots(e->crew)};
-    pthread_mutex_unlock(&e->lock);
+    *ret = (struct engine_figures){.threads = crew_slots(e->crew)};
+    admission_get_figures(e->admission, ret);
 }
 
 /* ---- limits */
@@ -85,7 +69,7 @@ int exec_no_memory(struct err *reterr) {
                    (unsigned long long)(limit >> 20));
 }
 
-static int check_time(const struct query *q, struct err *reterr) {
+int exec_check_time(const struct query *q, struct err *reterr) {
     if (q->cancel && atomic_load_explicit(q->cancel, memory_order_relaxed))
         return err_set(reterr, -ECANCELED, "The request was cancelled by the client.");
     if (q->deadline_mono_ns && clock_mono_ns() >= q->deadline_mono_ns)
@@ -101,7 +85,7 @@ int exec_check(struct exec *x, struct err *reterr) {
     const struct query *q = x->query;
     uint64_t bytes = atomic_load_explicit(&x->bytes_read, memory_order_relaxed);
     if (q->max_bytes_read == 0 || bytes <= q->max_bytes_read)
-        return check_time(q, reterr);
+        return exec_check_time(q, reterr);
     struct buf text = buf_make(64);
     bytes_format(&text, bytes);
     size_t split = text.size;
@@ -113,45 +97,6 @@ int exec_check(struct exec *x, struct err *reterr) {
                 (int)split, text.data, (int)(text.size - split), text.data + split);
     buf_done(&text);
     return r;
-}
-
-/* Waits for its turn among at most max_concurrent running queries. */
-static int admit(struct engine *e, const struct query *q, struct err *reterr) {
-    int r = 0;
-    pthread_mutex_lock(&e->lock);
-    if (e->running >= e->max_concurrent && e->waiting >= e->max_waiting) {
-        r = err_set(reterr, -EBUSYNOW, "too many outstanding requests: %u queries run and %u wait",
-                    e->running, e->waiting);
-        goto out;
-    }
-    e->waiting++;
-    /* One query always runs: what it holds is all that will be given back. */
-    while (e->running >= e->max_concurrent || (e->running > 0 && budget_is_tight(BUDGET_QUERIES))) {
-        r = check_time(q, reterr);
-        if (r < 0)
-            break;
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += WAIT_POLL_NS;
-        if (until.tv_nsec >= NS_PER_S) {
-            until.tv_nsec -= NS_PER_S;
-            until.tv_sec++;
-        }
-        (void)pthread_cond_timedwait(&e->turn, &e->lock, &until);
-    }
-    e->waiting--;
-    if (r == 0)
-        e->running++;
-out:
-    pthread_mutex_unlock(&e->lock);
-    return r;
-}
-
-static void leave(struct engine *e) {
-    pthread_mutex_lock(&e->lock);
-    e->running--;
-    pthread_cond_signal(&e->turn);
-    pthread_mutex_unlock(&e->lock);
 }
 
 /* ---- helpers of all executors */
@@ -237,12 +182,13 @@ int engine_query(struct engine *e, const struct query *q, struct query_result **
         goto out;
     }
     result->arena = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX);
-    r = admit(e, q, reterr);
+    struct admission_place place;
+    r = admission_enter(e->admission, &place, q, reterr);
     if (r < 0)
         goto out;
     int64_t started = clock_mono_ns();
     r = run(e, q, parsed_query_expr(parsed), result, reterr);
-    leave(e);
+    admission_leave(e->admission, &place);
     result->stats.queue_seconds = (double)(started - arrived) / 1e9;
     result->stats.exec_seconds = (double)(clock_mono_ns() - started) / 1e9;
 out:

@@ -40,6 +40,9 @@ struct exec {
 /* Called per block: 0, or why the query must stop. -EEXPIRED, -ECANCELED, -EREFUSED. */
 int exec_check(struct exec *x, struct err *reterr);
 
+/* Of these the deadline and the client alone. */
+int exec_check_time(const struct query *q, struct err *reterr);
+
 int exec_no_memory(struct err *reterr);
 
 /* Deep copy; 0 or -ENOMEM. */

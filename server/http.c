@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "hash.h"
 #include "http_internal.h"
 
 enum { ACCEPT_AT_ONCE = 64, LISTEN_BACKLOG = 1024, CANCEL_GRACE_MS = 5000, TICK_MS = 500 };
@@ -111,6 +112,15 @@ static void run_handler(void *arg) {
     r->route->handler(r, r->route->ctx);
 }
 
+/* Requests of one tenant, and without tenants those from one address, wait for each other and not
+ * others for them. */
+static uint64_t key_of(const struct http_request *r) {
+    struct str tenant = http_head_field(&r->head, "X-Scope-OrgID");
+    if (tenant.size > 0)
+        return hash64(tenant.data, tenant.size);
+    return hash64(r->address.bytes, sizeof(r->address.bytes));
+}
+
 static void run_route(struct http_request *r) {
     struct http_server *s = r->loop->server;
     enum http_where where = r->route->choose ? r->route->choose(r) : r->route->where;
@@ -119,7 +129,7 @@ static void run_route(struct http_request *r) {
         return;
     }
     bool query = where == HTTP_ON_QUERY_POOL;
-    if (pool_submit(query ? s->query_pool : s->pool, run_handler, r) == 0)
+    if (pool_submit_keyed(query ? s->query_pool : s->pool, key_of(r), run_handler, r) == 0)
         return;
     http_count_refusal(s, query ? HTTP_REFUSED_QUERY_QUEUE : HTTP_REFUSED_QUEUE);
     /* Loki's status and text for a full query queue; senders retry a 503. */

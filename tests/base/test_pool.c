@@ -104,6 +104,42 @@ static void test_submit_from_worker(void) {
     CHECK_INT(atomic_load(&chain.left), 0);
 }
 
+static atomic_int turns;
+static int modest_turn;
+
+static void greedy_job(void *arg) {
+    (void)arg;
+    (void)atomic_fetch_add(&turns, 1);
+}
+
+static void modest_job(void *arg) {
+    (void)arg;
+    modest_turn = atomic_fetch_add(&turns, 1);
+}
+
+static void wait_for_gate(void *arg) {
+    while (!atomic_load((atomic_bool *)arg))
+        (void)sched_yield();
+}
+
+/* Who fills his queue is refused, and nobody waits behind him but his own. */
+static void test_keyed_queues(void) {
+    atomic_bool gate = false;
+    struct pool *p = pool_new("keyed", 1, 100);
+    CHECK_INT(pool_submit(p, wait_for_gate, &gate), 0);
+    while (pool_waiting(p) > 0)
+        (void)sched_yield();
+    for (int i = 0; i < 50; i++)
+        CHECK_INT(pool_submit_keyed(p, 7, greedy_job, NULL), 0);
+    CHECK_INT(pool_submit_keyed(p, 7, greedy_job, NULL), -EBUSYNOW);
+    CHECK_INT(pool_submit_keyed(p, 8, modest_job, NULL), 0);
+    CHECK_INT(pool_waiting(p), 51);
+    atomic_store(&gate, true);
+    pool_free(p);
+    CHECK_INT(atomic_load(&turns), 51);
+    CHECK(modest_turn <= 1);
+}
+
 static void *submit_many(void *arg) {
     for (int i = 0; i < 1000; i++)
         while (pool_submit(arg, count, NULL) < 0)
@@ -143,6 +179,7 @@ int main(void) {
     RUN(test_runs_all);
     RUN(test_queue_maximum);
     RUN(test_submit_from_worker);
+    RUN(test_keyed_queues);
     RUN(test_many_submitters);
     RUN(test_signals_blocked);
     return test_done();
