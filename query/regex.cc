@@ -8,6 +8,8 @@ extern "C" {
 }
 #include "regex.h"
 
+#include "byteseq.h"
+
 #include <re2/re2.h>
 
 #include <cerrno>
@@ -20,10 +22,17 @@ extern "C" {
 extern "C" bool utf8_valid(struct str s);
 
 struct regex {
+    regex() = default;
+    regex(const regex &) = delete;
+    regex &operator=(const regex &) = delete;
+    ~regex() {
+        byteseq_free(bytes);
+    }
     std::string pattern;            /* as given */
     std::string rewritten;          /* for RE2 */
     std::vector<std::string> names; /* of groups 1.. */
     bool anchored = false;
+    struct byteseq *bytes = nullptr; /* says the same as RE2 whether there is a match, sooner */
     std::unique_ptr<RE2> utf8;
     mutable std::once_flag latin1_once; /* guards the making of latin1 */
     mutable std::unique_ptr<RE2> latin1;
@@ -221,9 +230,12 @@ int regex_compile(struct str pattern, bool anchored, struct regex **ret, struct 
         re->pattern.assign(pattern.data, pattern.size);
     re->anchored = anchored;
     int r = compile(*re, reterr);
-    if (r == 0)
-        *ret = re.release();
-    return r;
+    if (r < 0)
+        return r;
+    if (!anchored)
+        re->bytes = byteseq_new(pattern);
+    *ret = re.release();
+    return 0;
 } catch (const std::bad_alloc &) {
     return err_set(reterr, -ENOMEM, "not enough memory for a regular expression");
 }
@@ -234,6 +246,8 @@ void regex_free(struct regex *re) {
 
 /* Most lines do not match and are valid UTF-8, so validity is looked at last. */
 bool regex_matches(const struct regex *re, struct str text) {
+    if (re->bytes)
+        return byteseq_matches(re->bytes, text);
     re2::StringPiece piece(text.data, text.size);
     if (re->utf8->Match(piece, 0, text.size, anchor_of(*re), nullptr, 0))
         return true;

@@ -1,0 +1,146 @@
+/* Rows of byte sets against RE2: a pattern in a group is no row to byteseq, so that RE2 has to match it. */
+#include "byteseq.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "regex.h"
+#include "test.h"
+
+static uint64_t random_state = 42;
+
+static uint64_t random_below(uint64_t n) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % n;
+}
+
+static bool re2_matches(const char *pattern, struct str text) {
+    char grouped[600];
+    struct regex *re = NULL;
+    struct err err;
+    (void)snprintf(grouped, sizeof(grouped), "(?:%s)", pattern);
+    if (regex_compile(str_from(grouped), false, &re, &err) < 0) {
+        printf("  %s: %s\n", grouped, err.text);
+        CHECK(false);
+        return false;
+    }
+    bool found = regex_matches(re, text);
+    regex_free(re);
+    return found;
+}
+
+/* Texts of few letters, so that rows are often nearly there; some are no UTF-8. */
+static size_t random_text(char *out, size_t max) {
+    static const char letters[] = "ab01-.\" \n\xff";
+    size_t n = random_below(max);
+    for (size_t i = 0; i < n; i++)
+        out[i] = letters[random_below(sizeof(letters) - 1)];
+    return n;
+}
+
+static void random_pattern(char *out, size_t room) {
+    static const char *const atoms[] = {"a",    "b",   "0",      "1",    "-",     "\\.",
+                                        "\"",   " ",   "\\d",    "[ab]", "[0-9]", "[a-]",
+                                        "[]a]", "\\w", "[\\d.]", "\\s"};
+    out[0] = '\0';
+    for (uint64_t n = 1 + random_below(6); n > 0; n--) {
+        size_t at = strlen(out);
+        const char *atom = atoms[random_below(sizeof(atoms) / sizeof(atoms[0]))];
+        if (random_below(5) == 0)
+            (void)snprintf(out + at, room - at, "%s{%d}", atom, (int)(1 + random_below(3)));
+        else
+            (void)snprintf(out + at, room - at, "%s", atom);
+    }
+}
+
+static void test_against_re2(void) {
+    unsigned matched = 0, rows = 0;
+    for (int round = 0; round < 3000; round++) {
+        char pattern[200], text[64];
+        random_pattern(pattern, sizeof(pattern));
+        struct byteseq *s = byteseq_new(str_from(pattern));
+        rows += s != NULL;
+        for (int i = 0; s && i < 10; i++) {
+            struct str t = str_make(text, random_text(text, sizeof(text)));
+            bool got = byteseq_matches(s, t);
+            if (got != re2_matches(pattern, t)) {
+                printf("  %s on \"%.*s\": %d\n", pattern, STR_ARG(t), got);
+                CHECK(false);
+            }
+            matched += got;
+        }
+        byteseq_free(s);
+    }
+    CHECK(rows > 2000);
+    CHECK(matched > 1000);
+}
+
+static void test_what_is_a_row(void) {
+    static const struct {
+        const char *pattern;
+        bool is_row;
+    } cases[] = {
+        {"timeout after [0-9]{5}ms", true},
+        {"status=5\\d\\d", true},
+        {"[a-f0-9]{64}", true},
+        {"\\[error\\]", true},
+        {"ab", true},
+        {"a", false},
+        {"", false},
+        {"a.b", false},
+        {"a*b", false},
+        {"a+b", false},
+        {"(ab)", false},
+        {"a|b", false},
+        {"^ab", false},
+        {"ab$", false},
+        {"[^a]b", false},
+        {"a{2,3}", false},
+        {"a{2}{3}", false},
+        {"a{0}b", false},
+        {"[a-f0-9]{65}", false},
+        {"\\bab", false},
+        {"\\pLb", false},
+        {"\xc3\xa9"
+         "b",
+         false},
+        {"[[:alpha:]]b", false},
+        {"ab{", false},
+        {"\\Qa.b\\E", false},
+        {"[a", false},
+        {"ab\\", false},
+        {"a{99999999999}", false},
+        {"(?i)ab", false},
+        {"\\x41b", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct byteseq *s = byteseq_new(str_from(cases[i].pattern));
+        if ((s != NULL) != cases[i].is_row)
+            printf("  %s\n", cases[i].pattern);
+        CHECK((s != NULL) == cases[i].is_row);
+        byteseq_free(s);
+    }
+}
+
+static void test_edges_of_text(void) {
+    struct byteseq *s = byteseq_new(STR("[0-9]ab[0-9]"));
+    CHECK(byteseq_matches(s, STR("1ab2")));
+    CHECK(byteseq_matches(s, STR("xx ab 1ab2")));
+    CHECK(byteseq_matches(s, STR("1ab2xx")));
+    CHECK(!byteseq_matches(s, STR("ab2")));
+    CHECK(!byteseq_matches(s, STR("1ab")));
+    CHECK(!byteseq_matches(s, STR("abab")));
+    CHECK(!byteseq_matches(s, STR("")));
+    byteseq_free(s);
+}
+
+int main(void) {
+    RUN(test_what_is_a_row);
+    RUN(test_edges_of_text);
+    RUN(test_against_re2);
+    return test_done();
+}
