@@ -101,6 +101,8 @@ static void print_matches(struct text_job *j, struct str line, size_t line_at) {
 static int flush_out(struct text_job *j) {
     if (j->out.failed)
         return -ENOMEM;
+    if (j->out.size == 0)
+        return 0;
     bool written = fwrite(j->out.data, 1, j->out.size, stdout) == j->out.size &&
                    (!j->options->line_buffered || fflush(stdout) == 0);
     buf_clear(&j->out);

@@ -175,6 +175,25 @@ static bool take_bytes(struct str piece, void *ctx) {
     return r >= 0 && !l->enough;
 }
 
+static void linestream_done(struct linestream *l) {
+    drop_streams(l);
+    free(l->streams);
+    free(l->lines);
+    buf_done(&l->in);
+}
+
+int linestream_read(const struct page_request *q, struct str bytes, size_t piece_size,
+                    struct err *reterr) {
+    struct linestream l = {.request = q, .in = buf_make(HELD_MAX), .reterr = reterr};
+    bool more = true;
+    for (size_t at = 0; at < bytes.size && more; at += piece_size) {
+        struct str rest = str_from_offset(bytes, at);
+        more = take_bytes(str_make(rest.data, rest.size < piece_size ? rest.size : piece_size), &l);
+    }
+    linestream_done(&l);
+    return l.failed;
+}
+
 /* ---- asking */
 
 static int ask(struct source *s, struct linestream *l, struct err *reterr) {
@@ -238,9 +257,6 @@ int linestream_fetch(struct source *s, const struct page_request *q, uint64_t *r
         }
     }
     *ret_lines = l.given;
-    drop_streams(&l);
-    free(l.streams);
-    free(l.lines);
-    buf_done(&l.in);
+    linestream_done(&l);
     return r;
 }
