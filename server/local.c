@@ -21,6 +21,7 @@ struct local {
     struct http_loop loop;
     struct http_route routes[API_ROUTES_MAX];
     struct api api;
+    struct deletes *deletes;
     struct http_request *request; /* of the last answer */
     struct buf head;
     char *tenant;
@@ -91,9 +92,9 @@ static int load_config(struct local *l, struct err *reterr) {
 
 /* Those that read the store, answered at once. */
 static void take_routes(struct local *l) {
-    static const char *const of_servers[] = {"/tail",   "/ready",    "/metrics",
-                                             "/config", "/services", "/log_level",
-                                             "/delete", "/debug",    "/runtime_config"};
+    static const char *const of_servers[] = {
+        "/tail",      "/ready",  "/metrics",         "/config", "/services",
+        "/log_level", "/delete", "/admin/retention", "/debug",  "/runtime_config"};
     struct http_route all[API_ROUTES_MAX];
     size_t count = api_routes(&l->api, all);
     for (size_t i = 0; i < count; i++) {
@@ -141,6 +142,10 @@ int local_open(const struct local_options *o, struct local **ret, struct err *re
     int r = load_config(l, reterr);
     if (r == 0)
         r = store_open(&store, &l->api.store, reterr);
+    /* Whom a delete request hides entries from: from a reader beside the server, too. */
+    const struct deletes_options deletes = {.language = api_delete_language(), .log = o->log};
+    if (r == 0)
+        r = deletes_open(l->api.store, &deletes, &l->deletes, reterr);
     if (r == 0)
         r = set_tenant(l, o->tenant, reterr);
     if (r == 0) {
@@ -162,6 +167,7 @@ void local_close(struct local *l) {
         return;
     request_free(l->request);
     engine_free(l->api.engine);
+    deletes_close(l->deletes);
     store_close(l->api.store);
     settings_unref(l->api.settings);
     pthread_mutex_destroy(&l->api.lock);

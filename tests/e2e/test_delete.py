@@ -3,6 +3,7 @@
 after the cancel period, with a receipt; kept over restarts and kill -9; taken back."""
 import json
 import os
+import subprocess
 import time
 
 import harness
@@ -97,6 +98,9 @@ def hidden_at_once(s):
     equal("count by rollup", sum(int(v[1]) for r in s.query_range('sum(count_over_time({app="hide"}[1m]))', BASE, NOW, step="60s") for v in r["values"]), 360)
     r = s.query_range('sum by (level) (count_over_time({app="hide"}[1m]))', BASE, NOW, step="60s")
     equal("by level", {x["metric"]["level"]: sum(int(v[1]) for v in x["values"]) for x in r}, {"error": 80, "info": 280})
+    # A reader beside the server hides it, too.
+    out = subprocess.run([harness.LOGQ, "query", '{app="hide"}', "--data-dir", s.data, "--since", "2h", "--limit", "0", "-o", "raw"], capture_output=True, text=True)
+    check("logq --data-dir", out.returncode == 0 and "plain" in out.stdout and "secret" not in out.stdout, out)
     # What comes later and is meant is hidden, too; what lies outside the range is not.
     fill(s, "hide", n=20, base=BASE - 30 * MINUTE)
     equal("outside", len(lines(s, '{app="hide"}', start=BASE - 40 * MINUTE)), 380)
