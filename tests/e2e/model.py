@@ -122,6 +122,13 @@ class LineFilter:
         return any(self.matches(l.line, o) for o in self.operands) == (self.op[0] == "|")
 
 
+def first_wins(pairs):
+    out = {}
+    for name, value in pairs:
+        out.setdefault(name, value)
+    return out
+
+
 class Json:
     def __init__(self, expressions=()):
         self.expressions = expressions          # (name, path as text, path as list)
@@ -134,7 +141,7 @@ class Json:
         if l.pipeline.skips_parsers():
             return True
         try:
-            value = json.loads(l.line, parse_float=str, parse_int=str)
+            value = json.loads(l.line, parse_float=str, parse_int=str, object_pairs_hook=first_wins)
         except ValueError:
             value = None
         if not isinstance(value, dict):

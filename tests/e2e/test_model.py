@@ -29,7 +29,7 @@ class Data:
     """Streams of five kinds of lines. Times are distinct but for some entries that share one within a stream."""
 
     def __init__(self, rng, lines, start):
-        self.rng, self.start, self.times = rng, start, set()
+        self.rng, self.start, self.times, self.count = rng, start, set(), 0
         self.batches = [self.batch(lines // 3) for _ in range(3)]
 
     def time(self):
@@ -52,31 +52,42 @@ class Data:
             f["odd"] = r.choice(("12", "5s", "none", "7KB"))
         return f
 
-    def json_line(self):
+    def json_line(self, regular):
+        """regular: like those of a program, fields in one order and hardly any missing; else in any order."""
         f, r = self.fields(), self.rng
-        f["status"] = int(f["status"])
+        self.count += 1
+        f["status"], f["n"] = int(f["status"]), self.count if r.random() < 0.9 else r.choice((-1, 0.5, "n/a", True))
+        if r.random() < 0.1:
+            f["msg"] = r.choice(('say "hi"', "C:\\temp", "na\u00efve \u2603", "tab\tand\nline", "", "error \\\"quoted\\\" u1"))
         f["latency"] = r.choice((0.25, 1.5, 12.75, 3.0))
         if r.random() < 0.5:
             f["req"] = {"method": r.choice(("GET", "POST")), "path-id": "p%d" % r.randrange(3), "deep": {"flag": r.random() < 0.5}}
         if r.random() < 0.2:
             f["list"], f["nothing"] = ["a", {"b": "c"}], None
         items = list(f.items())
-        r.shuffle(items)
-        return json.dumps(dict(items))
+        if not regular:
+            r.shuffle(items)
+        line = json.dumps(dict(items), ensure_ascii=r.random() < 0.5, separators=(",", ":") if regular else (", ", ": "))
+        return line[:-1] + ',"user":"again","late":"x"}' if r.random() < 0.03 else line        # the first of two wins
 
-    def logfmt_line(self):
-        return " ".join("%s=%s" % (k, '"%s"' % v if " " in v or "=" in v else v) for k, v in self.fields().items())
+    def logfmt_line(self, regular):
+        self.count += 1
+        f = dict(self.fields(), n=str(self.count))
+        items = list(f.items())
+        if not regular:
+            self.rng.shuffle(items)
+        return " ".join("%s=%s" % (k, '"%s"' % v if " " in v or "=" in v else v) for k, v in items)
 
-    def text_line(self):
+    def text_line(self, regular=True):
         f, r = self.fields(), self.rng
         return "%s [%s] %s from %s took %s" % (f["level"].upper(), r.choice(("db", "net", "io")), f["msg"], f["ip"], f["dur"])
 
-    def packed_line(self):
+    def packed_line(self, regular=True):
         return json.dumps({"_entry": self.text_line(), "pod": "pod%d" % self.rng.randrange(3), "level": self.rng.choice(LEVELS)})
 
-    def line(self, app):
+    def line(self, app, regular):
         kinds = {"api": self.json_line, "web": self.logfmt_line, "db": self.text_line, "packed": self.packed_line}
-        return (kinds[app] if app in kinds else self.rng.choice(list(kinds.values())))()
+        return (kinds[app] if app in kinds else self.rng.choice(list(kinds.values())))(regular)
 
     def batch(self, count):
         out, r = [], self.rng
@@ -92,7 +103,7 @@ class Data:
                 meta["env"] = "meta"
             again = [e for e in out[-20:] if e.stream == stream]
             t = r.choice(again).ts if again and r.random() < 0.05 else self.time()
-            out.append(Entry(t, self.line(app), stream, meta))
+            out.append(Entry(t, self.line(app, stream["env"] == "prod"), stream, meta))
         return out
 
 
@@ -116,8 +127,8 @@ def push(s, batch):
 
 # ------------------------------------------------------------------ queries
 FIELDS = ("level", "status", "user", "dur", "size", "ip", "msg", "trace", "pod", "env", "odd", "req_method", "req_path_id", "req_deep_flag", "latency",
-          "env_extracted", "trace_extracted", "lvl", "comp", "app")
-CONVERSIONS = {"dur": "duration", "size": "bytes", "status": None, "latency": None, "odd": None}
+          "env_extracted", "trace_extracted", "lvl", "comp", "app", "n", "late")
+CONVERSIONS = {"dur": "duration", "size": "bytes", "status": None, "latency": None, "odd": None, "n": None}
 
 
 class Maker:
@@ -141,7 +152,7 @@ class Maker:
         r = self.rng
         op = r.choice(("|=", "|=", "!=", "|~", "!~", "|>", "!>"))
         if op in ("|=", "!="):
-            texts = ["error", "u1", "timeout", "GET /api", '"status"', "level=", "10.0.1", "INFO", "nowhere", "50", "took"]
+            texts = ["error", "u1", "hi", "naïve", "status\":5", "user\":\"u2", "user=u3 ", "temp", "timeout", "GET /api", '"status"', "level=", "10.0.1", "INFO", "nowhere", "50", "took"]
             operands = [r.choice(texts) for _ in range(r.choice((1, 1, 1, 2, 3)))]
             if r.random() < 0.15:
                 operands = [("ip", r.choice(("10.0.0.0/28", "10.0.1.0-10.0.1.20", "10.0.0.7")))]
@@ -158,7 +169,7 @@ class Maker:
             return BothFilter(self.condition(depth + 1), r.choice(("and", "or")), self.condition(depth + 1))
         kind = r.randrange(7)
         if kind == 0:
-            return TypedFilter(r.choice(("status", "latency", "odd", "user")), r.choice((">", ">=", "<", "<=", "==", "!=")), r.choice(("200", "404", "1.5")),
+            return TypedFilter(r.choice(("status", "latency", "odd", "user", "n")), r.choice((">", ">=", "<", "<=", "==", "!=")), r.choice(("200", "404", "1.5", "0")),
                                number_of)
         if kind == 1:
             return TypedFilter(r.choice(("dur", "odd")), r.choice((">", "<=", "==")), r.choice(("1s", "100ms", "1m30s")), duration_of)
