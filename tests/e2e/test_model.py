@@ -58,7 +58,7 @@ class Data:
         self.count += 1
         f["status"], f["n"] = int(f["status"]), self.count if r.random() < 0.9 else r.choice((-1, 0.5, "n/a", True))
         if r.random() < 0.1:
-            f["msg"] = r.choice(('say "hi"', "C:\\temp", "na\u00efve \u2603", "tab\tand\nline", "", "error \\\"quoted\\\" u1"))
+            f["msg"] = r.choice(('say "hi"', "C:\\temp", "na\u00efve \u2603", "tab\tand\nline", "error \\\"quoted\\\" u1"))
         f["latency"] = r.choice((0.25, 1.5, 12.75, 3.0))
         if r.random() < 0.5:
             f["req"] = {"method": r.choice(("GET", "POST")), "path-id": "p%d" % r.randrange(3), "deep": {"flag": r.random() < 0.5}}
