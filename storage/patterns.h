@@ -25,7 +25,9 @@ enum {
     PATTERNS_SAMPLE_LINES = 40,
     PATTERNS_SPAN_BUCKETS = 32,
     PATTERNS_BUCKET_S = 10,
-    /* Raw bytes of a section: so many, and this share of the block's lines. Compressed to a third of it. */
+    /* Raw bytes of a section: so many (of small blocks a quarter of the lines and the least), and this share of the
+     * block's lines. Compressed to a third of it. */
+    PATTERNS_BYTES_LEAST = 192,
     PATTERNS_BYTES_MIN = 1024,
     PATTERNS_BYTES_SHARE = 512,
     PATTERNS_RAW_MAX = PATTERNS_BYTES_MIN + BLOCK_RAW_MAX / PATTERNS_BYTES_SHARE,
