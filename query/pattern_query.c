@@ -1,6 +1,6 @@
 /* A stream at a time: the patterns of its blocks go through one drain, which joins those that differ only in what the
  * other block has not seen change yet. Then the stream's groups are added to what other streams had, by level and
- * text. Counts are kept sparsely, per pattern those steps that have lines. */
+ * words without digits. Counts are kept sparsely, per pattern those steps that have lines. */
 #include "pattern_query.h"
 
 #include <errno.h>
@@ -26,8 +26,9 @@ struct tally {
 
 /* A pattern of the answer. */
 struct found {
-    struct str text; /* in the work's arena */
+    struct str text; /* a template, in the work's arena */
     enum pattern_level level;
+    bool is_part;
     struct tally tally;
 };
 
@@ -35,11 +36,11 @@ struct work {
     const struct pattern_query *query;
     struct err *reterr;
     struct block_reader *reader;
-    struct drain *drain;
+    struct drain *drain, *joiner;
     struct tally groups[DRAIN_GROUPS_MAX]; /* of the stream at hand; their memory is kept */
     struct found *found;
     size_t n_found, found_capacity;
-    struct map by_key; /* level and text -> number in `found`, plus one */
+    struct map by_key; /* level, is_part and text without digits -> number in `found`, plus one */
     struct arena arena;
     struct buf text, key;
     size_t n_samples;
@@ -174,49 +175,77 @@ static bool says_something(struct str text) {
     return false;
 }
 
-/* NULL when there is no room for it (r == 0) or no memory. */
-static struct found *find(struct work *w, enum pattern_level level, struct str text, int *ret_r) {
+/* What a pattern is known by among streams: its words without digits. One stream has seen a value of which another
+ * one has only seen that it changes; names differ for good. */
+static int make_key(struct work *w, enum pattern_level level, bool is_part, struct str text) {
     buf_clear(&w->key);
     buf_add_char(&w->key, (char)level);
-    buf_add_str(&w->key, text);
-    *ret_r = w->key.failed ? exec_no_memory(w->reterr) : 0;
-    uintptr_t number = (uintptr_t)map_get(&w->by_key, buf_str(&w->key));
-    if (number > 0)
-        return &w->found[number - 1];
-    if (w->n_found == PATTERN_FOUND_MAX || *ret_r < 0)
-        return NULL;
-    struct str key = arena_copy(&w->arena, buf_str(&w->key));
+    buf_add_char(&w->key, (char)is_part);
+    drain_reset(w->joiner);
+    int group = drain_add_template(w->joiner, 0, text);
+    if (group >= 0)
+        drain_template(w->joiner, group, DRAIN_MASK_DIGITS, &w->key);
+    else
+        buf_add_str(&w->key, text);
+    return w->key.failed ? exec_no_memory(w->reterr) : 0;
+}
+
+/* With the key of a new pattern in w->key. NULL without memory. */
+static struct found *add_new(struct work *w, enum pattern_level level, bool is_part,
+                             struct str text) {
     if (w->n_found == w->found_capacity) {
         size_t capacity = w->found_capacity ? w->found_capacity * 2 : 64;
         struct found *found = realloc(w->found, capacity * sizeof(*found));
-        if (!found) {
-            *ret_r = exec_no_memory(w->reterr);
+        if (!found)
             return NULL;
-        }
         w->found = found;
         w->found_capacity = capacity;
     }
-    if (!key.data || map_put(&w->by_key, key, (void *)(uintptr_t)(w->n_found + 1)) < 0) {
-        *ret_r = exec_no_memory(w->reterr);
+    struct str key = arena_copy(&w->arena, buf_str(&w->key));
+    struct str copy = arena_copy(&w->arena, text);
+    if (!key.data || !copy.data ||
+        map_put(&w->by_key, key, (void *)(uintptr_t)(w->n_found + 1)) < 0)
         return NULL;
-    }
     struct found *f = &w->found[w->n_found++];
-    *f = (struct found){.text = str_from_offset(key, 1), .level = level};
+    *f = (struct found){.text = copy, .level = level, .is_part = is_part};
     return f;
 }
 
-static int add_found(struct work *w, enum pattern_level level, struct str template_text,
-                     bool is_part, const struct tally *t) {
-    if (t->total == 0 || !says_something(template_text))
+/* The text that both have in common: their keys are equal, so words with digits are all that differs. */
+static int join_texts(struct work *w, struct found *f, struct str text) {
+    if (str_eq(f->text, text))
         return 0;
+    drain_reset(w->joiner);
+    int first = drain_add_template(w->joiner, 0, f->text);
+    int second = drain_add_template(w->joiner, 0, text);
     buf_clear(&w->text);
-    pattern_text(template_text, is_part, &w->text);
-    if (w->text.failed)
+    if (first >= 0 && first == second)
+        drain_template(w->joiner, first, DRAIN_AS_IS, &w->text);
+    else
+        buf_add_str(&w->text, str_from_offset(buf_str(&w->key), 2));
+    if (str_eq(f->text, buf_str(&w->text)))
+        return 0;
+    struct str joined = arena_copy(&w->arena, buf_str(&w->text));
+    if (w->text.failed || !joined.data)
         return exec_no_memory(w->reterr);
-    int r;
-    struct found *f = find(w, level, buf_str(&w->text), &r);
-    if (!f)
+    f->text = joined;
+    return 0;
+}
+
+static int add_found(struct work *w, enum pattern_level level, struct str text, bool is_part,
+                     const struct tally *t) {
+    if (t->total == 0)
+        return 0;
+    int r = make_key(w, level, is_part, text);
+    if (r < 0)
         return r;
+    uintptr_t number = (uintptr_t)map_get(&w->by_key, buf_str(&w->key));
+    if (number == 0 && w->n_found == PATTERN_FOUND_MAX)
+        return 0;
+    struct found *f = number ? &w->found[number - 1] : add_new(w, level, is_part, text);
+    if (!f)
+        return exec_no_memory(w->reterr);
+    r = join_texts(w, f, text);
     f->tally.hits += t->hits;
     for (size_t i = 0; i < t->n_counts && r == 0; i++)
         r = tally_add(w, &f->tally, t->counts[i].step, t->counts[i].count);
@@ -265,6 +294,10 @@ static int add_block(struct work *w, const struct block_ref *b, struct span aske
         return r;
     block_reader_open_raw(w->reader, b);
     r = block_reader_patterns(w->reader, &list, w->reterr);
+    if (r == -ECORRUPT || r == -EFORMAT) {
+        (void)err_set(w->reterr, 0, "%s", "");
+        return 0; /* the lines can still be read: that a few counts are missing is the smaller harm */
+    }
     for (uint32_t i = 0; i < list.count && r == 0; i++)
         r = add_entry(w, &list.entries[i], list.width_ns, block, asked);
     return r;
@@ -281,7 +314,7 @@ static int add_stream(struct work *w, const struct snap_stream *s) {
     for (uint32_t i = 0; i < drain_groups(w->drain); i++) {
         struct buf text = buf_make(DRAIN_LINE_MAX);
         uint32_t kind = drain_kind(w->drain, (int)i);
-        drain_template(w->drain, (int)i, false, &text);
+        drain_template(w->drain, (int)i, DRAIN_AS_IS, &text);
         if (r == 0 && text.failed)
             r = exec_no_memory(w->reterr);
         if (r == 0)
@@ -303,11 +336,39 @@ static int compare_found(const void *a, const void *b) {
     return c != 0 ? c : (int)x->level - (int)y->level;
 }
 
+static bool is_shown(const struct found *f) {
+    return (f->tally.hits >= PATTERN_HITS_MIN || f->tally.total >= PATTERN_LINES_MIN) &&
+           says_something(f->text);
+}
+
+static int copy_series(struct work *w, const struct found *f, struct arena *arena,
+                       struct pattern_series *ret) {
+    struct pattern_sample *samples = arena_array(arena, f->tally.n_counts, sizeof(*samples));
+    buf_clear(&w->text);
+    pattern_text(f->text, f->is_part, &w->text);
+    struct str text = arena_copy(arena, buf_str(&w->text));
+    if (!samples || !text.data || w->text.failed)
+        return exec_no_memory(w->reterr);
+    for (size_t k = 0; k < f->tally.n_counts; k++)
+        samples[k] = (struct pattern_sample){
+            .ts_ns = f->tally.counts[k].step * w->query->step_ns,
+            .count = f->tally.counts[k].count,
+        };
+    *ret = (struct pattern_series){
+        .text = text,
+        .level = f->level,
+        .total = f->tally.total,
+        .samples = samples,
+        .n_samples = f->tally.n_counts,
+    };
+    return 0;
+}
+
 static int answer(struct work *w, struct pattern_result *result) {
     size_t n = 0;
     for (size_t i = 0; i < w->n_found; i++) {
         struct found f = w->found[i];
-        if (f.tally.hits >= PATTERN_HITS_MIN || f.tally.total >= PATTERN_LINES_MIN) {
+        if (is_shown(&f)) {
             w->found[i] = w->found[n];
             w->found[n++] = f;
         }
@@ -317,28 +378,12 @@ static int answer(struct work *w, struct pattern_result *result) {
     if (n > PATTERN_SERIES_MAX)
         n = PATTERN_SERIES_MAX;
     struct pattern_series *series = arena_array(&result->arena, n ? n : 1, sizeof(*series));
-    for (size_t i = 0; series && i < n; i++) {
-        const struct found *f = &w->found[i];
-        struct pattern_sample *samples =
-            arena_array(&result->arena, f->tally.n_counts, sizeof(*samples));
-        series[i] = (struct pattern_series){
-            .text = arena_copy(&result->arena, f->text),
-            .level = f->level,
-            .total = f->tally.total,
-            .samples = samples,
-            .n_samples = f->tally.n_counts,
-        };
-        if (!samples || !series[i].text.data)
-            return exec_no_memory(w->reterr);
-        for (size_t k = 0; k < f->tally.n_counts; k++)
-            samples[k] = (struct pattern_sample){
-                .ts_ns = f->tally.counts[k].step * w->query->step_ns,
-                .count = f->tally.counts[k].count,
-            };
-    }
+    int r = series ? 0 : exec_no_memory(w->reterr);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = copy_series(w, &w->found[i], &result->arena, &series[i]);
     result->series = series;
     result->n_series = n;
-    return series ? 0 : exec_no_memory(w->reterr);
+    return r;
 }
 
 static int gather(struct work *w, struct store *store) {
@@ -377,12 +422,13 @@ int pattern_query(struct store *store, const struct pattern_query *q, struct pat
         .reterr = reterr,
         .reader = block_reader_new(),
         .drain = drain_new(),
+        .joiner = drain_new(),
         .by_key = map_make(),
         .arena = arena_make(EXEC_BYTES_MAX),
         .text = buf_make(3 * DRAIN_LINE_MAX + 16),
         .key = buf_make(3 * DRAIN_LINE_MAX + 17),
     };
-    if (!w->reader || !w->drain)
+    if (!w->reader || !w->drain || !w->joiner)
         goto out;
     r = gather(w, store);
     if (r == 0)
@@ -405,6 +451,7 @@ out:
         buf_done(&w->text);
         buf_done(&w->key);
         drain_free(w->drain);
+        drain_free(w->joiner);
         block_reader_free(w->reader);
     }
     free(w);

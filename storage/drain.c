@@ -289,15 +289,20 @@ int drain_add_template(struct drain *d, uint32_t kind, struct str text) {
     return add(d, kind, text, true);
 }
 
-void drain_template(const struct drain *d, int group, bool mask, struct buf *out) {
+static bool is_masked(const struct token *t, struct str word, enum drain_mask mask) {
+    if (mask == DRAIN_AS_IS || !(t->flags & TOKEN_DIGIT))
+        return false;
+    return mask == DRAIN_MASK_DIGITS || drain_word_varies(word);
+}
+
+void drain_template(const struct drain *d, int group, enum drain_mask mask, struct buf *out) {
     static const char blanks[] = "                ";
     const struct group *g = &d->groups[group];
     const char *text = d->text.data + g->text_at;
     for (uint32_t i = 0; i < g->n_tokens; i++) {
         const struct token *t = &d->pool[g->first_token + i];
         struct str word = str_make(text + t->at, t->size);
-        if ((t->flags & TOKEN_WILD) ||
-            (mask && (t->flags & TOKEN_DIGIT) && drain_word_varies(word)))
+        if ((t->flags & TOKEN_WILD) || is_masked(t, word, mask))
             buf_add_char(out, DRAIN_WILD);
         else
             buf_add_str(out, word);

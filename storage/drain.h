@@ -53,9 +53,13 @@ int drain_add_template(struct drain *d, uint32_t kind, struct str text);
 uint32_t drain_groups(const struct drain *d);
 uint32_t drain_kind(const struct drain *d, int group);
 
-/* The text of a group with DRAIN_WILD for what differs. `mask`: words that look like a number, a time or an address
- * count as different, too: for a group of one line. */
-void drain_template(const struct drain *d, int group, bool mask, struct buf *out);
+/* The text of a group with DRAIN_WILD for what differs, and for more: */
+enum drain_mask {
+    DRAIN_AS_IS,
+    DRAIN_MASK_VALUES, /* words that look like a number, a time or an address: for a group of one line */
+    DRAIN_MASK_DIGITS, /* all words with a digit: what the tree tells lines apart by is left */
+};
+void drain_template(const struct drain *d, int group, enum drain_mask mask, struct buf *out);
 
 /* The part of a JSON line that tells what happened: the string under one of the keys log, message, msg, msg_, _msg,
  * content (the first of these that exists), as it stands in the line, with its escapes. False: not a JSON

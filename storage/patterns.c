@@ -144,7 +144,8 @@ static uint32_t write_groups(struct pattern_miner *m, size_t room) {
         uint32_t group = m->by_hits[i];
         size_t before = out->size;
         buf_clear(&m->text);
-        drain_template(m->drain, (int)group, m->hits[group] == 1, &m->text);
+        drain_template(m->drain, (int)group, m->hits[group] == 1 ? DRAIN_MASK_VALUES : DRAIN_AS_IS,
+                       &m->text);
         if (m->text.failed || m->text.size + ENTRY_HEAD_MAX + before > room)
             continue;
         buf_add_char(out, (char)drain_kind(m->drain, (int)group));

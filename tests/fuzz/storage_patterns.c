@@ -25,7 +25,7 @@ static void use(const struct pattern_list *list, struct drain *drain) {
     }
     for (uint32_t i = 0; i < drain_groups(drain); i++) {
         buf_clear(&text);
-        drain_template(drain, (int)i, i % 2, &text);
+        drain_template(drain, (int)i, (enum drain_mask)(i % 3), &text);
     }
     buf_done(&text);
 }

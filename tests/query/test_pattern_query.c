@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "block.h"
+#include "bytes.h"
 #include "clock.h"
 #include "pattern.h"
 #include "test.h"
@@ -207,6 +209,29 @@ static void blocks_are_joined(void) {
     close_all();
 }
 
+/* A value that never changes in a stream, but among streams; and a name that does. */
+static void check_streams(void) {
+    struct pattern_result *r = ask_range(0, 10000, 60);
+    CHECK_INT(r->n_series, 3);
+    CHECK_INT(find(r, "job <_> of pod <_> done in zone 7")->total, 12);
+    CHECK_INT(find(r, "hello from alice, number <_>")->total, 4);
+    CHECK_INT(find(r, "hello from bob, number <_>")->total, 4);
+    pattern_result_free(r);
+}
+
+static void streams_are_joined(void) {
+    open_all();
+    for (unsigned i = 0; i < 4; i++) {
+        appendf("a", i, "info", "job %u of pod 1 done in zone 7", i);
+        appendf("b", i, "info", "job %u of pod 2 done in zone 7", i);
+        appendf("c", i, "info", "job %u of pod 3 done in zone 7", i);
+        appendf("a", i, "info", "hello from alice, number %u", i);
+        appendf("b", i, "info", "hello from bob, number %u", i);
+    }
+    everywhere(check_streams);
+    close_all();
+}
+
 /* Buckets wider than the steps are spread, and nothing is lost. */
 static void check_spread(void) {
     struct pattern_result *r = ask_range(0, 90000, 60);
@@ -262,6 +287,49 @@ static void answer_is_limited(void) {
     }
     struct pattern_result *r = ask_range(0, 10000, 10);
     CHECK_INT(r->n_series, PATTERN_SERIES_MAX);
+    pattern_result_free(r);
+    close_all();
+}
+
+/* Damages the patterns of the only chunk file. */
+static void damage(void) {
+    char path[512], command[400];
+    (void)snprintf(command, sizeof(command), "find '%s' -name '*.chunk'", directory);
+    FILE *list = popen(command, "r");
+    if (!list || !fgets(path, sizeof(path), list))
+        abort();
+    (void)pclose(list);
+    path[strcspn(path, "\n")] = '\0';
+    FILE *f = fopen(path, "r+b");
+    static char bytes[1 << 16];
+    size_t n = f ? fread(bytes, 1, sizeof(bytes), f) : 0;
+    struct arena arena = arena_make(1 << 20);
+    struct block_info info;
+    uint32_t at = get_le32(bytes + 12); /* the size of the file's header */
+    if (n < at || block_parse_header(str_make(bytes + at, n - at), &arena, &info, NULL) < 0)
+        abort();
+    const struct section *s = block_section(&info, SECTION_PATTERNS);
+    CHECK(s != NULL);
+    if (s && fseek(f, (long)(at + s->offset + s->stored_size / 2), SEEK_SET) == 0)
+        (void)fputc(bytes[at + s->offset + s->stored_size / 2] ^ 1, f);
+    (void)fclose(f);
+    arena_done(&arena);
+}
+
+/* A block whose patterns are damaged has none; the others answer. */
+static void damage_costs_the_block_alone(void) {
+    open_all();
+    for (unsigned i = 0; i < 10; i++)
+        appendf("a", i, "info", "tick %u of clock", i);
+    CHECK_INT(store_flush(store, NULL), 0);
+    store_close(store);
+    damage();
+    open_store();
+    for (unsigned i = 0; i < 10; i++)
+        appendf("a", i, "info", "tock %u of clock", i);
+    struct pattern_result *r = ask_range(0, 1000, 10);
+    CHECK_INT(r->n_series, 1);
+    CHECK_INT(find(r, "tock <_> of clock")->total, 10);
     pattern_result_free(r);
     close_all();
 }
@@ -341,8 +409,10 @@ static void texts_find_their_lines(void) {
 int main(void) {
     RUN(counts_in_time);
     RUN(blocks_are_joined);
+    RUN(streams_are_joined);
     RUN(wide_buckets);
     RUN(stops);
+    RUN(damage_costs_the_block_alone);
     RUN(answer_is_limited);
     RUN(texts_find_their_lines);
     return test_done();

@@ -12,7 +12,7 @@ static struct buf text;
 static struct str shown(int group) {
     struct buf raw = buf_make(DRAIN_LINE_MAX);
     buf_clear(&text);
-    drain_template(drain, group, false, &raw);
+    drain_template(drain, group, DRAIN_AS_IS, &raw);
     pattern_text(buf_str(&raw), false, &text);
     buf_done(&raw);
     return buf_str(&text);
@@ -140,8 +140,12 @@ static void templates(void) {
     struct buf raw = buf_make(DRAIN_LINE_MAX);
     drain_reset(drain);
     CHECK_INT(add("user 17 of host-3 logged in at 12:00:01"), 0);
-    drain_template(drain, 0, true, &raw);
+    drain_template(drain, 0, DRAIN_MASK_VALUES, &raw);
     CHECK_STR(buf_str(&raw), STR("user \x01 of host-3 logged in at \x01"));
+    struct buf digits = buf_make(DRAIN_LINE_MAX);
+    drain_template(drain, 0, DRAIN_MASK_DIGITS, &digits);
+    CHECK_STR(buf_str(&digits), STR("user \x01 of \x01 logged in at \x01"));
+    buf_done(&digits);
     drain_reset(drain);
     CHECK_INT(drain_add_template(drain, 0, buf_str(&raw)), 0);
     CHECK_STR(shown(0), STR("user <_> of host-3 logged in at <_>"));
