@@ -445,6 +445,11 @@ int compactor_start(struct store *store, struct retention_policy *policy,
     return 0;
 }
 
+void compactor_interrupt(struct compactor *c) {
+    if (c)
+        atomic_store(&c->stopping, true);
+}
+
 void compactor_stop(struct compactor *c) {
     if (!c)
         return;

@@ -23,6 +23,8 @@ struct compactor_options {
  * invisible at once. The first pass runs one interval after the start. */
 int compactor_start(struct store *store, struct retention_policy *policy,
                     const struct compactor_options *o, struct compactor **ret, struct err *reterr);
+/* Whatever runs, in whichever thread, ends soon and nothing new begins: for the time until compactor_stop. NULL is fine. */
+void compactor_interrupt(struct compactor *c);
 /* NULL is fine. Takes the visibility out again: no query may be running any more, and no other thread may call
  * into the compactor. */
 void compactor_stop(struct compactor *c);

@@ -378,6 +378,8 @@ static void stop(struct server *s) {
     atomic_store(&s->api.stopping, true);
     notify_systemd("STOPPING=1");
     tails_stop(s->api.tails);
+    compactor_interrupt(
+        s->api.compactor); /* a merge that a request waits for may have hours to go */
     http_stop(s->http, STOP_GRACE_MS);
     tls_context_free(s->tls);
     tails_free(s->api.tails);

@@ -125,8 +125,23 @@ def enforced(data):
         equal("pushes go on", status, 204)
 
 
+def stopped(data):
+    """A server that merges, for a request and by itself, at a rate that would take it an hour, stops when it is told to."""
+    import threading
+    with Server("compactor.merge_rate=1KB", "compactor.compaction_interval=100ms") as s:
+        for _ in range(8):
+            fill(s, "a", 0, 200)
+        answers = []
+        t = threading.Thread(target=lambda: answers.append(s.request("POST", "/admin/merge", {"all": "true"})[0]))
+        t.start()
+        time.sleep(0.5)
+        equal("exit status", s.stop(), 0)
+        t.join()
+        check("the request was answered", answers and answers[0] != 200, answers)
+
+
 def main():
-    for test in (planned, enforced):
+    for test in (planned, enforced, stopped):
         with tempfile.TemporaryDirectory(prefix="logq-e2e-") as data:
             test(data)
 
