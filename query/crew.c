@@ -58,6 +58,7 @@ static void run_batch(struct crew *s, struct crew_job *job, unsigned slot) {
     job->running++;
     pthread_mutex_unlock(&s->lock);
     struct err err;
+    err.text[0] = '\0';
     int r = job->run(job->ctx, slot, from, to, &err);
     pthread_mutex_lock(&s->lock);
     if (r != 0) {

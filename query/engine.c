@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -131,6 +132,14 @@ void exec_add_stats(struct query_stats *total, const struct query_stats *part) {
     total->memory_bytes += part->memory_bytes;
     total->memory_lines += part->memory_lines;
     total->duplicates += part->duplicates;
+    if (part->lost > 0)
+        exec_note_lost(total, part->lost, part->lost_what);
+}
+
+void exec_note_lost(struct query_stats *total, uint64_t count, const char *what) {
+    if (total->lost_what[0] == '\0')
+        (void)snprintf(total->lost_what, sizeof(total->lost_what), "%s", what);
+    total->lost += count;
 }
 
 /* ---- queries */

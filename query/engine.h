@@ -46,6 +46,8 @@ struct query {
         *tap; /* log queries: goes on where this query's snapshot ends (tap.h); may be NULL */
 };
 
+enum { QUERY_LOST_TEXT_MAX = 200 };
+
 struct query_stats {
     uint64_t bytes_processed; /* raw line bytes looked at */
     uint64_t lines_processed;
@@ -57,6 +59,9 @@ struct query_stats {
     uint64_t compressed_bytes, decompressed_bytes;
     uint64_t memory_bytes, memory_lines; /* from heads */
     uint64_t duplicates;
+    /* Chunk files and blocks that are damaged: the answer is without them. What is wrong with the first one. */
+    uint64_t lost;
+    char lost_what[QUERY_LOST_TEXT_MAX];
     double exec_seconds, queue_seconds;
 };
 

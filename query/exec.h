@@ -49,6 +49,8 @@ int exec_no_memory(struct err *reterr);
 int exec_copy_labels(struct arena *arena, struct labels from, struct labels *ret);
 
 void exec_add_stats(struct query_stats *total, const struct query_stats *part);
+/* Notes that so much has been left out of the answer, and why. */
+void exec_note_lost(struct query_stats *total, uint64_t count, const char *what);
 
 /* logexec.c: fills sets and entries. */
 int exec_log(struct exec *x, const struct log_expr *log, struct query_result *result,

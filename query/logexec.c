@@ -263,7 +263,9 @@ static int run_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct 
             r = scan_begin(s, task, reterr);
         if (r > 0)
             r = scan_entries(s, take_line, w, reterr);
-        if (r < 0)
+        if (r < 0 && block_ref_is_lost(task->block, r))
+            exec_note_lost(&s->stats, 1, reterr->text);
+        else if (r < 0)
             return r;
     }
     return 0;

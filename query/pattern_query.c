@@ -309,8 +309,11 @@ static int add_stream(struct work *w, const struct snap_stream *s) {
                          q->end_ns - 1};
     int r = 0;
     drain_reset(w->drain);
-    for (size_t i = 0; i < s->n_blocks && r == 0; i++)
+    for (size_t i = 0; i < s->n_blocks && r == 0; i++) {
         r = add_block(w, s->blocks[i], asked);
+        if (r < 0 && block_ref_is_lost(s->blocks[i], r))
+            r = 0; /* a damaged block costs itself */
+    }
     for (uint32_t i = 0; i < drain_groups(w->drain); i++) {
         struct buf text = buf_make(DRAIN_LINE_MAX);
         uint32_t kind = drain_kind(w->drain, (int)i);

@@ -255,6 +255,8 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
         goto out;
     ret->n_streams = snapshot_streams(ret->snapshot, &ret->streams);
     x->stats.streams += ret->n_streams;
+    if (snapshot_lost(ret->snapshot) > 0)
+        exec_note_lost(&x->stats, snapshot_lost(ret->snapshot), "a chunk file cannot be opened");
     x->stats.blocks_considered += snapshot_excluded(ret->snapshot);
     x->stats.blocks_skipped_filter += snapshot_excluded(ret->snapshot);
     r = plan_tasks(ret, o->order, reterr);

@@ -434,7 +434,9 @@ static int run_blocks(void *ctx, unsigned worker, size_t from, size_t to, struct
             r = count_block(w, reterr);
         else if (r > 0)
             r = count_lines(w, reterr);
-        if (r < 0)
+        if (r < 0 && block_ref_is_lost(q->plan.tasks[i].block, r))
+            exec_note_lost(&w->scanner.stats, 1, reterr->text);
+        else if (r < 0)
             return r;
     }
     return 0;

@@ -153,7 +153,7 @@ static int add_entries(struct volume *v, const struct block_ref_info *info, int6
     return 0;
 }
 
-static int add_block(struct volume *v, const struct block_ref *block, int64_t from_ns) {
+static int add_readable_block(struct volume *v, const struct block_ref *block, int64_t from_ns) {
     struct block_ref_info info;
     block_ref_get(block, &info);
     v->stats.blocks_considered++;
@@ -179,6 +179,15 @@ static int add_block(struct volume *v, const struct block_ref *block, int64_t fr
     if (!inside || dead)
         return add_entries(v, &info, from_ns, dead);
     v->stream_buckets[bucket_of(v, info.first_ns)] += info.line_bytes + weigh(v, info.meta_bytes);
+    return 0;
+}
+
+/* A damaged block costs itself. */
+static int add_block(struct volume *v, const struct block_ref *block, int64_t from_ns) {
+    int r = add_readable_block(v, block, from_ns);
+    if (r == 0 || !block_ref_is_lost(block, r))
+        return r;
+    exec_note_lost(&v->stats, 1, v->reterr->text);
     return 0;
 }
 

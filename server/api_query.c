@@ -6,6 +6,7 @@
 #include "api_context.h"
 #include "clock.h"
 #include "labels.h"
+#include "log.h"
 #include "params.h"
 #include "parser.h"
 #include "query_limits.h"
@@ -112,6 +113,9 @@ static int run_query(struct http_request *r, struct api *api, struct query *q, i
     };
     if (long_ns > 0 && line.took_ns >= long_ns)
         query_log_write(&line);
+    if (e == 0 && (*ret)->stats.lost > 0)
+        log_line(LOG_ERROR, "a query was answered without damaged data", "parts=%llu first=%s",
+                 (unsigned long long)(*ret)->stats.lost, log_quotez((*ret)->stats.lost_what));
     return e;
 }
 

@@ -395,6 +395,19 @@ void render_flags(struct buf *out, struct str flags) {
     buf_add_char(out, ']');
 }
 
+/* Where Loki puts them, and Grafana and logcli look for them. */
+static void render_warning(struct buf *out, const struct query_stats *s) {
+    struct err text;
+    (void)err_set(
+        &text, 0,
+        "the answer is without %llu damaged parts of the stored data (first: %s); see the "
+        "log of the server, and logqd verify",
+        (unsigned long long)s->lost, s->lost_what);
+    buf_add_str(out, STR("\"warnings\":["));
+    json_write_string(out, str_from(text.text));
+    buf_add_str(out, STR("],"));
+}
+
 static void render_start(struct buf *out, const struct query_result *r,
                          const struct render_options *o) {
     static const char *const types[] = {
@@ -403,7 +416,10 @@ static void render_start(struct buf *out, const struct query_result *r,
         [RESULT_VECTOR] = "vector",
         [RESULT_SCALAR] = "scalar",
     };
-    buf_addf(out, "{\"status\":\"success\",\"data\":{\"resultType\":\"%s\",", types[r->type]);
+    buf_add_str(out, STR("{\"status\":\"success\","));
+    if (r->stats.lost > 0)
+        render_warning(out, &r->stats);
+    buf_addf(out, "\"data\":{\"resultType\":\"%s\",", types[r->type]);
     if (r->type == RESULT_STREAMS && o->encoding_flags.size > 0) {
         render_flags(out, o->encoding_flags);
         buf_add_char(out, ',');

@@ -193,6 +193,11 @@ const struct block_ref *block_reader_block(const struct block_reader *r) {
     return r->ref;
 }
 
+bool block_ref_is_lost(const struct block_ref *b, int status) {
+    return b->place == PLACE_CHUNK &&
+           (status == -ECORRUPT || status == -EIO || status == -EFORMAT || status == -ENOENT);
+}
+
 const uint64_t *block_reader_dead(const struct block_reader *r) {
     return r->dead;
 }

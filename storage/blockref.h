@@ -41,6 +41,10 @@ int block_reader_open(struct block_reader *r, const struct block_ref *b, struct 
 /* The same without looking for duplicates: never any I/O. */
 void block_reader_open_raw(struct block_reader *r, const struct block_ref *b);
 
+/* After a failed call: are the block's bytes in their file damaged, gone or unreadable? The answer then goes on without
+ * it. False for want of memory or descriptors, and for blocks in memory: these end the query. */
+bool block_ref_is_lost(const struct block_ref *b, int status);
+
 /* All of these decode at first use and cost nothing when called again. -ECORRUPT, -EIO, -ENOENT (the
  * file has gone), -ENOMEM. Arrays have `count` elements (offsets: count + 1). */
 int block_reader_times(struct block_reader *r, const int64_t **ret, struct err *reterr);

@@ -128,6 +128,13 @@ static struct cached_chunk *hold_present(struct chunk_cache *c, const struct chu
     return k;
 }
 
+/* The header agrees with the index. The number of its stream may have changed in the file's name alone. */
+static bool is_the_one(const struct chunk *chunk, const struct chunk_id *id) {
+    const struct chunk_head *head = chunk_get_head(chunk);
+    return !chunk_has_head(chunk) || (head->chunk_seq == id->chunk_seq && head->day == id->day &&
+                                      str_eq(head->tenant, id->tenant));
+}
+
 static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
                       struct err *reterr) {
     char path[CHUNK_PATH_MAX];
@@ -141,6 +148,10 @@ static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, struct c
     memcpy(fresh->path, path, path_size);
     fresh->key = (struct chunk_key){.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
     r = chunk_open(c->dir_fd, path, &fresh->chunk, reterr);
+    if (r == 0 && !is_the_one(fresh->chunk, id)) {
+        r = err_set(reterr, -ECORRUPT, "chunk %s: its header says that it is another one", path);
+        chunk_close(fresh->chunk);
+    }
     if (r < 0) {
         free(fresh);
         return r;

@@ -320,9 +320,11 @@ static int check_named(struct checker *c, const struct node *n, uint64_t page, u
 
 /* Pages that transaction `key` has freed: their number, then the pages, falling. */
 static int check_free_pages(struct checker *c, struct str value, uint64_t page) {
-    uint64_t count = value.size >= ID_SIZE ? get_le64(value.data) : UINT64_MAX;
-    if (value.size % ID_SIZE != 0 || count > value.size / ID_SIZE - 1)
+    if (value.size < ID_SIZE || value.size % ID_SIZE != 0)
         return wrong(c, page, "a list of free pages has a wrong size");
+    uint64_t count = get_le64(value.data);
+    if (count > value.size / ID_SIZE - 1)
+        return wrong(c, page, "a list of free pages is longer than its room");
     int r = 0;
     for (uint64_t i = 0; r == 0 && i < count; i++)
         r = use_page(c, get_le64(value.data + (i + 1) * ID_SIZE));

@@ -202,6 +202,7 @@ static int add_chunk(struct builder *b, const struct index_chunk *row) {
     if (r == -EMFILE || r == -ENFILE) /* says nothing about the file: the answer would lack data */
         return err_set(b->reterr, r, "%s", err.text);
     if (r < 0) { /* a damaged or lost file costs itself only */
+        b->snap->n_lost++;
         char path[CHUNK_PATH_MAX];
         if (chunk_path(path, id.tenant, id.day, id.stream_id, id.chunk_seq) == 0)
             store_log(b->store, LOG_LEVEL_ERROR, "chunk left out of a query",
@@ -210,6 +211,11 @@ static int add_chunk(struct builder *b, const struct index_chunk *row) {
     }
     struct snapshot *snap = b->snap;
     size_t refs_before = b->n_refs;
+    if (chunk_get_sums(cached_chunk_get(cached))->entries != row->sums.entries) {
+        store_log(b->store, LOG_LEVEL_ERROR, "a chunk has not all its blocks", "file=%s",
+                  cached_chunk_path(cached));
+        snap->n_lost++;
+    }
     r = add_chunk_blocks(b, row, cached);
     if (b->n_refs > refs_before)
         snap->held[snap->n_held++] = cached;
@@ -540,6 +546,10 @@ void store_snapshot_free(struct snapshot *snap) {
 size_t snapshot_streams(const struct snapshot *snap, const struct snap_stream **ret) {
     *ret = snap->streams;
     return snap->n_streams;
+}
+
+uint64_t snapshot_lost(const struct snapshot *snap) {
+    return snap->n_lost;
 }
 
 uint64_t snapshot_excluded(const struct snapshot *snap) {

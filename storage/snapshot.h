@@ -59,6 +59,7 @@ struct snapshot {
     const struct eraser *eraser;
     struct erase_set *erase_set; /* a reference, or NULL */
     uint64_t n_excluded;         /* blocks that select.grams left out */
+    uint64_t n_lost;             /* chunk files that cannot be opened */
     bool is_union;               /* snapshot_union.c: the children hold what `streams` refers to */
     struct snapshot **children;
     size_t n_children;

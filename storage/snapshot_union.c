@@ -84,6 +84,7 @@ static int add_child(struct snapshot *all, struct snapshot *child, struct str te
     all->streams = streams;
     all->n_streams = count;
     all->n_excluded += child->n_excluded;
+    all->n_lost += child->n_lost;
     return 0;
 }
 

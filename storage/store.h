@@ -160,6 +160,8 @@ void store_snapshot_free(struct snapshot *snap);
 size_t snapshot_streams(const struct snapshot *snap, const struct snap_stream **ret);
 /* Blocks in the range that select.grams left out. */
 uint64_t snapshot_excluded(const struct snapshot *snap);
+/* Chunk files with entries in the range that cannot be opened: the snapshot is without them. */
+uint64_t snapshot_lost(const struct snapshot *snap);
 
 /* Label sets only, without touching blocks: for labels, values, series. A stream counts when its [first, last]
  * overlaps the range and is visible. fn non-zero stops and is returned. */

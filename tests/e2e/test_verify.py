@@ -4,6 +4,7 @@ named, with file, place, stream and times; --repair moves it to quarantine, and 
 
 usage: test_verify.py"""
 import glob
+import json
 import os
 import random
 import shutil
@@ -69,6 +70,37 @@ def check_sound(server):
     equal("wrong usage", verify(server.data, "--repai")[0], 2)
 
 
+def ask(server, query, base_ns):
+    status, _, body = server.get("/loki/api/v1/query_range", {"query": query, "start": base_ns, "end": base_ns + 10**12,
+                                                             "limit": 5000, "direction": "forward"})
+    equal("status of " + query, status, 200)
+    answer = json.loads(body)
+    return answer, sum(len(s["values"]) for s in answer["data"]["result"])
+
+
+def check_answers(server, base_ns):
+    """A damaged block costs its own entries, and the answer says so."""
+    path = chunks(server.data)[0]
+    offset = os.path.getsize(path) // 3
+    server.start()
+    answer, whole = ask(server, '{job="verify",n="0"}', base_ns)
+    equal("all lines, no warning", (whole, answer.get("warnings")), (LINES, None))
+    equal("stop", server.stop(), 0)
+    flip(path, offset)
+    server.start()
+    found = [ask(server, '{job="verify",n="%d"}' % n, base_ns) for n in range(STREAMS)]
+    counts = sorted(count for _, count in found)
+    check("one stream lacks a block, the others are whole", 0 < counts[0] < LINES and counts[1:] == [LINES] * (STREAMS - 1),
+          str(counts))
+    warnings = [a["warnings"] for a, _ in found if "warnings" in a]
+    check("the answer says so", len(warnings) == 1 and os.path.basename(path) in warnings[0][0], str(warnings))
+    answer, _ = ask(server, 'sum by (n) (count_over_time({job="verify"} |= "line" [10s]))', base_ns)
+    check("metric queries, too", len(answer["data"]["result"]) == STREAMS and "warnings" in answer, str(answer)[:300])
+    equal("stop", server.stop(), 0)
+    flip(path, offset)
+    equal("mended", verify(server.data)[0], 0)
+
+
 def damage_all(data):
     """A block of one chunk, the header of another, the trailer of a third, one that is gone; the index."""
     files = chunks(data)
@@ -103,6 +135,7 @@ def main():
 
     for segment in glob.glob(os.path.join(server.data, "wal", "*")):  # it would bring back what it still holds
         os.unlink(segment)
+    check_answers(server, base_ns)
     files = damage_all(server.data)
     names = [os.path.relpath(f, server.data) for f in files]
     status, out, _ = verify(server.data)
