@@ -317,7 +317,7 @@ static int read_stream(struct cursor *c, struct lines_source *from, struct arena
 static int read_data(struct str data, struct lines_source *from, struct arena *arena,
                      walrec_entries_fn *fn, void *ctx) {
     struct cursor c = {.at = (const uint8_t *)data.data};
-    c.end = c.at + data.size;
+    c.end = data.size > 0 ? c.at + data.size : c.at;
     uint64_t n_streams;
     if (!take_varint(&c, &n_streams))
         return -ECORRUPT;
@@ -338,7 +338,7 @@ static int unpack(enum walrec_codec codec, struct str packed, uint32_t raw_size,
                    ? 0
                    : err_set(reterr, -ECORRUPT, "wal record: sizes do not agree");
     }
-    char *to = scratch->data + scratch->size;
+    char *to = scratch->data ? scratch->data + scratch->size : NULL;
     assert(raw_size <= scratch->capacity - scratch->size);
     bool fine = false;
     if (codec == WALREC_LZ4) {
