@@ -227,6 +227,29 @@ def test_certificate_reload():
         running.close()
 
 
+def test_changed_files():
+    """Without any signal: certificates and users of changed files."""
+    for end in (".pem", ".key"):
+        shutil.copy(path("server" + end), path("watched" + end))
+    users = write("watched.yaml", "users:\n" + user("a", "query", token_sha256=hashed("token", "first")))
+    with TlsServer(*tls_settings("watched", "logq.access_file=" + users, "runtime_config.period=100ms")) as s:
+        old, ca = s.served_certificate(), ("--cacert", path("ca.pem"))
+
+        def labels(token):
+            return curl(s, "/loki/api/v1/labels", *ca, *header("Authorization", "Bearer " + token))[0]
+        equal("the first token", labels("first"), 200)
+        write("watched.yaml", "users:\n" + user("a", "query", token_sha256=hashed("token", "second")))
+        for name in (".key", ".pem"):
+            shutil.copy(path("second" + name), path("watched" + name + ".new"))
+            os.rename(path("watched" + name + ".new"), path("watched" + name))
+        end = time.time() + 15
+        while (labels("second") != 200 or s.served_certificate() == old) and time.time() < end:
+            time.sleep(0.05)
+        equal("the second token", labels("second"), 200)
+        equal("the first no longer", labels("first"), 401)
+        check("the second certificate", s.served_certificate() != old)
+
+
 def test_bad_files():
     for settings, want in (
             (["server.http_tls_config.cert_file=/nowhere", "server.http_tls_config.key_file=/nowhere"],
@@ -300,7 +323,9 @@ def test_users():
         for url in (QUERY, "/config", "/loki/api/v1/labels", "/nowhere", "/loki/api/v1/tail?query=%7Ba%3D%22b%22%7D",
                     "//loki//api/v1/labels", "/loki/api/v1/%6cabels"):
             check("anonymous: " + url, ask(s, url)[0] in (401, 403, 404), ask(s, url))
-        for url, method in (("/flush", "POST"), ("/config", "GET"), ("/log_level", "POST"), ("/log_level", "GET")):
+        equal("no right to delete", ask(s, "/loki/api/v1/delete?query=%7Ba%3D%22b%22%7D&start=1500000000", "-X", "POST", *reader)[0], 403)
+        check("the right to delete", ask(s, "/loki/api/v1/delete?query=%7Ba%3D%22b%22%7D&start=1500000000", "-X", "POST", *root)[0] < 400)
+        for url, method in (("/admin/merge", "POST"), ("/debug", "GET"), ("/runtime_config", "GET"), ("/flush", "POST"), ("/config", "GET"), ("/log_level", "POST"), ("/log_level", "GET")):
             equal("not the administrator: " + url, ask(s, url, "-X", method, *reader)[0], 403)
             check("the administrator: " + url, ask(s, url, "-X", method, *root)[0] in (200, 204, 400))
         for wrong in (("-u", "pusher:no"), ("-u", "nobody:p:w ü"), ("-u", "pusher:"), ("-u", "reader:read-token"),
@@ -443,6 +468,7 @@ def main():
     test_tls_traffic()
     test_client_certificates()
     test_certificate_reload()
+    test_changed_files()
     test_bad_files()
     test_users()
     test_tenants()
