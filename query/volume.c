@@ -325,25 +325,49 @@ static int add_stream(struct volume *v, const struct snap_stream *s) {
 
 /* ---- the answer */
 
+static int compare_labels(struct labels x, struct labels y) {
+    for (size_t i = 0; i < x.count && i < y.count; i++) {
+        int c = str_cmp(x.items[i].name, y.items[i].name);
+        if (c == 0)
+            c = str_cmp(x.items[i].value, y.items[i].value);
+        if (c != 0)
+            return c;
+    }
+    return (x.count > y.count) - (x.count < y.count);
+}
+
 static int compare_rows(const void *a, const void *b) {
     const struct volume_row *x = *(struct volume_row *const *)a;
     const struct volume_row *y = *(struct volume_row *const *)b;
     if (x->total != y->total)
         return x->total > y->total ? -1 : 1;
-    for (size_t i = 0; i < x->labels.count && i < y->labels.count; i++) {
-        int c = str_cmp(x->labels.items[i].name, y->labels.items[i].name);
-        if (c == 0)
-            c = str_cmp(x->labels.items[i].value, y->labels.items[i].value);
-        if (c != 0)
-            return c;
-    }
-    return (x->labels.count > y->labels.count) - (x->labels.count < y->labels.count);
+    return compare_labels(x->labels, y->labels);
+}
+
+/* The value of a row's first point. A row has one. */
+static uint64_t first_value(const struct volume_row *row) {
+    size_t i = 0;
+    while (row->buckets[i] == 0)
+        i++;
+    return row->buckets[i];
+}
+
+/* Loki's order of rows with several points: by the first one. */
+static int compare_first(const void *a, const void *b) {
+    const struct volume_row *x = *(struct volume_row *const *)a;
+    const struct volume_row *y = *(struct volume_row *const *)b;
+    uint64_t first = first_value(x), second = first_value(y);
+    if (first != second)
+        return first > second ? -1 : 1;
+    return compare_labels(x->labels, y->labels);
 }
 
 static int answer(struct volume *v, struct query_result *result) {
     if (v->n_rows > 0)
         qsort(v->rows, v->n_rows, sizeof(*v->rows), compare_rows);
     size_t count = v->n_rows < v->query->limit ? v->n_rows : v->query->limit;
+    if (v->n_buckets > 1 && count > 0)
+        qsort(v->rows, count, sizeof(*v->rows), compare_first);
     struct result_series *series = arena_array(v->arena, count, sizeof(*series));
     if (count > 0 && !series)
         return exec_no_memory(v->reterr);

@@ -31,7 +31,7 @@ struct volume_query {
     const struct str *targets;
     size_t n_targets;
     enum volume_by by;
-    uint32_t limit;            /* rows of the answer, largest first */
+    uint32_t limit; /* rows of the answer: the largest; in order, over time by their first point */
     uint32_t max_series;       /* more distinct rows are refused; 0 = no limit */
     int64_t deadline_mono_ns;  /* 0 = none */
     const atomic_bool *cancel; /* may be NULL */

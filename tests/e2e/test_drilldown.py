@@ -63,6 +63,7 @@ def volumes(s):
     # What each stream has once (names and values of metadata) falls into its first step.
     equal("each step has its lines", len({p[1] for p in points[1:]}), 1)
     equal("sum of steps", sum(int(p[1]) for p in points), bytes_of["api"])
+    equal("over time by the first point, as Loki has it", [m["app"] for m, _ in volume(s, '{app=~".+"}', "volume_range", step="120")], ["web", "api"])
     (_, value), = volume(s, '{app="api"}', start=START + STEP, end=START + 2 * STEP)
     check("end is exclusive", 100 <= int(value[1]) < 200, value)
     for params, want in ((dict(query='{app="api"}', aggregateBy="x"), "invalid aggregation option"),
