@@ -503,6 +503,20 @@ int index_tenant_name(struct index *ix, MDB_txn *txn, uint32_t tenant, struct st
 
 /* ---- keys and rows */
 
+uint32_t index_delete_checksum(struct str key, struct str value) {
+    return (uint32_t)hash_mix(hash_str(key), hash_str(value));
+}
+
+bool index_delete_content(struct str key, struct str *value) {
+    if (value->size < INDEX_DELETE_CHECKSUM)
+        return false;
+    struct str content = str_make(value->data, value->size - INDEX_DELETE_CHECKSUM);
+    if (get_le32(value->data + content.size) != index_delete_checksum(key, content))
+        return false;
+    *value = content;
+    return true;
+}
+
 void index_posting_key(struct index_key *ret, uint32_t tenant, struct str name, struct str value) {
     put_be32(ret->bytes, tenant);
     uint8_t *p = ret->bytes + 4;

@@ -93,6 +93,10 @@ struct checker {
     struct buf big;          /* a value in overflow pages */
     bool has_sum;
     uint64_t stored_sum, stored_txn;
+    struct str salvaged; /* the only database that is looked at; empty: all are */
+    index_salvage_fn *fn;
+    void *ctx;
+    int fn_code; /* the first that is not 0 */
     struct index_check *ret;
     struct err *reterr;
 };
@@ -235,6 +239,8 @@ static int compare_keys(const struct tree *t, struct str a, struct str b) {
 
 static void add_row(struct checker *c, const struct tree *t, struct str key, struct str value) {
     c->ret->rows++;
+    if (c->fn && c->fn_code == 0)
+        c->fn_code = c->fn(key, value, c->ctx);
     if (t->is_meta && str_eq(key, INDEX_SUM_KEY)) {
         c->has_sum = value.size == INDEX_SUM_SIZE;
         if (c->has_sum) {
@@ -309,6 +315,8 @@ static int check_named(struct checker *c, const struct node *n, uint64_t page, u
     if (n->flags != NODE_DATABASE || n->data_size != DATABASE_SIZE)
         return wrong(c, page, "a database has a wrong record");
     parse_database(n->data, &d);
+    if (c->salvaged.size > 0 && !str_eq(n->key, c->salvaged))
+        return 0;
     struct tree t = {.kind = TREE_ROWS,
                      .name_hash = hash_str(n->key),
                      .is_meta = str_eq(n->key, STR("meta")),
@@ -529,19 +537,23 @@ static int choose_root(struct checker *c, uint64_t txn, uint8_t root[static META
     return 0;
 }
 
-static int check_root(struct checker *c, const uint8_t *root) {
-    struct database free_pages, names;
-    struct tree free_tree = {.kind = TREE_FREE}, names_tree = {.kind = TREE_NAMES};
-    parse_database(root + META_FREE, &free_pages);
-    parse_database(root + META_MAIN, &names);
+static int begin_root(struct checker *c, const uint8_t *root) {
     c->last_page = get_le64(root + META_LAST_PAGE);
     c->ret->is_new = get_le64(root + META_TXN) == 0;
     if (c->last_page < 1 || c->last_page > (c->file_size + BEYOND_END_BYTES) / c->page_size)
         return wrong(c, get_le64(root), "the last page is far behind the end of the file");
     c->used = calloc(c->last_page / 8 + 1, 1);
-    if (!c->used)
-        return err_set(c->reterr, -ENOMEM, "no memory to check the index");
-    int r = check_tree(c, &free_pages, &free_tree, get_le64(root), 0);
+    return c->used ? 0 : err_set(c->reterr, -ENOMEM, "no memory to check the index");
+}
+
+static int check_root(struct checker *c, const uint8_t *root) {
+    struct database free_pages, names;
+    struct tree free_tree = {.kind = TREE_FREE}, names_tree = {.kind = TREE_NAMES};
+    parse_database(root + META_FREE, &free_pages);
+    parse_database(root + META_MAIN, &names);
+    int r = begin_root(c, root);
+    if (r == 0)
+        r = check_tree(c, &free_pages, &free_tree, get_le64(root), 0);
     if (r == 0)
         r = check_tree(c, &names, &names_tree, get_le64(root), 0);
     if (r < 0 || c->ret->is_new)
@@ -554,6 +566,13 @@ static int check_root(struct checker *c, const uint8_t *root) {
     return get_le64(root + META_TXN) == c->stored_txn
                ? 0
                : wrong(c, get_le64(root), "it is the root of another transaction");
+}
+
+static void checker_done(struct checker *c) {
+    for (size_t i = 0; i < LEVELS; i++)
+        free(c->levels[i]);
+    free(c->used);
+    buf_done(&c->big);
 }
 
 int index_check_file(int fd, uint64_t txn, struct index_check *ret, struct err *reterr) {
@@ -569,9 +588,32 @@ int index_check_file(int fd, uint64_t txn, struct index_check *ret, struct err *
     r = choose_root(&c, txn, root);
     if (r == 0)
         r = check_root(&c, root);
-    for (size_t i = 0; i < LEVELS; i++)
-        free(c.levels[i]);
-    free(c.used);
-    buf_done(&c.big);
+    checker_done(&c);
     return r;
+}
+
+int index_salvage(int fd, struct str database, index_salvage_fn *fn, void *ctx,
+                  struct err *reterr) {
+    uint8_t root[META_END] = {0};
+    struct index_check ignored = {0};
+    struct tree names_tree = {.kind = TREE_NAMES};
+    struct database names;
+    struct checker c = {.fd = fd,
+                        .big = buf_make(BUF_NO_MAX),
+                        .ret = &ignored,
+                        .reterr = reterr,
+                        .salvaged = database,
+                        .fn = fn,
+                        .ctx = ctx};
+    int r = io_file_size(fd, &c.file_size);
+    if (r < 0)
+        return err_set(reterr, r, "cannot read the index: %s", err_name(r));
+    r = choose_root(&c, 0, root);
+    if (r == 0)
+        r = begin_root(&c, root);
+    parse_database(root + META_MAIN, &names);
+    if (r == 0)
+        r = check_tree(&c, &names, &names_tree, get_le64(root), 0);
+    checker_done(&c);
+    return c.fn_code != 0 ? c.fn_code : r;
 }

@@ -28,6 +28,12 @@ struct index_check {
  * with a new one; -ENOMEM and errors of reading. */
 int index_check_file(int fd, uint64_t txn, struct index_check *ret, struct err *reterr);
 
+/* Rows of one database of a file that does not pass, if that database hangs on a sound root by sound pages: what stands
+ * in others does not matter. Whether the rows are what was written the caller has to see. -ECORRUPT also after
+ * some rows were told. */
+typedef int index_salvage_fn(struct str key, struct str value, void *ctx);
+int index_salvage(int fd, struct str database, index_salvage_fn *fn, void *ctx, struct err *reterr);
+
 /* The row of the sum, in `meta`: u64 sum, u64 transaction. */
 enum { INDEX_SUM_SIZE = 8 + 8 };
 #define INDEX_SUM_KEY STR("sum")

@@ -15,6 +15,7 @@ enum {
     INDEX_CHUNK_VALUE_MIN = 8 + 8 + 8 + 8 + 4 + 4 + 4,
     INDEX_CHUNK_VALUE = INDEX_CHUNK_VALUE_MIN + 4,
     INDEX_HASH_KEY = 16,
+    INDEX_DELETE_CHECKSUM = 4, /* behind a delete request: it must outlive a damaged index */
     INDEX_DBI_MAX = 32,
 };
 
@@ -83,6 +84,10 @@ void index_stream_fixed(uint8_t out[static INDEX_STREAM_FIXED], uint32_t tenant,
                         const struct index_stream *s);
 int index_stream_decode(MDB_val value, uint64_t id, struct index_stream *ret, uint32_t *ret_tenant,
                         struct str *ret_encoded_labels);
+
+/* Cuts the checksum off; false when it is not right. */
+uint32_t index_delete_checksum(struct str key, struct str value);
+bool index_delete_content(struct str key, struct str *value);
 
 /* ---- index_rows.c: the only ways to change a row; LMDB's codes */
 int index_row_put(struct index_txn *t, MDB_dbi dbi, MDB_val key, MDB_val value);

@@ -816,7 +816,11 @@ int index_walk_deletes(struct index *ix, index_delete_fn *fn, void *ctx, struct 
     if (rc == 0)
         rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     while (rc == 0 && r == 0) {
-        r = fn(index_str(key), index_str(value), ctx);
+        struct str content = index_str(value);
+        r = index_delete_content(index_str(key), &content)
+                ? fn(index_str(key), content, ctx)
+                : err_set(reterr, -ECORRUPT, "index: delete request %.*s is damaged",
+                          (int)key.mv_size, (const char *)key.mv_data);
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     if (r == 0 && rc != MDB_NOTFOUND)

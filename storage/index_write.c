@@ -293,8 +293,15 @@ int index_put_counter(struct index_txn *t, struct str name, uint64_t value, stru
 
 int index_put_delete(struct index_txn *t, struct str key, struct str value, struct err *reterr) {
     assert(key.size > 0 && key.size <= INDEX_KEY_MAX);
-    MDB_val k = index_val(key.data, key.size), v = index_val(value.data, value.size);
-    int rc = index_row_put(t, t->ix->deletes, k, v);
+    uint8_t checksum[INDEX_DELETE_CHECKSUM];
+    put_le32(checksum, index_delete_checksum(key, value));
+    buf_clear(&t->scratch);
+    buf_add_str(&t->scratch, value);
+    buf_add(&t->scratch, checksum, sizeof(checksum));
+    if (t->scratch.failed)
+        return err_set(reterr, -ENOMEM, "index: no memory for a delete request");
+    MDB_val k = index_val(key.data, key.size);
+    int rc = index_row_put(t, t->ix->deletes, k, index_val(t->scratch.data, t->scratch.size));
     return rc == 0 ? 0 : write_fail(t, rc, "cannot write a delete request", reterr);
 }
 

@@ -1,12 +1,15 @@
 /* rebuild: the index from chunk files alone. Each chunk names its tenant, labels, stream id, the WAL position up
  * to which its stream is on disk, and the chunks that it has replaced: they lie in the same folder and have lower
  * numbers, so each folder is read from the highest number down. What a crash has left of the replaced ones is not
- * taken in; the orphan sweep removes it. The old index is set aside (index.old-<n>), never deleted. */
+ * taken in; the orphan sweep removes it. The old index is set aside (index.damaged until its delete requests have been taken over, then index.old-<n>), never
+ * deleted. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "index_check.h"
+#include "index_internal.h"
 #include "io.h"
 #include "store_private.h"
 
@@ -254,7 +257,8 @@ static int rebuild_tenant(const char *name, bool is_dir, void *ctx) {
     return io_list(b->dir_fd, b->path, rebuild_day, b);
 }
 
-int rebuild_set_index_aside(int dir_fd) {
+/* The old index is worth keeping, but no more than that. */
+static int keep_old_index(int dir_fd, const char *from) {
     for (unsigned i = 1; i <= SET_ASIDE_MAX; i++) {
         char name[64];
         (void)snprintf(name, sizeof(name), "index.old-%u", i);
@@ -263,10 +267,38 @@ int rebuild_set_index_aside(int dir_fd) {
             io_close(fd);
             continue;
         }
-        int r = io_rename(dir_fd, "index", dir_fd, name);
+        int r = io_rename(dir_fd, from, dir_fd, name);
         return r == -ENOENT ? 0 : r;
     }
     return -EEXIST;
+}
+
+#define DAMAGED_INDEX "index.damaged"
+
+/* A damaged index that is there already is one whose rebuilding was cut off: then the present one holds nothing. */
+int rebuild_set_index_aside(int dir_fd) {
+    int fd = io_open(dir_fd, DAMAGED_INDEX, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    io_close(fd);
+    if (fd >= 0)
+        return keep_old_index(dir_fd, "index");
+    int r = io_rename(dir_fd, "index", dir_fd, DAMAGED_INDEX);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int take_request(struct str key, struct str value, void *ctx) {
+    struct rebuild *b = ctx;
+    return index_delete_content(key, &value) ? index_put_delete(b->txn, key, value, b->reterr) : 0;
+}
+
+/* Delete requests stand in the index alone: those that can be read of the damaged one come into the new one. */
+static int take_requests(struct rebuild *b) {
+    struct err err = {0};
+    int fd = io_open(b->dir_fd, DAMAGED_INDEX "/data.mdb", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    int r = index_salvage(fd, STR("deletes"), take_request, b, &err);
+    io_close(fd);
+    return r == -ENOMEM || r == -ENOSPC ? r : 0;
 }
 
 static int fill_index(struct rebuild *b) {
@@ -275,6 +307,8 @@ static int fill_index(struct rebuild *b) {
         r = 0; /* all that there is may be in the WAL */
     if (r == 0)
         r = commit_some(b, false);
+    if (r == 0 && !b->read_only)
+        r = take_requests(b);
     if (r == 0)
         /* Numbers of streams that stand in the WAL alone, so far, must not be given again. */
         r = index_put_counter(b->txn, STORE_COUNTER_STREAM, b->max_stream + 1 + COUNTER_GAP,
@@ -283,8 +317,10 @@ static int fill_index(struct rebuild *b) {
         r = index_put_counter(b->txn, STORE_COUNTER_CHUNK, b->max_seq + 1, b->reterr);
     if (r == 0)
         r = index_put_counter(b->txn, STORE_COUNTER_SEGMENT, b->max_segment + 1, b->reterr);
-    if (r == 0)
-        return commit_some(b, true);
+    if (r == 0) {
+        r = commit_some(b, true);
+        return r == 0 && !b->read_only ? keep_old_index(b->dir_fd, DAMAGED_INDEX) : r;
+    }
     index_abort(b->txn);
     b->txn = NULL;
     return r;

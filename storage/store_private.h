@@ -93,7 +93,8 @@ void store_seal_soon(struct store *s, struct stream *stream);
 
 /* ---- rebuild.c */
 
-/* Renames the folder of an index that nobody has open to index.old-<n>; 0 also when there is none. */
+/* Renames the folder of an index that nobody has open to index.damaged, which rebuild_fill takes delete requests from and
+ * then renames to index.old-<n>; 0 also when there is none. */
 int rebuild_set_index_aside(int dir_fd);
 /* Puts all chunk files into an index, the counters last. `read_only`: the folder is not touched. */
 int rebuild_fill(int dir_fd, struct index *index, bool read_only, struct store_rebuild *ret,

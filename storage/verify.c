@@ -548,12 +548,9 @@ static int make_new_index(struct verify *v) {
     struct store_rebuild done = {0};
     index_close(v->index);
     v->index = NULL;
-    int r = v->index_damaged ? quarantine(v, "index") : 0;
-    if (r == -ENOENT)
-        r = 0;
     io_close(v->lock_fd); /* rebuilding takes the lock itself */
     v->lock_fd = -1;
-    return r < 0 ? r : store_rebuild_index(v->o->data_dir, &done, v->reterr);
+    return store_rebuild_index(v->o->data_dir, &done, v->reterr);
 }
 
 int store_verify(const struct verify_options *o, struct verify_result *ret, struct err *reterr) {
