@@ -1,6 +1,7 @@
 /* logq push: lines of files or standard input to a server, in batches of about a MiB or a
  * second, each acknowledged before the next one is sent. */
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,6 +15,8 @@
 #include "cli.h"
 #include "client.h"
 #include "clock.h"
+#include "io.h"
+#include "journal.h"
 #include "logql.h"
 #include "positions.h"
 #include "reader.h"
@@ -34,6 +37,7 @@ enum {
     SCAN_MS = 1000,     /* how often new files are looked for */
     FILES_MAX = 10000,
     PENDING_MAX = 128 << 20,
+    CURSOR_MAX = 4 << 10,
 };
 
 static volatile sig_atomic_t interrupted;
@@ -473,11 +477,11 @@ static int make_labels(const struct options *o, struct feed *f, struct err *rete
         add_label(&f->labels, name, str_from(equals + 1));
     }
     if (o->labels.count == 0)
-        add_label(&f->labels, STR("job"), STR("logq"));
+        add_label(&f->labels, STR("job"), o->journal ? STR("journal") : STR("logq"));
     bool several = o->arguments.count > 1 ||
                    (o->arguments.count == 1 && strpbrk(o->arguments.items[0], "*?["));
     bool ambiguous = o->labels.count == 0 || several;
-    if (ambiguous && !has_filename && strcmp(f->path, "-") != 0) {
+    if (ambiguous && !o->journal && !has_filename && strcmp(f->path, "-") != 0) {
         char *full = realpath(f->path, NULL);
         add_label(&f->labels, STR("filename"), str_from(full ? full : f->path));
         free(full);
@@ -565,10 +569,116 @@ static int find_files(struct push *p, struct err *reterr) {
     return r;
 }
 
+/* ---- the journal */
+
+/* The stream of an entry: the labels of the command line, unit and level. */
+static int feed_of_entry(struct push *p, const struct journal_entry *e, struct feed **ret,
+                         struct err *reterr) {
+    struct buf key = buf_make(LABELS_MAX);
+    buf_addf(&key, "%s\n%s", e->unit, e->level);
+    buf_add_char(&key, '\0');
+    *ret = NULL;
+    for (size_t i = 0; i < p->n_feeds && !key.failed; i++)
+        if (strcmp(p->feeds[i]->path, key.data) == 0)
+            *ret = p->feeds[i];
+    int r = key.failed ? err_set(reterr, -ENOMEM, "out of memory") : 0;
+    if (r == 0 && !*ret && p->n_feeds == FILES_MAX)
+        r = err_set(reterr, -E2BIG, "more than %d units", FILES_MAX);
+    if (r == 0 && !*ret) {
+        r = add_feed(p, key.data, reterr);
+        *ret = r == 0 ? p->feeds[p->n_feeds - 1] : NULL;
+        struct buf *labels = r == 0 ? &(*ret)->labels : NULL;
+        if (r == 0) {
+            labels->size--; /* the brace */
+            if (*e->unit)
+                add_label(labels, STR("unit"), str_from(e->unit));
+            if (*e->level)
+                add_label(labels, STR("level"), str_from(e->level));
+            buf_add_char(labels, '}');
+        }
+    }
+    buf_done(&key);
+    return r;
+}
+
+static int send_all(struct push *p, struct err *reterr) {
+    int r = 0;
+    for (size_t i = 0; i < p->n_feeds && r == 0; i++)
+        r = send_batch(p, p->feeds[i], reterr);
+    return r;
+}
+
+/* The cursor goes down when all before it is stored. After a kill the entries behind it come again, with the same
+ * times and lines: the store recognises them. */
+static int keep_cursor(const struct push *p, const char *cursor, struct err *reterr) {
+    if (!p->options->positions || !*cursor)
+        return 0;
+    int r = io_write_file_durable(AT_FDCWD, p->options->positions, str_from(cursor));
+    return r < 0 ? err_set(reterr, r, "cannot write %s: %s", p->options->positions, err_name(r))
+                 : 0;
+}
+
+static int push_entries(struct push *p, struct journal *j, struct err *reterr) {
+    struct buf cursor = buf_make(CURSOR_MAX);
+    int64_t sent_ns = clock_mono_ns();
+    size_t waiting = 0;
+    int r = 0;
+    while (r >= 0 && !interrupted) {
+        struct journal_entry e;
+        struct feed *f;
+        r = journal_next(j, BATCH_AGE_MS / 4, &e, reterr);
+        bool ended = r == -ENODATA;
+        if (r == 1) {
+            r = feed_of_entry(p, &e, &f, reterr);
+            if (r == 0)
+                r = add_entry(p, f, e.ns, e.line, reterr);
+            buf_clear(&cursor);
+            buf_add_str(&cursor, str_from(e.cursor));
+            buf_add_char(&cursor, '\0');
+            waiting++;
+        }
+        bool due = clock_mono_ns() - sent_ns > BATCH_AGE_MS * NS_PER_MS;
+        if ((r >= 0 && due && waiting > 0) || ended) {
+            r = send_all(p, reterr);
+            if (r == 0 && waiting > 0)
+                r = keep_cursor(p, cursor.data, reterr);
+            sent_ns = clock_mono_ns();
+            waiting = 0;
+        }
+        if (ended)
+            break;
+    }
+    if (r >= 0 && interrupted && waiting > 0) {
+        r = send_all(p, reterr);
+        r = r == 0 ? keep_cursor(p, cursor.data, reterr) : r;
+    }
+    buf_done(&cursor);
+    return r < 0 ? r : 0;
+}
+
+static int push_journal(struct push *p, struct err *reterr) {
+    struct buf cursor = buf_make(CURSOR_MAX);
+    struct journal *j = NULL;
+    int r =
+        p->options->positions ? io_read_file(AT_FDCWD, p->options->positions, &cursor) : -ENOENT;
+    buf_add_char(&cursor, '\0');
+    if (r < 0 && r != -ENOENT)
+        r = err_set(reterr, r, "cannot read %s: %s", p->options->positions, err_name(r));
+    else
+        r = journal_open(cursor.size > 1 ? cursor.data : NULL, p->options->follow, &j, reterr);
+    if (r == 0)
+        r = push_entries(p, j, reterr);
+    journal_close(j);
+    buf_done(&cursor);
+    return r;
+}
+
 static int check_arguments(const struct options *o, struct err *reterr) {
     if (o->timestamp && strcmp(o->timestamp, "now") != 0 && strcmp(o->timestamp, "auto") != 0)
         return err_set(reterr, -ESYNTAX, "--timestamp is auto or now, not \"%s\"", o->timestamp);
-    if (o->arguments.count == 0 && isatty(STDIN_FILENO))
+    if (o->journal && o->arguments.count > 0)
+        return err_set(reterr, -ESYNTAX, "--journal takes no files");
+    if (o->arguments.count == 0 && !o->journal && isatty(STDIN_FILENO))
         return err_set(reterr, -ESYNTAX,
                        "what to push? logq push -l job=NAME FILE..., or - for standard input");
     return 0;
@@ -580,8 +690,8 @@ static int run_push(struct push *p, struct session *s, struct err *reterr) {
     if (r == 0 && o->multiline)
         r = regex_compile(str_from(o->multiline), false, &p->entry_start, reterr);
     if (r == 0)
-        r = positions_open(o->positions, &p->positions, reterr);
-    if (r == 0)
+        r = positions_open(o->journal ? NULL : o->positions, &p->positions, reterr);
+    if (r == 0 && !o->journal)
         r = find_files(p, reterr);
     if (r == 0)
         r = session_open(s, o, reterr);
@@ -591,7 +701,9 @@ static int run_push(struct push *p, struct session *s, struct err *reterr) {
         r = resend(p, reterr);
     if (r < 0)
         return r;
-    r = o->follow ? follow_all(p, reterr) : push_all(p, reterr);
+    r = o->journal  ? push_journal(p, reterr)
+        : o->follow ? follow_all(p, reterr)
+                    : push_all(p, reterr);
     if (r == 0 || p->lines > 0 || p->refused > 0)
         report(p);
     return r;

@@ -159,6 +159,7 @@ static const struct spec specs[] = {
     {"follow", 'f', COMMAND_QUERY | COMMAND_PUSH, KIND_FLAG, AT(follow), NULL},
     {"follow", 0, COMMAND_GREP, KIND_FLAG, AT(follow), NULL},
     {"tail", 't', LINES, KIND_FLAG, AT(follow), NULL},
+    {"journal", 0, COMMAND_PUSH, KIND_FLAG, AT(journal), NULL},
     {"positions", 0, COMMAND_PUSH, KIND_TEXT, AT(positions), NULL},
     {"multiline", 0, COMMAND_PUSH, KIND_TEXT, AT(multiline), NULL},
     {"timestamp", 0, COMMAND_PUSH, KIND_TEXT, AT(timestamp), NULL},

@@ -109,6 +109,7 @@ struct options {
     bool follow;
     const char *timestamp; /* "auto" or "now" */
     const char *positions, *multiline;
+    bool journal;
 
     bool help, version;
 };

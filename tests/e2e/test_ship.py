@@ -62,7 +62,7 @@ def push(s, *args):
 
 
 def stored(s, job):
-    p = subprocess.run([LOGQ, "--addr", "http://127.0.0.1:%d" % s.port, "", "-l", "job=" + job, "--since", "1d"], env=ENV, capture_output=True, text=True)
+    p = subprocess.run([LOGQ, "--addr", "http://127.0.0.1:%d" % s.port, "", "-l", "job=" + job, "--since", "1d"], env=ENV, capture_output=True, text=True, errors="replace")
     return p.stdout.splitlines()
 
 
@@ -143,9 +143,59 @@ def once(s):
     equal("each run sends what is new", sorted(stored(s, "cron")), ["run 0", "run 1", "run 2", "same", "same", "same"])
 
 
+JOURNALCTL = r'''#!/usr/bin/env python3
+import json, sys, time
+after = [a.split("=", 1)[1] for a in sys.argv if a.startswith("--after-cursor=")]
+first = int(after[0][1:]) + 1 if after else 0
+base = int(open(sys.argv[0] + ".base").read())
+for i in range(first, 400):
+    e = {"__CURSOR": "c%d" % i, "__REALTIME_TIMESTAMP": str(base + i), "MESSAGE": "entry %d" % i, "PRIORITY": str(i % 8)}
+    e.update({"_SYSTEMD_UNIT": "a.service"} if i % 3 else {"SYSLOG_IDENTIFIER": "kernel"})
+    if i == 7:
+        e["MESSAGE"] = [104, 105, 255]
+    if i == 8:
+        e["MESSAGE"] = None
+    print(json.dumps(e), flush=True)
+    if "--follow" in sys.argv:
+        time.sleep(0.01)
+while "--follow" in sys.argv:
+    time.sleep(1)
+'''
+
+
+def journal(s):
+    folder = os.path.join(FOLDER, "bin")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "journalctl"), "w") as f:
+        f.write(JOURNALCTL)
+    with open(os.path.join(folder, "journalctl.base"), "w") as f:
+        f.write(str(time.time_ns() // 1000 - 10**6))
+    os.chmod(os.path.join(folder, "journalctl"), 0o755)
+    env = dict(ENV, PATH=folder + ":" + ENV["PATH"])
+    command = [LOGQ, "--addr", "http://127.0.0.1:%d" % s.port, "push", "-q", "--journal", "-f", "-l", "job=j", "--positions", os.path.join(FOLDER, "journal")]
+    for _ in range(3):
+        p = subprocess.Popen(command, env=env)
+        time.sleep(1.6)
+        p.kill()
+        p.wait()
+    p = subprocess.Popen(command, env=env)
+    end = time.time() + 20
+    while time.time() < end and len(stored(s, "j")) < 400:
+        time.sleep(0.2)
+    p.send_signal(signal.SIGTERM)
+    equal("the journal: a signal ends it", p.wait(10), 0)
+    lines = stored(s, "j")
+    equal("entries of the journal, each once", (len(lines), len(set(lines))), (400, 400))
+    out = subprocess.run([LOGQ, "--addr", "http://127.0.0.1:%d" % s.port, "labels", "unit"], env=ENV, capture_output=True, text=True).stdout
+    equal("units", out.split(), ["a.service", "kernel"])
+    p = subprocess.run(command[:6] + ["--addr", "http://127.0.0.1:%d" % s.port], env=dict(ENV, PATH="/nonexistent"), capture_output=True, text=True)
+    check("no journalctl", p.returncode == 2 and "no journalctl" in p.stderr, p.stderr)
+
+
 if __name__ == "__main__":
     try:
         with Server("limits_config.reject_old_samples=false") as s:
+            journal(s)
             kills(s, "plain", False)
             kills(s, "stamped", True)
             globs(s)

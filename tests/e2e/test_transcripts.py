@@ -23,7 +23,7 @@ ENV.update(TZ="UTC0", LC_ALL="C", COLUMNS="80", TERM="xterm", F="2025-11-20T08:0
 # Options that the runs have no use for: they name servers, credentials, certificates and proxies, or need a terminal.
 ELSEWHERE = {"--addr", "--data-dir", "--no-index", "--username", "--password", "--bearer-token", "--bearer-token-file", "--auth-header", "--org-id", "--header",
              "--query-tags", "--nocache", "--ca-cert", "--cert", "--key", "--tls-skip-verify", "--proxy-url", "--envproxy", "--retries", "--min-backoff",
-             "--max-backoff", "--follow", "--tail", "--delay-for", "--positions", "--force", "--request-id", "--max-interval", "--pager", "--since"}
+             "--max-backoff", "--follow", "--tail", "--delay-for", "--positions", "--journal", "--force", "--request-id", "--max-interval", "--pager", "--since"}
 
 
 def fill(s):
