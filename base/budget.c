@@ -25,12 +25,19 @@ uint64_t budget_share(enum budget_kind kind) {
     return limit == 0 ? UINT64_MAX : limit / 100 * shares[kind];
 }
 
+/* Label sets are never refused. Should they alone take more than half, the rest must still get something to work
+ * with: better a larger process than one that does nothing any more. */
+static uint64_t beyond_half(void) {
+    uint64_t streams = atomic_load_explicit(&used[BUDGET_STREAMS], memory_order_relaxed);
+    return streams > limit / 2 ? streams - limit / 2 : 0;
+}
+
 bool budget_take(enum budget_kind kind, size_t bytes) {
     if (kind == BUDGET_NONE)
         return true;
     uint64_t own = atomic_fetch_add_explicit(&used[kind], bytes, memory_order_relaxed) + bytes;
     uint64_t all = atomic_fetch_add_explicit(&total, bytes, memory_order_relaxed) + bytes;
-    if (limit == 0 || (own <= budget_share(kind) && all <= limit))
+    if (limit == 0 || (own <= budget_share(kind) && all <= limit + beyond_half()))
         return true;
     budget_give(kind, bytes);
     (void)atomic_fetch_add_explicit(&refused[kind], 1, memory_order_relaxed);
@@ -62,7 +69,7 @@ uint64_t budget_refused(enum budget_kind kind) {
 
 bool budget_is_tight(enum budget_kind kind) {
     return limit > 0 && (budget_used(kind) > budget_share(kind) / 4 * 3 ||
-                         budget_used(BUDGET_NONE) > limit / 8 * 7);
+                         budget_used(BUDGET_NONE) > limit / 8 * 7 + beyond_half());
 }
 
 const char *budget_name(enum budget_kind kind) {

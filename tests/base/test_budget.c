@@ -32,6 +32,13 @@ static void test_shares(void) {
     budget_give(BUDGET_QUERIES, 500000);
     budget_give(BUDGET_STREAMS, 450000);
     budget_give(BUDGET_BODIES, 40000);
+    /* Label sets beyond half of it do not stop everything else. */
+    budget_force(BUDGET_STREAMS, 3000000);
+    CHECK(budget_take(BUDGET_QUERIES, 400000) && !budget_take(BUDGET_PUSHES, 200000));
+    CHECK(budget_take(BUDGET_PUSHES, 90000));
+    budget_give(BUDGET_PUSHES, 90000);
+    budget_give(BUDGET_QUERIES, 400000);
+    budget_give(BUDGET_STREAMS, 3000000);
     CHECK_INT(budget_used(BUDGET_NONE), 0);
     budget_set_limit(0);
 }
