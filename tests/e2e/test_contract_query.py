@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The contract of the read side, row by row: each check is named after the section and the row of query-api.md it stands for.
-The rows of section 11 (deletes) are test_deletes.py's; pages of patterns test_patterns.py's."""
+The rows of section 11 (deletes) are test_delete.py's; pages of patterns test_patterns.py's."""
 import gzip
 import json
 import re
