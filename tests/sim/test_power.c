@@ -1,8 +1,8 @@
-/* Lost power: a random history of a store (pushes, retries, flushes, merges, retention, sweeps, kills, restarts, rebuilt indexes)
- * runs over the simulated disk of disk.h. Then the power fails before each single call of that history in turn, and
- * the store is opened on what the disk may hold: it must open, show each acknowledged entry once and unaltered, and
- * nothing that was never pushed; so after a flush, a sweep, and after the clients have retried. Some histories begin
- * where another one lost its power.
+/* Lost power: a random history of a store (pushes, retries, flushes, merges, retention, deletes, sweeps, kills, restarts,
+ * rebuilt indexes) runs over the simulated disk of disk.h. Then the power fails before each single call of that
+ * history in turn, and the store is opened on what the disk may hold: it must open, show each acknowledged entry once
+ * and unaltered, and nothing that was never pushed; so after a flush, a sweep, and after the clients have retried.
+ * Some histories begin where another one lost its power.
  *
  * usage: test_power [HISTORIES [SEED]]; a history has about 1 500 places. Without an argument a part of a few seconds. */
 #include <stdio.h>
@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "disk.h"
+#include "erasure.h"
 #include "merge.h"
 #include "retention.h"
 #include "store_private.h"
@@ -25,7 +26,7 @@ enum { STEPS = 160, QUICK_HISTORIES = 2, QUICK_SHARE = 12, CHAIN_EACH = 3, KILLE
 static struct world world, view;
 static char folder[256], crashed[300], live[300];
 static uint64_t seed;
-static uint64_t n_places, n_merges, n_reopened, n_rebuilt, n_chained, n_kept;
+static uint64_t n_places, n_merges, n_deletes, n_reopened, n_rebuilt, n_chained, n_kept;
 
 static uint64_t dice(uint64_t sides) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
@@ -123,6 +124,26 @@ static void step_merge(void) {
     (void)store_reap(world.store);
 }
 
+/* Deletes from the old streams, all or what has an "e"; sometimes the request is taken, and its work left for later. */
+static void step_delete(void) {
+    const struct deletes_options o = {.language = &erasure_language};
+    struct deletes *d = NULL;
+    struct deletes_result done = {0};
+    char id[DELETE_ID_SIZE + 1];
+    world_wait();
+    if (deletes_open(world.store, &o, &d, NULL) < 0)
+        return; /* the process is being killed */
+    disk_note(NOTE_EXPIRED, world.n_entries);
+    struct str query = dice(2) ? STR("old e") : STR("old");
+    int r = deletes_add(d, world_tenant((uint32_t)dice(2)), query, INT64_MIN, INT64_MAX,
+                        BASE_NS + NS_PER_DAY, id, NULL);
+    if (r == 0 && dice(4) > 0)
+        (void)deletes_run(d, BASE_NS + 2 * NS_PER_DAY, NULL, NULL, &done, NULL);
+    n_deletes += done.processed;
+    (void)store_reap(world.store);
+    deletes_close(d);
+}
+
 static bool step_restart(bool rebuild) {
     struct store_rebuild done;
     world_wait();
@@ -144,9 +165,12 @@ static void kill_merge(void) {
 /* kill -9 in the middle of something: what was written stays, durable or not. */
 static bool step_killed(void) {
     disk_die_after((unsigned)dice(60));
-    switch (dice(5)) {
+    switch (dice(6)) {
     case 4:
         kill_merge();
+        break;
+    case 5:
+        step_delete();
         break;
     case 0:
         (void)store_flush(world.store, NULL);
@@ -183,8 +207,10 @@ static struct disk_log *run_history(void) {
             CHECK_INT(store_flush(world.store, NULL), 0);
         else if (what < 91)
             step_flush_due();
-        else if (what < 94)
+        else if (what < 92)
             step_retention();
+        else if (what < 94)
+            step_delete();
         else if (what < 96)
             CHECK(store_sweep_orphans(world.store, NULL) >= 0);
         else if (what < 98)
@@ -372,10 +398,11 @@ static void test_lost_power(void) {
     run(histories, each);
     printf("  power lost at %llu places: %llu acknowledged entries looked for, %llu reopened "
            "again, %llu rebuilt, "
-           "%llu histories begun in ruins, %llu merges, %.1f s\n",
+           "%llu histories begun in ruins, %llu merges, %llu deletes, %.1f s\n",
            (unsigned long long)n_places, (unsigned long long)n_kept, (unsigned long long)n_reopened,
            (unsigned long long)n_rebuilt, (unsigned long long)n_chained,
-           (unsigned long long)n_merges, (double)(clock_mono_ns() - begun) / 1e9);
+           (unsigned long long)n_merges, (unsigned long long)n_deletes,
+           (double)(clock_mono_ns() - begun) / 1e9);
     remove_folders();
 }
 
