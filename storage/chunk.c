@@ -25,6 +25,7 @@ enum {
     TAIL_GUESS = 16 << 10, /* nearly always holds footer and trailer */
     SEARCH_STEP = 1 << 20,
     ARENA_MAX = 512 << 20,
+    ARENA_FIRST = 512 /* of many chunks with one small block */,
     BLOCK_HEADER_MAX = BLOCK_HEADER_FIXED + BLOCK_SECTIONS_MAX * BLOCK_SECTION_SIZE,
 };
 
@@ -405,6 +406,7 @@ int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *ret
         goto out;
     }
     c->arena = arena_make(ARENA_MAX);
+    c->arena.first_bytes = ARENA_FIRST;
     r = load(c, fd, reterr);
     if (r < 0) {
         (void)err_prefix(reterr, r, "chunk %s", name);

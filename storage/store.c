@@ -770,9 +770,18 @@ static int append_locked(struct store *s, const struct batch *batch, struct walr
     return r;
 }
 
+/* Pushes that come faster than flushes may use twice the budget, but not what queries need to work at all. */
+static bool heads_are_full(const struct store *s) {
+    uint64_t heads = atomic_load(&s->registry.head_bytes), budget = store_head_budget(s);
+    uint64_t limit = budget_limit();
+    if (heads > 2 * budget)
+        return true;
+    return heads > budget && limit > 0 && budget_used(BUDGET_NONE) > limit / 4 * 3;
+}
+
 int store_append(struct store *s, const struct batch *batch, wal_done *done, void *ctx,
                  struct err *reterr) {
-    if (atomic_load(&s->registry.head_bytes) > 2 * store_head_budget(s)) {
+    if (heads_are_full(s)) {
         flush_wake(s);
         return err_set(
             reterr, -EBUSYNOW,
