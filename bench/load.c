@@ -1,34 +1,18 @@
 /* load: sends the bodies that gen made, as fast as the server answers, over K kept-alive connections. A body that
  * is answered 429 or 503 is sent again after a short wait; any other answer but 204 ends the run. Prints one JSON
  * object: wall seconds, bytes and lines sent, push latencies. */
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "bytes.h"
+#include "client.h"
 #include "str.h"
-#include "units.h"
 
-enum {
-    CONNECTIONS_MAX = 256,
-    BODIES_MAX = 1 << 22,
-    ANSWER_MAX = 65536,
-    RETRY_WAIT_MS = 50,
-    RETRIES_MAX = 10000
-};
+enum { CONNECTIONS_MAX = 256, BODIES_MAX = 1 << 22, RETRY_WAIT_MS = 50, RETRIES_MAX = 10000 };
 
 struct body {
     struct str bytes;
@@ -45,25 +29,6 @@ struct load {
     atomic_uint_fast64_t retries, bytes, lines;
     atomic_bool failed;
 };
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static int connect_server(const struct load *l) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int on = 1;
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&l->address, sizeof(l->address)) < 0) {
-        (void)fprintf(stderr, "load: connect: %s\n", strerror(errno));
-        if (fd >= 0)
-            (void)close(fd);
-        return -1;
-    }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    return fd;
-}
 
 static bool send_all(int fd, struct str head, struct str body) {
     struct iovec parts[2] = {{(void *)(uintptr_t)head.data, head.size},
@@ -83,30 +48,6 @@ static bool send_all(int fd, struct str head, struct str body) {
         }
     }
     return true;
-}
-
-/* Reads one answer; returns its status, or -1. `text` is what came, headers first. */
-static int read_answer(int fd, char text[static ANSWER_MAX]) {
-    size_t size = 0, wanted = 0;
-    while (wanted == 0 || size < wanted) {
-        ssize_t n = read(fd, text + size, ANSWER_MAX - 1 - size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -1;
-        size += (size_t)n;
-        text[size] = '\0';
-        const char *end = strstr(text, "\r\n\r\n");
-        if (!end || wanted > 0)
-            continue;
-        const char *length = strcasestr(text, "\r\nContent-Length:");
-        wanted = (size_t)(end + 4 - text);
-        if (length && length < end)
-            wanted += (size_t)strtoul(length + 17, NULL, 10);
-        if (wanted > ANSWER_MAX - 1)
-            return -1;
-    }
-    return strncmp(text, "HTTP/1.1 ", 9) == 0 ? (int)strtol(text + 9, NULL, 10) : -1;
 }
 
 static bool send_body(struct load *l, int fd, size_t i) {
@@ -140,7 +81,7 @@ static bool send_body(struct load *l, int fd, size_t i) {
 
 static void *connection(void *arg) {
     struct load *l = arg;
-    int fd = connect_server(l);
+    int fd = connect_server(&l->address);
     bool ok = fd >= 0;
     while (ok && !atomic_load(&l->failed)) {
         size_t i = atomic_fetch_add(&l->next, 1);
@@ -209,9 +150,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     l.content_type = argc > 4 ? "application/json" : "application/x-protobuf";
-    l.address = (struct sockaddr_in){.sin_family = AF_INET,
-                                     .sin_port = htons((uint16_t)port),
-                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    l.address = local_address((uint16_t)port);
     if (!open_bodies(&l, argv[3]) || l.n_bodies == 0) {
         (void)fprintf(stderr, "load: %s holds no bodies\n", argv[3]);
         return 2;
