@@ -87,14 +87,23 @@ static void part_done(struct memory_part *p) {
     p->open = NULL;
 }
 
-static int compare_parts(const void *a, const void *b) {
-    uint64_t x = ((const struct memory_part *)a)->stream->id;
-    uint64_t y = ((const struct memory_part *)b)->stream->id;
+/* Only from when to when the stream reaches: for label sets. */
+static void look_at_span(struct stream *s, struct memory_part *p) {
+    (void)pthread_mutex_lock(&s->lock);
+    p->stream = s;
+    p->first_ns = s->first_ns;
+    p->last_ns = s->last_ns;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+static int compare_streams(const void *a, const void *b) {
+    uint64_t x = (*(struct stream *const *)a)->id, y = (*(struct stream *const *)b)->id;
     return (x > y) - (x < y);
 }
 
-/* Streams of the tenant that match, pinned for the life of the snapshot, sorted by id. */
-static int collect_heads(struct builder *b) {
+/* Streams of the tenant that match, pinned for the life of the snapshot, sorted by id; with their blocks unless only
+ * label sets are asked for. */
+static int collect_heads(struct builder *b, bool with_blocks) {
     struct store *s = b->store;
     struct snapshot *snap = b->snap;
     int r = 0;
@@ -118,9 +127,15 @@ static int collect_heads(struct builder *b) {
         snap->pinned[snap->n_pinned++] = stream;
     }
     (void)pthread_rwlock_unlock(&s->registry.lock);
-    for (size_t i = 0; i < snap->n_pinned && r == 0; i++)
-        r = look_at_head(b, snap->pinned[i], &b->parts[b->n_parts++]);
-    qsort(b->parts, b->n_parts, sizeof(*b->parts), compare_parts);
+    if (snap->n_pinned > 0)
+        qsort(snap->pinned, snap->n_pinned, sizeof(snap->pinned[0]), compare_streams);
+    for (size_t i = 0; i < snap->n_pinned && r == 0; i++) {
+        struct memory_part *p = &b->parts[b->n_parts++];
+        if (with_blocks)
+            r = look_at_head(b, snap->pinned[i], p);
+        else
+            look_at_span(snap->pinned[i], p);
+    }
     return r;
 }
 
@@ -477,7 +492,7 @@ static int select_once(struct store *s, const struct select *sel, bool last_atte
         snap->erase_set = snap->eraser->get(snap->eraser->ctx, sel->tenant);
     if (sel->tap)
         tap_seam_begin(sel->tap, sel->start_ns);
-    int r = collect_heads(&b);
+    int r = collect_heads(&b, true);
     if (r == 0)
         r = index_select(s->index, sel->tenant, sel->matchers, sel->n_matchers, sel->start_ns,
                          sel->end_ns, &snap->arena, &rows, &n_rows, reterr);
@@ -572,7 +587,7 @@ int store_series(struct store *s, const struct select *sel, store_series_fn *fn,
     struct builder b = {.store = s, .sel = sel, .snap = &snap};
     struct index_stream *rows = NULL;
     size_t n_rows = 0;
-    int r = collect_heads(&b);
+    int r = collect_heads(&b, false);
     if (r == 0)
         r = index_select(s->index, sel->tenant, sel->matchers, sel->n_matchers, sel->start_ns,
                          sel->end_ns, &snap.arena, &rows, &n_rows, reterr);
