@@ -140,8 +140,8 @@ const struct config_key config_keys[] = {
         "A stream is flushed when its compressed blocks reach this."),
     KEY("ingester.chunk_encoding", KEY_CODEC, AT(effort), "table",
         "Compression of lines: table (columns of what varies) takes half the bytes of zstd and is "
-        "searched fastest, zstd a third less than lz4, lz4 costs least to write. Loki's other "
-        "names are understood as zstd or lz4, whichever is nearer."),
+        "searched fastest, zstd a third less than lz4, lz4 costs least to write. Of Loki's other "
+        "names gzip, flate and snappy mean table, none and those with lz4 in them mean lz4."),
     KEY("ingester.chunk_idle_period", KEY_DURATION, AT(chunk_idle_ns), "30m",
         "A stream that got nothing for this long is flushed."),
     KEY("ingester.max_chunk_age", KEY_DURATION, AT(chunk_max_age_ns), "2h",
@@ -362,11 +362,11 @@ static const struct {
     struct str name;
     enum block_effort effort;
 } codec_names[] = {
-    {STR_INIT("table"), EFFORT_TABLE},     {STR_INIT("zstd"), EFFORT_ZSTD_FAST},
-    {STR_INIT("lz4"), EFFORT_FAST},        {STR_INIT("gzip"), EFFORT_ZSTD_FAST},
-    {STR_INIT("flate"), EFFORT_ZSTD_FAST}, {STR_INIT("snappy"), EFFORT_FAST},
-    {STR_INIT("none"), EFFORT_FAST},       {STR_INIT("lz4-64k"), EFFORT_FAST},
-    {STR_INIT("lz4-256k"), EFFORT_FAST},   {STR_INIT("lz4-1M"), EFFORT_FAST},
+    {STR_INIT("table"), EFFORT_TABLE},   {STR_INIT("zstd"), EFFORT_ZSTD_FAST},
+    {STR_INIT("lz4"), EFFORT_FAST},      {STR_INIT("gzip"), EFFORT_TABLE},
+    {STR_INIT("flate"), EFFORT_TABLE},   {STR_INIT("snappy"), EFFORT_TABLE},
+    {STR_INIT("none"), EFFORT_FAST},     {STR_INIT("lz4-64k"), EFFORT_FAST},
+    {STR_INIT("lz4-256k"), EFFORT_FAST}, {STR_INIT("lz4-1M"), EFFORT_FAST},
 };
 
 static const char *codec_name(enum block_effort effort) {

@@ -97,6 +97,31 @@ static void test_loki_file(void) {
     config_unref(c);
 }
 
+/* A configuration of Loki with its own names of codecs gets what serves its owner. */
+static void test_codec_names(void) {
+    static const struct {
+        const char *text;
+        enum block_effort want;
+    } cases[] = {
+        {"", EFFORT_TABLE},
+        {"ingester: {chunk_encoding: table}\n", EFFORT_TABLE},
+        {"ingester: {chunk_encoding: zstd}\n", EFFORT_ZSTD_FAST},
+        {"ingester: {chunk_encoding: lz4}\n", EFFORT_FAST},
+        {"ingester: {chunk_encoding: lz4-1M}\n", EFFORT_FAST},
+        {"ingester: {chunk_encoding: none}\n", EFFORT_FAST},
+        {"ingester: {chunk_encoding: snappy}\n", EFFORT_TABLE},
+        {"ingester: {chunk_encoding: gzip}\n", EFFORT_TABLE},
+        {"ingester: {chunk_encoding: flate}\n", EFFORT_TABLE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config *c;
+        struct err err = {0};
+        CHECK_INT(load(cases[i].text, &c, &err), 0);
+        CHECK_INT(c->effort, cases[i].want);
+        config_unref(c);
+    }
+}
+
 static void test_wrong_files(void) {
     static const struct {
         const char *text, *want;
@@ -277,6 +302,7 @@ int main(void) {
     (void)close(fd);
     RUN(test_defaults);
     RUN(test_loki_file);
+    RUN(test_codec_names);
     RUN(test_wrong_files);
     RUN(test_deep_nesting);
     RUN(test_empty_values_keep_defaults);
