@@ -277,6 +277,10 @@ void io_munmap(void *map, size_t size) {
         (void)munmap(map, size);
 }
 
+void io_map_will_need(void *map, size_t size) {
+    (void)madvise(map, size, MADV_WILLNEED);
+}
+
 int io_lock(int fd) {
     int r = io_hook_ask(IO_LOCK, NULL);
     if (r < 0)

@@ -63,6 +63,8 @@ int io_file_size(int fd, uint64_t *ret_size);
 /* Read-only shared map, read at random; offset must be page-aligned. */
 int io_mmap(int fd, uint64_t offset, size_t size, void **ret);
 void io_munmap(void *map, size_t size);
+/* All of the map will be read soon: the kernel may begin now. */
+void io_map_will_need(void *map, size_t size);
 /* Takes the file's exclusive lock, which ends with its last descriptor. -EWOULDBLOCK: another process has it. */
 int io_lock(int fd);
 /* Free bytes and size of the file system that holds dir_fd. */

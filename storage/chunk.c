@@ -492,6 +492,12 @@ struct str chunk_block_filter(const struct chunk *c, uint32_t i) {
     return state == FILTER_GOOD ? filter : (struct str){0};
 }
 
+void chunk_expect_filters(const struct chunk *c) {
+    if (c->map && c->n_parts > 0 &&
+        atomic_load_explicit(&c->parts[0].filter_state, memory_order_relaxed) == FILTER_UNKNOWN)
+        io_map_will_need(c->map, c->map_size);
+}
+
 void chunk_prefetch_filter(const struct chunk *c, uint32_t i, const struct gram_query *q) {
     const struct chunk_part *part = &c->parts[i];
     if (i < c->n_parts && part->filter_size > 0 && c->map)

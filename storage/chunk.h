@@ -100,6 +100,9 @@ uint64_t chunk_block_header_copy(const struct chunk *c, uint32_t i);
 uint32_t chunk_header_size(const struct chunk *c);
 /* Bytes of the filter of block i, mapped; empty when there is none. */
 struct str chunk_block_filter(const struct chunk *c, uint32_t i);
+/* The filters will be asked: those that nobody has looked at since the file was opened are read from front to back for
+ * their checksums, not page by page. */
+void chunk_expect_filters(const struct chunk *c);
 /* Has fetched what asking that filter will touch first. */
 void chunk_prefetch_filter(const struct chunk *c, uint32_t i, const struct gram_query *q);
 /* Memory and mapped bytes that keeping this chunk open costs. */

@@ -176,6 +176,8 @@ static int add_chunk_blocks(struct builder *b, const struct index_chunk *row,
     const struct chunk *chunk = cached_chunk_get(cached);
     const struct gram_query *grams = b->sel->grams;
     uint32_t count = chunk_block_count(chunk);
+    if (grams)
+        chunk_expect_filters(chunk);
     for (uint32_t i = 0; grams && i < FILTERS_AHEAD && i < count; i++)
         chunk_prefetch_filter(chunk, i, grams);
     for (uint32_t i = 0; i < count; i++) {
