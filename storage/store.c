@@ -320,6 +320,19 @@ static int define_by_index(struct replay *p, uint64_t id) {
     return r == -ENOENT ? -ECORRUPT : r;
 }
 
+/* What lies before the stream's flushed position is in chunk files: head_append would leave out each entry of it. */
+static bool replay_needs(uint64_t id, size_t count, void *ctx) {
+    struct replay *p = ctx;
+    struct stream *stream = map_get(&p->by_id, str_make((const char *)&id, sizeof(id)));
+    if (!stream || count == 0)
+        return true;
+    struct wal_pos last = {.lsn = p->lsn, .index = (uint32_t)count - 1};
+    (void)pthread_mutex_lock(&stream->lock);
+    bool flushed = wal_pos_before(last, stream->flushed);
+    (void)pthread_mutex_unlock(&stream->lock);
+    return !flushed;
+}
+
 static int replay_entries(uint64_t id, const struct entry *entries, size_t count, void *ctx) {
     struct replay *p = ctx;
     struct str key = str_make((const char *)&id, sizeof(id));
@@ -372,7 +385,9 @@ static int replay_record(const struct wal_record *record, void *ctx) {
     p->lsn = record->lsn;
     arena_reset(&p->arena);
     struct err err = {0};
-    int r = walrec_read(record, &p->arena, &p->scratch, replay_define, replay_entries, p, &err);
+    struct walrec_visitor visitor = {
+        .define = replay_define, .needs = replay_needs, .entries = replay_entries, .ctx = p};
+    int r = walrec_read(record, &p->arena, &p->scratch, &visitor, &err);
     if (r == -ECORRUPT) { /* its checksum was right: written so by a bug; go on with the others */
         p->bad_records++;
         store_log(p->store, LOG_LEVEL_ERROR, "wal record skipped", "lsn=%llu error=\"%s\"",

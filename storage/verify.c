@@ -235,7 +235,8 @@ static int look_at_record(const struct wal_record *record, void *ctx) {
     struct wal_look *w = ctx;
     struct err err = {0};
     arena_reset(&w->arena);
-    int r = walrec_read(record, &w->arena, &w->scratch, take_definition, take_entries, w, &err);
+    struct walrec_visitor visitor = {.define = take_definition, .entries = take_entries, .ctx = w};
+    int r = walrec_read(record, &w->arena, &w->scratch, &visitor, &err);
     if (r == -ECORRUPT) {
         tell(w->v, &(struct verify_finding){.damage = true,
                                             .file = w->file,

@@ -256,7 +256,9 @@ static int read_meta(struct cursor *c, uint64_t count, struct arena *arena, stru
 /* What lines are made of while a record is read. */
 struct lines_source {
     bool has_body;
-    struct str body; /* decompressed */
+    bool unpacked;     /* else `body` is where the bytes will stand */
+    struct str packed; /* snappy */
+    struct str body;   /* decompressed */
     size_t previous_end;
 };
 
@@ -284,8 +286,30 @@ static bool take_line(struct cursor *c, struct lines_source *from, struct str *r
     return true;
 }
 
+static int unpack_snappy(struct str packed, char *to, size_t raw_size) {
+    size_t declared = 0, made = raw_size;
+    bool fine = snappy_uncompressed_length(packed.data, packed.size, &declared) == SNAPPY_OK &&
+                declared == raw_size &&
+                snappy_uncompress(packed.data, packed.size, to, &made) == SNAPPY_OK;
+    return fine ? 0 : -ECORRUPT;
+}
+
+/* Hands a stream's entries over, when they are wanted, with the bytes that they point to. */
+static int deliver(struct lines_source *from, const struct walrec_visitor *v, uint64_t id,
+                   const struct entry *entries, size_t count) {
+    if (v->needs && !v->needs(id, count, v->ctx))
+        return 0;
+    if (from->has_body && !from->unpacked) {
+        int r = unpack_snappy(from->packed, (char *)(uintptr_t)from->body.data, from->body.size);
+        if (r < 0)
+            return r;
+        from->unpacked = true;
+    }
+    return v->entries(id, entries, count, v->ctx);
+}
+
 static int read_stream(struct cursor *c, struct lines_source *from, struct arena *arena,
-                       walrec_entries_fn *fn, void *ctx) {
+                       const struct walrec_visitor *v) {
     uint64_t id, count;
     if (!take_varint(c, &id) || !take_varint(c, &count))
         return -ECORRUPT;
@@ -311,18 +335,18 @@ static int read_stream(struct cursor *c, struct lines_source *from, struct arena
             return r;
         previous = *e;
     }
-    return fn(id, entries, (size_t)count, ctx);
+    return deliver(from, v, id, entries, (size_t)count);
 }
 
 static int read_data(struct str data, struct lines_source *from, struct arena *arena,
-                     walrec_entries_fn *fn, void *ctx) {
+                     const struct walrec_visitor *v) {
     struct cursor c = {.at = (const uint8_t *)data.data};
     c.end = data.size > 0 ? c.at + data.size : c.at;
     uint64_t n_streams;
     if (!take_varint(&c, &n_streams))
         return -ECORRUPT;
     for (uint64_t i = 0; i < n_streams; i++) {
-        int r = read_stream(&c, from, arena, fn, ctx);
+        int r = read_stream(&c, from, arena, v);
         if (r != 0)
             return r;
     }
@@ -340,17 +364,9 @@ static int unpack(enum walrec_codec codec, struct str packed, uint32_t raw_size,
     }
     char *to = scratch->data ? scratch->data + scratch->size : NULL;
     assert(raw_size <= scratch->capacity - scratch->size);
-    bool fine = false;
-    if (codec == WALREC_LZ4) {
-        int n = LZ4_decompress_safe(packed.data, to, (int)packed.size, (int)raw_size);
-        fine = n >= 0 && (uint32_t)n == raw_size;
-    } else {
-        size_t declared = 0, made = raw_size;
-        fine = snappy_uncompressed_length(packed.data, packed.size, &declared) == SNAPPY_OK &&
-               declared == raw_size &&
-               snappy_uncompress(packed.data, packed.size, to, &made) == SNAPPY_OK;
-    }
-    if (!fine)
+    assert(codec == WALREC_LZ4);
+    int n = LZ4_decompress_safe(packed.data, to, (int)packed.size, (int)raw_size);
+    if (n < 0 || (uint32_t)n != raw_size)
         return err_set(reterr, -ECORRUPT, "wal record does not decompress");
     *ret = str_make(to, raw_size);
     scratch->size += raw_size;
@@ -378,7 +394,7 @@ static int open_data(const struct wal_record *record, struct str stored, struct 
                           ret_data, reterr);
 }
 
-/* Table and body. */
+/* The table, and room for the body. */
 static int open_body(const struct wal_record *record, struct str stored, struct buf *scratch,
                      struct str *ret_table, struct lines_source *ret_lines, struct err *reterr) {
     if (record->codec != WALREC_SNAPPY)
@@ -392,22 +408,27 @@ static int open_body(const struct wal_record *record, struct str stored, struct 
     if (r == 0)
         r = unpack(table_stored == table_size ? WALREC_NONE : WALREC_LZ4, table, table_size,
                    scratch, ret_table, reterr);
-    if (r == 0)
-        r = unpack(WALREC_SNAPPY, body, record->raw_size, scratch, &ret_lines->body, reterr);
-    ret_lines->has_body = true;
-    return r;
+    if (r < 0)
+        return r;
+    assert(record->raw_size <= scratch->capacity - scratch->size);
+    *ret_lines = (struct lines_source){
+        .has_body = true,
+        .packed = body,
+        .body = str_make(scratch->data + scratch->size, record->raw_size),
+    };
+    return 0;
 }
 
 int walrec_read(const struct wal_record *record, struct arena *arena, struct buf *scratch,
-                walrec_define_fn *define, walrec_entries_fn *entries, void *ctx,
-                struct err *reterr) {
+                const struct walrec_visitor *visitor, struct err *reterr) {
     struct str payload = record->payload;
     if (record->type != WALREC_PUSH && record->type != WALREC_PUSH_BODY)
         return err_set(reterr, -ECORRUPT, "wal record of unknown type %u", record->type);
     if (payload.size < 4 || get_le32(payload.data) > payload.size - 4)
         return err_set(reterr, -ECORRUPT, "wal record is shorter than its definitions");
     uint32_t defined = get_le32(payload.data);
-    int r = read_definitions(str_make(payload.data + 4, defined), arena, define, ctx);
+    int r =
+        read_definitions(str_make(payload.data + 4, defined), arena, visitor->define, visitor->ctx);
     if (r != 0)
         return r < 0 ? err_set(reterr, r, "wal record: bad stream definition") : r;
     struct str stored = str_from_offset(payload, 4 + (size_t)defined), data = {0};
@@ -418,6 +439,6 @@ int walrec_read(const struct wal_record *record, struct arena *arena, struct buf
         r = open_body(record, stored, scratch, &data, &lines, reterr);
     if (r < 0)
         return r;
-    r = read_data(data, &lines, arena, entries, ctx);
+    r = read_data(data, &lines, arena, visitor);
     return r == -ECORRUPT ? err_set(reterr, r, "wal record: entries are malformed") : r;
 }

@@ -55,8 +55,16 @@ int walrec_write_definitions(struct walrec_writer *w, const struct batch *batch,
 /* Reading. Strings borrow the record or the arena. */
 typedef int walrec_define_fn(uint64_t id, struct str tenant, struct labels labels, void *ctx);
 typedef int walrec_entries_fn(uint64_t id, const struct entry *entries, size_t count, void *ctx);
+/* Does anybody want the stream's entries of this record? A body is decompressed for the first that is wanted only. */
+typedef bool walrec_needs_fn(uint64_t id, size_t count, void *ctx);
+
+struct walrec_visitor {
+    walrec_define_fn *define;
+    walrec_needs_fn *needs; /* NULL: all are wanted */
+    walrec_entries_fn *entries;
+    void *ctx;
+};
 
 /* `scratch` receives the decompressed data. -ECORRUPT, -ENOMEM, or what a function returned. */
 int walrec_read(const struct wal_record *record, struct arena *arena, struct buf *scratch,
-                walrec_define_fn *define, walrec_entries_fn *entries, void *ctx,
-                struct err *reterr);
+                const struct walrec_visitor *visitor, struct err *reterr);

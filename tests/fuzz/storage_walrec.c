@@ -42,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct buf scratch = buf_make(64 << 20);
     uint64_t sum = 0;
     struct err err = {0};
-    int r = walrec_read(&record, &arena, &scratch, on_define, on_entries, &sum, &err);
+    struct walrec_visitor visitor = {.define = on_define, .entries = on_entries, .ctx = &sum};
+    int r = walrec_read(&record, &arena, &scratch, &visitor, &err);
     if (r != 0 && r != -ECORRUPT && r != -ENOMEM)
         abort();
     arena_done(&arena);

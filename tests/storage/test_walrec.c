@@ -94,7 +94,8 @@ static int read_back(const struct push *p, const struct walrec_writer *w, struct
     struct buf scratch = buf_make(BUF_NO_MAX);
     struct wal_record record = {
         .type = w->type, .codec = w->codec, .raw_size = w->raw_size, .payload = payload};
-    int r = walrec_read(&record, &arena, &scratch, on_define, on_entries, &reading, NULL);
+    struct walrec_visitor visitor = {.define = on_define, .entries = on_entries, .ctx = &reading};
+    int r = walrec_read(&record, &arena, &scratch, &visitor, NULL);
     *ret_entries = reading.entries;
     if (r == 0)
         CHECK_INT(reading.defined, STREAMS);
@@ -130,6 +131,46 @@ static void test_lines_in_the_body(void) {
     round_trip(true, WALREC_PUSH_BODY);
 }
 
+static bool wants_second(uint64_t id, size_t count, void *ctx) {
+    CHECK_INT(count, ENTRIES);
+    (void)ctx;
+    return id == 2;
+}
+
+static bool wants_none(uint64_t id, size_t count, void *ctx) {
+    (void)id;
+    (void)count;
+    (void)ctx;
+    return false;
+}
+
+/* Entries that nobody wants are not handed over; a body that nobody wants is not even decompressed: damage in it is
+ * no error then. */
+static void test_unwanted_entries(void) {
+    struct push *p = calloc(1, sizeof(*p));
+    struct walrec_writer w = {0};
+    make_push(p, true);
+    write_record(p, &w);
+    struct arena arena = arena_make(16 << 20);
+    struct buf scratch = buf_make(BUF_NO_MAX);
+    struct wal_record record = {
+        .type = w.type, .codec = w.codec, .raw_size = w.raw_size, .payload = buf_str(&w.payload)};
+    struct reading reading = {.push = p};
+    struct walrec_visitor visitor = {
+        .define = on_define, .needs = wants_second, .entries = on_entries, .ctx = &reading};
+    CHECK_INT(walrec_read(&record, &arena, &scratch, &visitor, NULL), 0);
+    CHECK_INT(reading.entries, ENTRIES);
+    memset(w.payload.data + w.payload.size - 100, 0xff, 100);
+    CHECK_INT(walrec_read(&record, &arena, &scratch, &visitor, NULL), -ECORRUPT);
+    visitor.needs = wants_none;
+    CHECK_INT(walrec_read(&record, &arena, &scratch, &visitor, NULL), 0);
+    CHECK_INT(reading.entries, ENTRIES);
+    arena_done(&arena);
+    buf_done(&scratch);
+    walrec_writer_done(&w);
+    free(p);
+}
+
 /* A body of which little was kept is not worth its place. */
 static void test_body_that_does_not_pay(void) {
     struct push *p = calloc(1, sizeof(*p));
@@ -159,8 +200,9 @@ static void test_damage(void) {
         struct wal_record record = {.type = w.type, .codec = w.codec, .raw_size = w.raw_size};
         record.payload = str_make(payload.data, cut);
         struct reading reading = {.push = p};
-        refused += walrec_read(&record, &arena, &scratch, on_define, on_entries, &reading, NULL) ==
-                   -ECORRUPT;
+        struct walrec_visitor visitor = {
+            .define = on_define, .entries = on_entries, .ctx = &reading};
+        refused += walrec_read(&record, &arena, &scratch, &visitor, NULL) == -ECORRUPT;
         arena_reset(&arena);
     }
     CHECK_INT(refused, (payload.size + 12) / 13);
@@ -169,8 +211,9 @@ static void test_damage(void) {
         struct wal_record record = {
             .type = w.type, .codec = w.codec, .raw_size = sizes[i], .payload = payload};
         struct reading reading = {.push = p};
-        CHECK_INT(walrec_read(&record, &arena, &scratch, on_define, on_entries, &reading, NULL),
-                  -ECORRUPT);
+        struct walrec_visitor visitor = {
+            .define = on_define, .entries = on_entries, .ctx = &reading};
+        CHECK_INT(walrec_read(&record, &arena, &scratch, &visitor, NULL), -ECORRUPT);
     }
     arena_done(&arena);
     buf_done(&scratch);
@@ -181,6 +224,7 @@ static void test_damage(void) {
 int main(void) {
     RUN(test_lines_in_the_data);
     RUN(test_lines_in_the_body);
+    RUN(test_unwanted_entries);
     RUN(test_body_that_does_not_pay);
     RUN(test_damage);
     return test_done();
