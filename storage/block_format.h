@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "block.h"
+#include "bytes.h"
 
 #define BLOCK_MAGIC "LQBLOCK1"
 
@@ -57,4 +58,12 @@ enum { TIME_GROUP = 128, TIME_GROUP_MAX_BYTES = TIME_GROUP * 8 };
 /* Bits that hold 0..n. */
 static inline unsigned block_id_width(uint32_t n) {
     return n == 0 ? 1 : 32 - (unsigned)__builtin_clz(n);
+}
+
+/* A size and so many bytes: names and values in sections. The caller has room for VARINT_MAX_BYTES and the text. */
+static inline uint8_t *put_text(uint8_t *p, struct str s) {
+    p = put_varint(p, s.size);
+    if (s.size > 0)
+        memcpy(p, s.data, s.size);
+    return p + s.size;
 }

@@ -292,13 +292,6 @@ void meta_builder_ids(struct meta_builder *b, uint32_t i, const struct block_inp
         b->uses[b->pairs[k].set] = 0;
 }
 
-static uint8_t *put_text(uint8_t *p, struct str s) {
-    p = put_varint(p, s.size);
-    if (s.size > 0)
-        memcpy(p, s.data, s.size);
-    return p + s.size;
-}
-
 /* Low bits first; may write up to 8 bytes past the end it returns. `ids` maps a set to the id; sets without the
  * name have 0. */
 static uint8_t *pack_ids(const struct block_input *in, const uint32_t *order, const uint32_t *ids,

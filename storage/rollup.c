@@ -3,15 +3,9 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "block_format.h"
 #include "bytes.h"
 #include "err.h"
-
-static uint8_t *put_text(uint8_t *p, struct str s) {
-    p = put_varint(p, s.size);
-    if (s.size > 0)
-        memcpy(p, s.data, s.size);
-    return p + s.size;
-}
 
 static uint8_t *put_row(uint8_t *p, const struct rollup_row *row, uint32_t n_values) {
     for (uint32_t id = 0; id <= n_values; id++) {
