@@ -76,71 +76,34 @@ static int for_each_series(const struct read *read, struct str selector, store_s
 
 /* ---- labels and values */
 
-struct names {
-    struct arena arena;
-    struct map seen;
-    struct str *items;
-    size_t count, capacity;
-    struct str label; /* whose values are collected; .data NULL = names */
-};
-
-static void names_done(struct names *n) {
-    map_done(&n->seen);
-    arena_done(&n->arena);
-    free(n->items);
-}
-
-static int add_name(struct names *n, struct str name) {
-    if (map_get(&n->seen, name))
-        return 0;
-    if (n->count == n->capacity) {
-        size_t capacity = n->capacity ? n->capacity * 2 : 64;
-        struct str *items = realloc(n->items, capacity * sizeof(*items));
-        if (!items)
-            return -ENOMEM;
-        n->items = items;
-        n->capacity = capacity;
-    }
-    struct str copy = arena_copy(&n->arena, name);
-    if (!copy.data || map_put(&n->seen, copy, n) < 0)
-        return -ENOMEM;
-    n->items[n->count++] = copy;
-    return 0;
-}
-
 /* Labels that Loki adds for itself and does not show. */
 static bool is_internal(struct str name) {
     return str_eq(name, STR("__aggregated_metric__")) || str_eq(name, STR("__pattern__"));
 }
 
-static int collect_names(struct labels labels, void *ctx) {
-    struct names *n = ctx;
-    if (n->label.data) {
-        struct str value = labels_get(labels, n->label);
-        return value.size > 0 ? add_name(n, value) : 0;
-    }
-    int r = 0;
-    for (size_t i = 0; i < labels.count && r == 0; i++)
-        if (!is_internal(labels.items[i].name))
-            r = add_name(n, labels.items[i].name);
+static int find_names(const struct read *read, struct str selector, struct str label,
+                      struct name_set *names, struct err *reterr) {
+    struct parsed_query *query = NULL;
+    int r = selector.size > 0 ? selector_parse(selector, true, &query, reterr) : 0;
+    if (r < 0)
+        return r;
+    struct select sel = select_of(read, query);
+    r = store_names(read->api->store, &sel, label, names, reterr);
+    parsed_query_free(query);
     return r;
 }
 
-static int compare_names(const void *a, const void *b) {
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 /* Of a read of several tenants: the name of the label that tells them apart, or their names. */
-static int add_tenants(struct names *n, struct str tenants) {
-    const struct str label = STR(STORE_TENANT_LABEL);
+static int add_tenants(struct name_set *n, struct str label, struct str tenants) {
+    const struct str tenant_label = STR(STORE_TENANT_LABEL);
     if (!memchr(tenants.data, '|', tenants.size))
         return 0;
-    if (!n->label.data)
-        return add_name(n, label);
+    if (!label.data)
+        return name_set_add(n, tenant_label);
     struct str tenant;
     int r = 0;
-    while (str_eq(n->label, label) && r == 0 && api_next_tenant(&tenants, &tenant))
-        r = add_name(n, tenant);
+    while (str_eq(label, tenant_label) && r >= 0 && api_next_tenant(&tenants, &tenant))
+        r = name_set_add(n, tenant);
     return r;
 }
 
@@ -149,28 +112,30 @@ static void answer_names(struct http_request *r, struct api *api, struct str lab
     if (!begin_read(r, api, &read))
         return;
     struct err err = {0};
-    struct names names = {.arena = arena_make_for(BUDGET_QUERIES, NAMES_MEMORY_MAX),
-                          .seen = map_make(),
-                          .label = label};
-    int e = add_tenants(&names, read.tenant);
-    if (e == 0)
-        e = for_each_series(&read, http_param(r, "query"), collect_names, &names, &err);
+    struct name_set names;
+    name_set_init(&names, BUDGET_QUERIES, NAMES_MEMORY_MAX);
+    int e = add_tenants(&names, label, read.tenant);
+    if (e >= 0)
+        e = find_names(&read, http_param(r, "query"), label, &names, &err);
     if (e < 0) {
         api_fail(r, e, &err);
-        names_done(&names);
+        name_set_done(&names);
         return;
     }
-    if (names.count > 0)
-        qsort(names.items, names.count, sizeof(*names.items), compare_names);
+    name_set_sort(&names);
     struct buf body = buf_make(BUF_NO_MAX);
     buf_add_str(&body, STR("{\"status\":\"success\",\"data\":["));
+    bool any = false;
     for (size_t i = 0; i < names.count; i++) {
-        if (i > 0)
+        if (!label.data && is_internal(names.items[i]))
+            continue;
+        if (any)
             buf_add_char(&body, ',');
+        any = true;
         json_write_string(&body, names.items[i]);
     }
     buf_add_str(&body, STR("]}\n"));
-    names_done(&names);
+    name_set_done(&names);
     http_reply_long(r, 200, json_type, &body);
     buf_done(&body);
 }

@@ -21,6 +21,7 @@
 #include "err.h"
 #include "labels.h"
 #include "matcher.h"
+#include "name_set.h"
 
 struct index;
 
@@ -95,6 +96,10 @@ int index_tenants(struct index *ix, struct arena *arena, struct str **ret, size_
 int index_select(struct index *ix, struct str tenant, const struct matcher *matchers,
                  size_t n_matchers, int64_t start_ns, int64_t end_ns, struct arena *arena,
                  struct index_stream **ret, size_t *ret_count, struct err *reterr);
+
+/* What `into` has already is not looked for; q->counts is called within the transaction. */
+int index_names(struct index *ix, const struct name_query *q, struct name_set *into,
+                struct err *reterr);
 
 /* Chunks of one stream that overlap [start, end], by start then seq, as a new array in the arena.
  * A reader handle makes many lookups in one transaction; it is short-lived. */

@@ -616,3 +616,40 @@ int store_series(struct store *s, const struct select *sel, store_series_fn *fn,
     arena_done(&snap.arena);
     return r;
 }
+
+/* ---- names alone */
+
+struct names_search {
+    struct store *store;
+    const struct name_query *query;
+    struct name_set *into;
+};
+
+static bool counts(void *ctx, struct labels labels, int64_t last_ns) {
+    const struct names_search *n = ctx;
+    return is_visible(n->store, n->query->tenant, labels, last_ns);
+}
+
+static int add_series_names(struct labels labels, void *ctx) {
+    const struct names_search *n = ctx;
+    size_t left = SIZE_MAX;
+    return name_set_add_labels(n->into, n->query, labels, &left);
+}
+
+/* Memory first, the index second: what is flushed in between stands in both. */
+int store_names(struct store *s, const struct select *sel, struct str label, struct name_set *into,
+                struct err *reterr) {
+    struct name_query q = {.tenant = sel->tenant,
+                           .label = label,
+                           .start_ns = sel->start_ns,
+                           .end_ns = sel->end_ns,
+                           .counts = counts};
+    struct names_search n = {.store = s, .query = &q, .into = into};
+    q.ctx = &n;
+    if (label.data && label.size == 0)
+        return 0; /* no label has that name */
+    if (sel->n_matchers > 0 || is_union(sel->tenant))
+        return store_series(s, sel, add_series_names, &n, reterr);
+    int r = registry_names(&s->registry, &q, into);
+    return r < 0 ? r : index_names(s->index, &q, into, reterr);
+}

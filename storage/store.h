@@ -116,7 +116,7 @@ int store_writable(struct store *s, struct err *reterr);
 /* ---- queries */
 
 /* Earliest visible time of a stream: entries before it do not exist for any reader. Set by the retention
- * policy; NULL = all visible. Called with no lock held. */
+ * policy; NULL = all visible. Called within locks of the store: it calls nobody back. */
 typedef int64_t store_visible_fn(void *ctx, struct str tenant, struct labels labels);
 void store_set_visibility(struct store *s, store_visible_fn *fn, void *ctx);
 
@@ -168,6 +168,11 @@ uint64_t snapshot_lost(const struct snapshot *snap);
 typedef int store_series_fn(struct labels labels, void *ctx);
 int store_series(struct store *s, const struct select *sel, store_series_fn *fn, void *ctx,
                  struct err *reterr);
+
+/* Names of labels, or values of `label` when it has data, of the label sets that store_series tells: added to what is in
+ * `into`. Without matchers most streams are not looked at. */
+int store_names(struct store *s, const struct select *sel, struct str label, struct name_set *into,
+                struct err *reterr);
 
 int store_tenants(struct store *s, struct arena *arena, struct str **ret, size_t *ret_count);
 

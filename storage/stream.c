@@ -58,6 +58,56 @@ static void stream_free(struct stream *s) {
     free(s);
 }
 
+/* ---- names of labels in use; registry.lock is held for writing */
+
+static void free_name_uses(struct tenant *t) {
+    size_t at = 0;
+    struct str key;
+    void *use;
+    while (map_next(&t->by_name, &at, &key, &use))
+        free(use);
+    map_done(&t->by_name);
+}
+
+static void drop_names(struct tenant *t, const struct label *items, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        struct name_use *use = map_get(&t->by_name, items[i].name);
+        if (--use->n_streams == 0) {
+            (void)map_remove(&t->by_name, items[i].name);
+            free(use);
+        }
+    }
+}
+
+static int use_name(struct tenant *t, struct str name) {
+    struct name_use *use = map_get(&t->by_name, name);
+    if (!use) {
+        use = malloc(sizeof(*use) + name.size);
+        if (!use)
+            return -ENOMEM;
+        use->n_streams = 0;
+        if (name.size > 0)
+            memcpy(use->name, name.data, name.size);
+        if (map_put(&t->by_name, str_make(use->name, name.size), use) < 0) {
+            free(use);
+            return -ENOMEM;
+        }
+    }
+    use->n_streams++;
+    return 0;
+}
+
+static int use_names(struct tenant *t, struct labels labels) {
+    for (size_t i = 0; i < labels.count; i++)
+        if (use_name(t, labels.items[i].name) < 0) {
+            drop_names(t, labels.items, i);
+            return -ENOMEM;
+        }
+    return 0;
+}
+
+/* ---- */
+
 void registry_done(struct registry *r) {
     registry_release(r, atomic_load(&r->head_bytes));
     for (size_t i = 0; i < r->n_all; i++)
@@ -70,6 +120,7 @@ void registry_done(struct registry *r) {
         struct tenant *t = value;
         map_done(&t->by_text);
         map_done(&t->by_labels);
+        free_name_uses(t);
         free(t);
     }
     map_done(&r->tenants);
@@ -187,11 +238,17 @@ static int insert_stream(struct registry *r, struct str tenant, struct stream *s
         r->all = all;
         r->all_capacity = capacity;
     }
-    if (map_put(&t->by_labels, s->encoded, s) < 0)
+    if (use_names(t, s->labels) < 0)
         return -ENOMEM;
-    if (map_put(&r->by_id, id_key(s), s) < 0) {
-        (void)map_remove(&t->by_labels, s->encoded);
-        return -ENOMEM;
+    int status = map_put(&t->by_labels, s->encoded, s);
+    if (status == 0) {
+        status = map_put(&r->by_id, id_key(s), s);
+        if (status < 0)
+            (void)map_remove(&t->by_labels, s->encoded);
+    }
+    if (status < 0) {
+        drop_names(t, s->labels.items, s->labels.count);
+        return status;
     }
     s->slot = r->n_all;
     r->all[r->n_all++] = s;
@@ -266,6 +323,57 @@ void registry_forget_texts(struct registry *r) {
     (void)pthread_rwlock_unlock(&r->lock);
 }
 
+/* ---- names */
+
+/* Streams lie far apart in memory: each is fetched so many before it is looked at, its labels half as many. */
+enum { STREAMS_AHEAD = 16 };
+
+static void prefetch_stream(const struct registry *r, size_t i) {
+    if (i + STREAMS_AHEAD < r->n_all)
+        __builtin_prefetch(r->all[i + STREAMS_AHEAD]);
+    if (i + STREAMS_AHEAD / 2 < r->n_all)
+        __builtin_prefetch(r->all[i + STREAMS_AHEAD / 2]->labels_memory);
+}
+
+static bool stream_meets(struct stream *s, const struct name_query *q) {
+    (void)pthread_mutex_lock(&s->lock);
+    int64_t first_ns = s->first_ns, last_ns = s->last_ns;
+    (void)pthread_mutex_unlock(&s->lock);
+    return first_ns <= last_ns && first_ns <= q->end_ns && last_ns >= q->start_ns &&
+           q->counts(q->ctx, s->labels, last_ns);
+}
+
+static bool has_news(const struct name_set *n, const struct name_query *q, struct labels labels) {
+    if (q->label.data) {
+        struct str value = labels_get(labels, q->label);
+        return value.size > 0 && !name_set_have(n, value);
+    }
+    for (size_t i = 0; i < labels.count; i++)
+        if (!name_set_have(n, labels.items[i].name))
+            return true;
+    return false;
+}
+
+int registry_names(struct registry *r, const struct name_query *q, struct name_set *into) {
+    int status = 0;
+    size_t left = SIZE_MAX, at = 0;
+    struct str name;
+    void *use;
+    (void)pthread_rwlock_rdlock(&r->lock);
+    const struct tenant *t = map_get(&r->tenants, q->tenant);
+    if (t && !q->label.data)
+        for (left = 0; map_next(&t->by_name, &at, &name, &use);)
+            left += !name_set_have(into, name);
+    for (size_t i = 0; t && i < r->n_all && left > 0 && status == 0; i++) {
+        struct stream *s = r->all[i];
+        prefetch_stream(r, i);
+        if (s->tenant == t && has_news(into, q, s->labels) && stream_meets(s, q))
+            status = name_set_add_labels(into, q, s->labels, &left);
+    }
+    (void)pthread_rwlock_unlock(&r->lock);
+    return status;
+}
+
 struct stream **registry_list(struct registry *r, size_t *ret_count) {
     (void)pthread_rwlock_rdlock(&r->lock);
     struct stream **list = malloc(sizeof(struct stream *) * (r->n_all + 1));
@@ -291,6 +399,7 @@ static void remove_stream(struct registry *r, struct stream *s) {
     for (const struct spelling *p = s->spellings; p; p = p->next)
         (void)map_remove(&s->tenant->by_text, p->text);
     (void)map_remove(&s->tenant->by_labels, s->encoded);
+    drop_names(s->tenant, s->labels.items, s->labels.count);
     (void)map_remove(&r->by_id, id_key(s));
     assert(r->all[s->slot] == s);
     struct stream *last = r->all[--r->n_all];

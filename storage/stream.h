@@ -19,6 +19,7 @@
 #include "budget.h"
 #include "labels.h"
 #include "map.h"
+#include "name_set.h"
 #include "rows.h"
 
 /* The place of an entry in the WAL: the record, and the entry's number among the record's entries of this
@@ -67,6 +68,13 @@ struct tenant {
     struct str name;
     struct map by_text;   /* raw label text -> struct spelling */
     struct map by_labels; /* encoded labels -> struct stream */
+    struct map by_name;   /* name of a label -> struct name_use */
+};
+
+/* How many streams in memory have a label of that name: who has met them all need not look at the other streams. */
+struct name_use {
+    size_t n_streams;
+    char name[];
 };
 
 /* One raw text that clients use for a stream. */
@@ -161,6 +169,9 @@ static inline void stream_pin(struct stream *s) {
 static inline void stream_unpin(struct stream *s) {
     (void)atomic_fetch_sub(&s->pins, 1);
 }
+
+/* Of the streams in memory; q->counts is called with the lock held. */
+int registry_names(struct registry *r, const struct name_query *q, struct name_set *into);
 
 /* All streams, each pinned; free the array with registry_list_done. NULL without memory. */
 struct stream **registry_list(struct registry *r, size_t *ret_count);
