@@ -26,6 +26,9 @@ enum {
     SEARCH_STEP = 1 << 20,
     ARENA_MAX = 512 << 20,
     ARENA_FIRST = 512 /* of many chunks with one small block */,
+    /* Smaller filters are copied: a process may have only some 65,000 mappings (vm.max_map_count), and queries hold
+     * the chunks of all their streams open. */
+    FILTERS_COPY_MAX = 8 << 10,
     BLOCK_HEADER_MAX = BLOCK_HEADER_FIXED + BLOCK_SECTIONS_MAX * BLOCK_SECTION_SIZE,
 };
 
@@ -53,6 +56,7 @@ struct chunk {
     uint64_t map_offset; /* page-aligned */
     size_t map_size;
     int map_guard;
+    bool map_is_copy; /* `map` is memory, map_offset not aligned */
     struct arena arena;
 };
 
@@ -207,15 +211,21 @@ static int read_trailer(const struct chunk *c, int fd, uint64_t file_size, struc
     return r;
 }
 
+static int reserve_parts(struct chunk *c, uint32_t room) {
+    struct chunk_part *parts = realloc(c->parts, room * sizeof(*parts));
+    if (!parts)
+        return -ENOMEM;
+    c->parts = parts;
+    c->parts_room = room;
+    return 0;
+}
+
 static int add_part(struct chunk *c, const struct chunk_part *part) {
-    if (c->n_parts == c->parts_room) {
-        uint32_t room = c->parts_room == 0 ? 8 : c->parts_room * 2;
-        struct chunk_part *parts = realloc(c->parts, room * sizeof(*parts));
-        if (!parts)
-            return -ENOMEM;
-        c->parts = parts;
-        c->parts_room = room;
-    }
+    int r = 0;
+    if (c->n_parts == c->parts_room)
+        r = reserve_parts(c, c->parts_room == 0 ? 8 : c->parts_room * 2);
+    if (r < 0)
+        return r;
     memcpy(&c->parts[c->n_parts++], part, sizeof(*part));
     return 0;
 }
@@ -250,23 +260,41 @@ static int parse_trailer(struct chunk *c, const struct footer *f, struct str raw
     size_t at = TRAILER_FIXED + (size_t)n * ROW_SIZE;
     if (n == 0 || n > CHUNK_BLOCKS_MAX || at > raw.size)
         return -ECORRUPT;
-    for (uint32_t i = 0; i < n; i++) {
+    int r = reserve_parts(c, n);
+    for (uint32_t i = 0; r == 0 && i < n; i++) {
         const char *row = raw.data + TRAILER_FIXED + (size_t)i * ROW_SIZE;
         uint32_t size = get_le32(row + ROW_AT_HEADER_SIZE);
         if (size > raw.size - at)
             return -ECORRUPT;
-        int r = parse_row(c, f, row, str_make(raw.data + at, size), at, reterr);
-        if (r < 0)
-            return r;
+        r = parse_row(c, f, row, str_make(raw.data + at, size), at, reterr);
         at += size;
     }
-    return at == raw.size ? 0 : -ECORRUPT;
+    return r < 0 || at == raw.size ? r : -ECORRUPT;
+}
+
+/* A disk error leaves the chunk without filters: every block passes. */
+static int copy_filters(struct chunk *c, int fd, uint64_t from, size_t size) {
+    char *copy = malloc(size);
+    if (!copy)
+        return -ENOMEM;
+    if (io_pread_all(fd, copy, size, from) != (ssize_t)size) {
+        free(copy);
+        return 0;
+    }
+    c->map = copy;
+    c->map_offset = from;
+    c->map_size = size;
+    c->map_is_copy = true;
+    return 0;
 }
 
 static int map_filters(struct chunk *c, int fd, const struct footer *f) {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     if (f->filters_offset == f->trailer_offset)
         return 0;
+    if (f->trailer_offset - f->filters_offset <= FILTERS_COPY_MAX)
+        return copy_filters(c, fd, f->filters_offset,
+                            (size_t)(f->trailer_offset - f->filters_offset));
     uint64_t from = f->filters_offset & ~(page - 1);
     size_t size = (size_t)(f->trailer_offset - from);
     void *map = NULL;
@@ -280,6 +308,17 @@ static int map_filters(struct chunk *c, int fd, const struct footer *f) {
     c->map_offset = from;
     c->map_size = size;
     return 0;
+}
+
+static void unmap_filters(struct chunk *c) {
+    if (!c->map)
+        return;
+    if (c->map_is_copy) {
+        free(c->map);
+        return;
+    }
+    map_guard_remove(c->map_guard);
+    io_munmap(c->map, c->map_size);
 }
 
 static int load_tail(struct chunk *c, int fd, uint64_t file_size, struct err *reterr) {
@@ -423,9 +462,7 @@ out:
 void chunk_close(struct chunk *c) {
     if (!c)
         return;
-    if (c->map)
-        map_guard_remove(c->map_guard);
-    io_munmap(c->map, c->map_size);
+    unmap_filters(c);
     arena_done(&c->arena);
     free(c->parts);
     free(c);
@@ -493,7 +530,7 @@ struct str chunk_block_filter(const struct chunk *c, uint32_t i) {
 }
 
 void chunk_expect_filters(const struct chunk *c) {
-    if (c->map && c->n_parts > 0 &&
+    if (c->map && !c->map_is_copy && c->n_parts > 0 &&
         atomic_load_explicit(&c->parts[0].filter_state, memory_order_relaxed) == FILTER_UNKNOWN)
         io_map_will_need(c->map, c->map_size);
 }

@@ -349,6 +349,34 @@ static void paths(void) {
     CHECK_INT(chunk_path(got, STR("x"), INT32_MAX, 0, 0), 0);
 }
 
+static int count_mappings(void) {
+    FILE *f = fopen("/proc/self/maps", "r");
+    int n = 0;
+    for (int ch; f && (ch = fgetc(f)) != EOF;)
+        n += ch == '\n';
+    if (f)
+        (void)fclose(f);
+    return n;
+}
+
+/* Queries over very many streams hold all their chunks open, and mappings are few (vm.max_map_count). */
+static void small_chunks_take_no_mapping(void) {
+    enum { OPEN = 200 };
+    struct chunk *open_ones[OPEN];
+    struct chunk_sums sums;
+    struct err err;
+    write_chunk("a", 2, &sums);
+    int before = count_mappings();
+    CHECK(before > 0);
+    for (size_t i = 0; i < OPEN; i++)
+        CHECK_INT(chunk_open(dir_fd, "a", &open_ones[i], &err), 0);
+    CHECK(count_mappings() < before + OPEN / 2);
+    for (size_t i = 0; i < OPEN; i++) {
+        CHECK_STR(chunk_block_filter(open_ones[i], 1), buf_str(&filters[1]));
+        chunk_close(open_ones[i]);
+    }
+}
+
 int main(void) {
     if (!mkdtemp(folder))
         return 1;
@@ -363,6 +391,7 @@ int main(void) {
     RUN(cut_off_anywhere);
     RUN(damaged_header);
     RUN(damaged_filter_is_left_out);
+    RUN(small_chunks_take_no_mapping);
     RUN(paths);
     static const char *const names[] = {"a", "big", "many", "f", "d"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
