@@ -5,9 +5,10 @@
 #include <limits.h>
 
 #include <lz4frame.h>
-#include <snappy-c.h>
 #include <zlib.h>
 #include <zstd.h>
+
+#include "unsnap.h"
 
 /* Each streaming codec fills `out` in steps. Room is made by doubling, never beyond out->max; when the output has
  * exactly out->max bytes, one more byte is asked for to tell "just fits" from "too large". */
@@ -198,14 +199,12 @@ static int inflate_lz4(struct str in, struct buf *out, struct err *reterr) {
 
 size_t inflate_snappy_size(struct str in) {
     size_t size = 0;
-    if (in.size == 0 || snappy_uncompressed_length(in.data, in.size, &size) != SNAPPY_OK)
-        return 0;
-    return size;
+    return unsnap_size(in, &size) ? size : 0;
 }
 
 static int inflate_snappy(struct str in, struct buf *out, struct err *reterr) {
     size_t size = 0;
-    if (in.size == 0 || snappy_uncompressed_length(in.data, in.size, &size) != SNAPPY_OK)
+    if (!unsnap_size(in, &size))
         return err_set(reterr, -ESYNTAX, "snappy: corrupt input");
     if (size > out->max)
         return fail_too_large(out, reterr);
@@ -215,11 +214,9 @@ static int inflate_snappy(struct str in, struct buf *out, struct err *reterr) {
         return err_set(reterr, -ESYNTAX, "snappy: corrupt input");
     if (buf_reserve(out, size > 0 ? size : 1) < 0)
         return fail_memory(reterr);
-    size_t made = size;
-    if (snappy_uncompress(in.data, in.size, out->data, &made) != SNAPPY_OK)
+    if (!unsnap(in, out->data, size))
         return err_set(reterr, -ESYNTAX, "snappy: corrupt input");
-    assert(made == size);
-    out->size = made;
+    out->size = size;
     return 0;
 }
 

@@ -3,10 +3,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <lz4.h>
-#include <snappy-c.h>
 
 #include "bytes.h"
 #include "stream.h"
+#include "unsnap.h"
 
 enum {
     COMPRESS_FROM = 512,  /* smaller records are stored as they are */
@@ -286,23 +286,14 @@ static bool take_line(struct cursor *c, struct lines_source *from, struct str *r
     return true;
 }
 
-static int unpack_snappy(struct str packed, char *to, size_t raw_size) {
-    size_t declared = 0, made = raw_size;
-    bool fine = snappy_uncompressed_length(packed.data, packed.size, &declared) == SNAPPY_OK &&
-                declared == raw_size &&
-                snappy_uncompress(packed.data, packed.size, to, &made) == SNAPPY_OK;
-    return fine ? 0 : -ECORRUPT;
-}
-
 /* Hands a stream's entries over, when they are wanted, with the bytes that they point to. */
 static int deliver(struct lines_source *from, const struct walrec_visitor *v, uint64_t id,
                    const struct entry *entries, size_t count) {
     if (v->needs && !v->needs(id, count, v->ctx))
         return 0;
     if (from->has_body && !from->unpacked) {
-        int r = unpack_snappy(from->packed, (char *)(uintptr_t)from->body.data, from->body.size);
-        if (r < 0)
-            return r;
+        if (!unsnap(from->packed, (char *)(uintptr_t)from->body.data, from->body.size))
+            return -ECORRUPT;
         from->unpacked = true;
     }
     return v->entries(id, entries, count, v->ctx);

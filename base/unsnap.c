@@ -1,0 +1,158 @@
+/* A block is the varint of its decoded size, then elements, each of which begins with a tag:
+ *
+ *     bits 0-1  0 literal   bits 2-7 size - 1; 60 to 63: the size - 1 stands in the next 1 to 4 bytes. Then the bytes.
+ *               1 copy      bits 2-4 size - 4, bits 5-7 high bits of the distance; 1 byte of it follows
+ *               2 copy      bits 2-7 size - 1; 2 bytes of distance follow
+ *               3 copy      bits 2-7 size - 1; 4 bytes of distance follow
+ *
+ * Logs make an element of each ten bytes, literal or copy as it comes, so that a branch on the kind is guessed wrong
+ * every other time and costs more than the copying. In the inner loop (decode_fast) literals and copies are therefore
+ * the same: 32 bytes from wherever they lie, and 32 more when the element is longer. What does not fit that, long
+ * literals, copies that overlap themselves, damage, and the last bytes of either side, goes through the careful loop,
+ * an element at a time. Budget: 2 GB/s of decoded logs (bench bodies: 2.6 GB/s; libsnappy 1.1.9 on the same: 1.5). */
+#include "unsnap.h"
+
+#include <stdint.h>
+
+#include "bytes.h"
+
+enum {
+    KIND_LITERAL,
+    LITERAL_INLINE_MAX = 60,
+    WIDE = 64,        /* the most that a step of the fast loop copies */
+    SLACK = 5 + WIDE, /* a tag, what is read behind it as a distance, and a literal */
+    NEVER = UINT8_MAX,
+};
+
+/* What a tag says. A literal counts as a copy from distance 0: one that the fast loop takes needs no more, a long one
+ * more than it has. */
+struct element {
+    uint8_t size;
+    uint8_t behind;        /* bytes behind the tag that belong to it */
+    uint8_t distance_min;  /* one that is smaller is not for the fast loop */
+    uint8_t distance_high; /* bits 8 to 10 */
+};
+
+/* clang-format off */
+#define LITERAL(n) {(n) + 1, (n) + 1, (n) + 1 > LITERAL_INLINE_MAX ? NEVER : 0, 0}
+#define COPY_1(n)  {((n) & 7) + 4, 1, ((n) & 7) + 4, (n) >> 3}
+#define COPY_2(n)  {(n) + 1, 2, (n) + 1, 0}
+#define COPY_4(n)  {(n) + 1, 4, (n) + 1, 0}
+#define TAGS(n)    LITERAL(n), COPY_1(n), COPY_2(n), COPY_4(n)
+#define TAGS_8(n)  TAGS(n), TAGS((n) + 1), TAGS((n) + 2), TAGS((n) + 3), \
+                   TAGS((n) + 4), TAGS((n) + 5), TAGS((n) + 6), TAGS((n) + 7)
+static const struct element elements[256] = {
+    TAGS_8(0), TAGS_8(8), TAGS_8(16), TAGS_8(24), TAGS_8(32), TAGS_8(40), TAGS_8(48), TAGS_8(56),
+};
+/* clang-format on */
+
+/* By kind: which of the four bytes behind the tag are the distance. */
+static const uint32_t distance_mask[4] = {0, 0xFF, 0xFFFF, 0xFFFFFFFF};
+
+struct state {
+    const uint8_t *in, *in_end;
+    char *out, *out_start, *out_end;
+};
+
+/* The size of a block, read off its front; *in moves behind it. */
+static bool take_size(const uint8_t **in, const uint8_t *end, size_t *ret) {
+    uint64_t size = 0;
+    const uint8_t *p = get_varint(*in, end, &size);
+    if (!p || p - *in > 5 || size > UINT32_MAX)
+        return false;
+    *in = p;
+    *ret = (size_t)size;
+    return true;
+}
+
+static bool put_literal(struct state *s, size_t size) {
+    if (size > (size_t)(s->in_end - s->in) || size > (size_t)(s->out_end - s->out))
+        return false;
+    memcpy(s->out, s->in, size);
+    s->out += size;
+    s->in += size;
+    return true;
+}
+
+/* One element, whatever it is. */
+static bool decode_one(struct state *s) {
+    size_t left = (size_t)(s->in_end - s->in) - 1;
+    unsigned tag = *s->in++, kind = tag & 3;
+    struct element e = elements[tag];
+    unsigned behind = e.behind;
+    if (kind == KIND_LITERAL) {
+        if (e.size <= LITERAL_INLINE_MAX)
+            return put_literal(s, e.size);
+        behind = e.size - LITERAL_INLINE_MAX;
+    }
+    if (behind > left)
+        return false;
+    uint32_t number = 0;
+    for (unsigned i = 0; i < behind; i++)
+        number |= (uint32_t)s->in[i] << 8 * i;
+    s->in += behind;
+    if (kind == KIND_LITERAL)
+        return put_literal(s, (size_t)number + 1);
+    size_t distance = number + ((size_t)e.distance_high << 8);
+    if (distance == 0 || distance > (size_t)(s->out - s->out_start) ||
+        e.size > (size_t)(s->out_end - s->out))
+        return false;
+    /* Byte by byte, for the copy may reach into what it writes. */
+    const char *from = s->out - distance;
+    for (unsigned i = 0; i < e.size; i++)
+        s->out[i] = from[i];
+    s->out += e.size;
+    return true;
+}
+
+/* All loads come before the stores: from and to may overlap behind the element's own bytes. */
+static inline void copy_32(char *to, const char *from) {
+    uint64_t words[4];
+    memcpy(words, from, sizeof(words));
+    memcpy(to, words, sizeof(words));
+}
+
+/* Goes on until an element is not for this loop, or too near an end. */
+static void decode_fast(struct state *s) {
+    const uint8_t *in = s->in;
+    char *out = s->out;
+    while (s->in_end - in >= SLACK && s->out_end - out >= WIDE) {
+        size_t tag = *in++, kind = tag & 3;
+        struct element e = elements[tag];
+        size_t distance = (get_le32(in) & distance_mask[kind]) + ((size_t)e.distance_high << 8);
+        if ((distance < e.distance_min) | (distance > (size_t)(out - s->out_start))) {
+            in--;
+            break;
+        }
+        const char *from = kind == KIND_LITERAL ? (const char *)in : out - distance;
+        in += e.behind;
+        copy_32(out, from);
+        if (e.size > 32)
+            copy_32(out + 32, from + 32);
+        out += e.size;
+    }
+    s->in = in;
+    s->out = out;
+}
+
+bool unsnap_size(struct str block, size_t *ret_size) {
+    const uint8_t *in = (const uint8_t *)block.data;
+    return block.size > 0 && take_size(&in, in + block.size, ret_size);
+}
+
+bool unsnap(struct str block, char *out, size_t size) {
+    if (block.size == 0)
+        return false;
+    struct state s = {.in = (const uint8_t *)block.data, .out = out, .out_start = out};
+    s.in_end = s.in + block.size;
+    s.out_end = size > 0 ? out + size : out;
+    size_t declared;
+    if (!take_size(&s.in, s.in_end, &declared) || declared != size)
+        return false;
+    while (s.in < s.in_end) {
+        decode_fast(&s);
+        if (s.in < s.in_end && !decode_one(&s))
+            return false;
+    }
+    return s.out == s.out_end;
+}
