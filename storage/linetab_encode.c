@@ -18,10 +18,11 @@ enum {
     KEEP_MAX = 16 << 20, /* scratch that grew larger is given back */
     PROBES_MAX =
         256, /* places of a hash table looked at for one key: more, and someone has made it so */
-    SCRATCH_PER_BYTE = 24,
+    SCRATCH_PER_BYTE = 28,
     SCRATCH_PER_LINE = 192,
     SCRATCH_MIN = 1 << 20,
-    PAYS_SHARE = 2, /* lines that fit no group: at most this share of the bytes */
+    PATHS_PER_ROW = 8, /* that the splitter may note */
+    PAYS_SHARE = 2,    /* lines that fit no group: at most this share of the bytes */
 };
 
 struct kind_slot {
@@ -93,15 +94,23 @@ static int split_rows(struct table_builder *b) {
     b->members = SCRATCH(e, b->n, uint32_t);
     if (!b->tokens || !b->rows || !b->members)
         return -ENOMEM;
-    uint32_t at = 0;
+    size_t mark = e->scratch_used;
+    uint32_t at = 0, paths = b->n < SPLITTER_PATHS_MAX / PATHS_PER_ROW ? (b->n + 1) * PATHS_PER_ROW
+                                                                       : SPLITTER_PATHS_MAX;
+    void *memory = scratch_alloc(e, paths, SPLITTER_PATH_SIZE);
+    if (!memory)
+        return -ENOMEM;
+    struct splitter splitter;
+    splitter_init(&splitter, &e->marks, b->split, memory, paths);
     for (uint32_t i = 0; i < b->n; i++) {
         struct row *row = &b->rows[i];
         row->first = at;
         row->group = 0;
-        row->count = split_piece(&e->marks, b->split, b->values[i], b->tokens + at,
-                                 LINETAB_SLOTS_MAX, &row->shape);
+        row->count =
+            split_piece(&splitter, b->values[i], b->tokens + at, LINETAB_SLOTS_MAX, &row->shape);
         at += row->count == UINT32_MAX ? 0 : row->count;
     }
+    e->scratch_used = mark;
     return 0;
 }
 

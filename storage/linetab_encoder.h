@@ -4,7 +4,7 @@
 #include "buf.h"
 #include "linetab.h"
 #include "linetab_format.h"
-#include "linetab_token.h"
+#include "linetab_split.h"
 
 struct linetab_encoder {
     struct text_marks marks;
@@ -22,14 +22,6 @@ struct linetab_encoder {
 
 static inline const char *piece_data(const struct linetab_encoder *e, struct piece p) {
     return e->marks.text + p.offset;
-}
-
-/* Are `size` bytes the same? Sixteen more can be read at both. */
-static inline bool same_bytes(const char *a, const char *b, uint32_t size) {
-    for (; size > 8; size -= 8, a += 8, b += 8)
-        if (get_le64(a) != get_le64(b))
-            return false;
-    return size == 0 || (get_le64(a) ^ get_le64(b)) << (64 - 8 * size) == 0;
 }
 
 /* NULL when it is used up. */
