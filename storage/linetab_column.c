@@ -14,6 +14,7 @@ enum {
     GLUE_MAX = 64,  /* bytes of a common prefix or suffix */
     DICT_LOOK = 64, /* values after which a dictionary may be given up */
     DICT_OVERHEAD_BITS = 64,
+    TEXT_BITS_MIN = 16, /* a string's size, about */
     PROBES_MAX =
         256, /* places of the hash table looked at for one value: more, and someone has made it so */
     SPLIT_VALUES_MIN = 8,
@@ -51,15 +52,14 @@ static inline bool read_eight(uint64_t x, uint64_t *ret) {
 
 /* The digits of p as a number; false when one is none. At most 19 of them; eight more bytes can be read. */
 static inline bool read_digits(const char *p, uint32_t size, uint64_t *ret) {
-    uint64_t number = 0, part;
-    uint32_t first = size & 7;
-    if (first > 0) {
-        /* Zeros in front make eight of them. */
-        uint64_t x = get_le64(p) << (64 - 8 * first) | 0x3030303030303030u >> (8 * first);
-        if (!read_eight(x, &number))
-            return false;
-    }
-    for (p += first; size >= 8; size -= 8, p += 8) {
+    uint64_t number, part;
+    uint32_t first = size <= 8 ? size : (size - 1) % 8 + 1;
+    /* Zeros in front make eight of them. */
+    if (!read_eight(get_le64(p) << (64 - 8 * first) |
+                        (UINT64_C(0x3030303030303030) >> 4 * first) >> 4 * first,
+                    &number))
+        return false;
+    for (p += first, size -= first; size > 0; size -= 8, p += 8) {
         if (!read_eight(get_le64(p), &part))
             return false;
         number = number * 100000000 + part;
@@ -68,64 +68,49 @@ static inline bool read_digits(const char *p, uint32_t size, uint64_t *ret) {
     return true;
 }
 
-/* Bytes that all values begin (end) with, digits at their inner edge left out. */
-static void find_glue(const struct linetab_encoder *e, const struct piece *values, uint32_t n,
-                      uint32_t *ret_prefix, uint32_t *ret_suffix) {
-    const char *first = piece_data(e, values[0]);
-    uint32_t size = values[0].size, prefix = 0, suffix = 0;
-    while (prefix < size && prefix < GLUE_MAX && !is_digit(first[prefix]))
-        prefix++;
-    while (suffix < size - prefix && suffix < GLUE_MAX && !is_digit(first[size - 1 - suffix]))
+/* What may stand before and behind the last number in a value, judged by a first one. */
+static bool find_glue(const char *first, uint32_t size, uint32_t *ret_prefix,
+                      uint32_t *ret_suffix) {
+    uint32_t suffix = 0, digits = 0;
+    while (suffix < size && suffix < GLUE_MAX && !is_digit(first[size - 1 - suffix]))
         suffix++;
-    /* Text like v1.2.3-abc: what is between the first and the last digit must be digits alone to be a number, so
-     * longer common parts are looked for only when it is not. */
-    uint32_t common = prefix + suffix;
-    for (uint32_t i = prefix; common < size && i < size - suffix; i++)
-        if (!is_digit(first[i])) {
-            prefix = i + 1; /* the number is the last run of digits */
-            if (prefix > GLUE_MAX)
-                prefix = size;
-        }
-    if (prefix + suffix >= size) {
-        *ret_prefix = *ret_suffix = 0;
-        return;
-    }
-    const char *tail = first + size - suffix;
-    for (uint32_t i = 1; i < n; i++) {
-        const char *v = piece_data(e, values[i]);
-        if (values[i].size <= prefix + suffix || !same_bytes(v, first, prefix) ||
-            !same_bytes(v + values[i].size - suffix, tail, suffix)) {
-            *ret_prefix = *ret_suffix = 0;
-            return;
-        }
-    }
-    *ret_prefix = prefix;
+    while (suffix + digits < size && is_digit(first[size - 1 - suffix - digits]))
+        digits++;
+    *ret_prefix = size - suffix - digits;
     *ret_suffix = suffix;
+    return digits > 0 && *ret_prefix <= GLUE_MAX;
 }
 
+/* A number between bytes that all values begin and end with. */
 static bool try_number(struct linetab_encoder *e, struct column_plan *plan) {
-    uint32_t glue = plan->prefix + plan->suffix, n = plan->n;
-    bool natural = true, fixed = true, short_enough = true;
-    uint32_t first_size = plan->values[0].size - glue;
-    if (first_size == 0 || !is_digit(piece_data(e, plan->values[0])[plan->prefix]))
+    uint32_t prefix, suffix, n = plan->n, first_size = plan->values[0].size;
+    const char *first = piece_data(e, plan->values[0]);
+    if (!find_glue(first, first_size, &prefix, &suffix))
         return false;
+    const char *tail = first + first_size - suffix;
+    uint32_t glue = prefix + suffix, shortest = UINT32_MAX, longest = 0;
+    bool natural = true;
     for (uint32_t i = 0; i < n; i++) {
-        struct piece v = plan->values[i];
-        const char *p = piece_data(e, v) + plan->prefix;
-        uint32_t size = v.size - glue;
-        if (v.size <= glue || size > NUMBER_DIGITS_MAX || !read_digits(p, size, &plan->numbers[i]))
+        const char *p = piece_data(e, plan->values[i]);
+        uint32_t size = plan->values[i].size - glue; /* a value that is too short makes it huge */
+        if (size - 1 >= NUMBER_DIGITS_MAX || !read_digits(p + prefix, size, &plan->numbers[i]))
             return false;
-        natural &= size == 1 || *p != '0';
-        fixed &= size == first_size;
-        short_enough &= size <= NUMBER_MARKED_DIGITS_MAX;
+        if (glue > 0 &&
+            (!same_bytes(p, first, prefix) || !same_bytes(p + prefix + size, tail, suffix)))
+            return false;
+        natural &= (size == 1) | (p[prefix] != '0');
+        shortest = size < shortest ? size : shortest;
+        longest = size > longest ? size : longest;
     }
-    plan->kind = COLUMN_NUMBER;
-    plan->digits = (uint8_t)first_size;
-    plan->flags = natural ? NUMBER_NATURAL : fixed ? NUMBER_FIXED : NUMBER_MARKED;
-    if (plan->flags == NUMBER_MARKED && !short_enough)
+    plan->flags = natural ? NUMBER_NATURAL : shortest == longest ? NUMBER_FIXED : NUMBER_MARKED;
+    if (plan->flags == NUMBER_MARKED && longest > NUMBER_MARKED_DIGITS_MAX)
         return false;
     for (uint32_t i = 0; plan->flags == NUMBER_MARKED && i < n; i++)
         plan->numbers[i] += linetab_powers[plan->values[i].size - glue];
+    plan->kind = COLUMN_NUMBER;
+    plan->digits = (uint8_t)(first_size - glue);
+    plan->prefix = prefix;
+    plan->suffix = suffix;
     return true;
 }
 
@@ -378,9 +363,9 @@ static bool try_time(struct linetab_encoder *e, struct column_plan *plan) {
 
 /* ---- dictionaries */
 
-/* Numbers the distinct values in the order of their coming. False: too many of them to be worth it. */
-static bool find_distinct(struct linetab_encoder *e, struct column_plan *plan) {
-    uint32_t n = plan->n, size = 64;
+/* An empty hash table for `n` values; 0: no memory. */
+static uint32_t clear_slots(struct linetab_encoder *e, uint32_t n) {
+    uint32_t size = 64;
     while (size < n + n / 2)
         size *= 2;
     if (size > e->slots_capacity) {
@@ -388,10 +373,22 @@ static bool find_distinct(struct linetab_encoder *e, struct column_plan *plan) {
         e->slots = malloc(size * sizeof(*e->slots));
         e->slots_capacity = e->slots ? size : 0;
         if (!e->slots)
-            return false;
+            return 0;
     }
     memset(e->slots, 0, size * sizeof(*e->slots));
-    uint32_t count = 0;
+    return size;
+}
+
+/* So many distinct values at value i are too many, whatever comes. */
+static inline bool is_too_many(uint32_t count, uint32_t i, uint32_t most) {
+    return count > i / 8 * 5 + DICT_LOOK || count == most;
+}
+
+/* Numbers the distinct values in the order of their coming. False: too many of them to be worth it. */
+static bool find_distinct(struct linetab_encoder *e, struct column_plan *plan, uint32_t most) {
+    uint32_t n = plan->n, size = clear_slots(e, n), count = 0;
+    if (size == 0)
+        return false;
     for (uint32_t i = 0; i < n; i++) {
         struct piece v = plan->values[i];
         uint32_t at = (uint32_t)(stir_bytes(v.size, piece_data(e, v), v.size) >> 20) & (size - 1);
@@ -402,9 +399,37 @@ static bool find_distinct(struct linetab_encoder *e, struct column_plan *plan) {
                 return false;
         }
         if (!e->slots[at]) {
-            if (count > i / 8 * 5 + DICT_LOOK)
+            if (is_too_many(count, i, most))
                 return false;
             plan->distinct[count++] = v;
+            e->slots[at] = count;
+        }
+        plan->ids[i] = e->slots[at] - 1;
+    }
+    plan->n_distinct = count;
+    return true;
+}
+
+/* The same by the numbers that the values stand for: no two have the same one. */
+static bool find_distinct_numbers(struct linetab_encoder *e, struct column_plan *plan,
+                                  uint32_t most) {
+    uint32_t n = plan->n, size = clear_slots(e, n), count = 0;
+    const uint64_t *numbers = plan->numbers;
+    uint32_t *firsts = SCRATCH(e, n, uint32_t); /* where each distinct value was met */
+    if (size == 0 || !firsts)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = (uint32_t)(stir(0, numbers[i]) >> 20) & (size - 1), probes = 0;
+        while (e->slots[at] && numbers[firsts[e->slots[at] - 1]] != numbers[i]) {
+            at = (at + 1) & (size - 1);
+            if (++probes > PROBES_MAX)
+                return false;
+        }
+        if (!e->slots[at]) {
+            if (is_too_many(count, i, most))
+                return false;
+            firsts[count] = i;
+            plan->distinct[count++] = plan->values[i];
             e->slots[at] = count;
         }
         plan->ids[i] = e->slots[at] - 1;
@@ -416,7 +441,7 @@ static bool find_distinct(struct linetab_encoder *e, struct column_plan *plan) {
 static uint64_t text_bits(const struct piece *values, uint32_t n) {
     uint64_t bits = 0;
     for (uint32_t i = 0; i < n; i++)
-        bits += 16 + 4 * (uint64_t)values[i].size; /* as zstd leaves them, about */
+        bits += TEXT_BITS_MIN + 4 * (uint64_t)values[i].size; /* as zstd leaves them, about */
     return bits;
 }
 
@@ -431,6 +456,26 @@ static bool dictionary_pays(const struct column_plan *plan, uint64_t typed_bits)
     return ids + (values < texts ? values : texts) < typed_bits;
 }
 
+/* With more distinct values than that a dictionary does not pay against a typed form, whatever they are. */
+static uint32_t distinct_limit(const struct column_plan *plan, uint64_t typed_bits) {
+    uint64_t n = plan->n, each = typed_bits / n < TEXT_BITS_MIN ? typed_bits / n : TEXT_BITS_MIN;
+    uint32_t most = 1;
+    for (unsigned width = 1; width < 32; width++, most *= 2)
+        if (n * width + DICT_OVERHEAD_BITS + (most + 1) * each >= typed_bits)
+            return most;
+    return most;
+}
+
+static bool dictionary_wins(struct linetab_encoder *e, struct column_plan *plan,
+                            uint64_t typed_bits) {
+    if (plan->kind == 0)
+        return find_distinct(e, plan, UINT32_MAX) && dictionary_pays(plan, typed_bits);
+    uint32_t most = distinct_limit(plan, typed_bits);
+    return (plan->kind == COLUMN_HEX ? find_distinct(e, plan, most)
+                                     : find_distinct_numbers(e, plan, most)) &&
+           dictionary_pays(plan, typed_bits);
+}
+
 static void try_typed(struct linetab_encoder *e, struct column_plan *plan, uint64_t *ret_bits) {
     struct piece first = plan->values[0];
     const char *p = piece_data(e, first);
@@ -442,14 +487,9 @@ static void try_typed(struct linetab_encoder *e, struct column_plan *plan, uint6
         *ret_bits = numbers_cost(plan->numbers, plan->n, &plan->delta);
     if (plan->kind != 0)
         return;
-    find_glue(e, plan->values, plan->n, &plan->prefix, &plan->suffix);
-    if (try_number(e, plan)) {
+    if (try_number(e, plan))
         *ret_bits = numbers_cost(plan->numbers, plan->n, &plan->delta);
-        return;
-    }
-    plan->prefix = plan->suffix = 0;
-    plan->kind = 0;
-    if (try_hex(e, plan))
+    else if (try_hex(e, plan))
         *ret_bits = (uint64_t)plan->n * plan->digits * 4;
 }
 
@@ -485,8 +525,8 @@ int column_analyse(struct linetab_encoder *e, const struct piece *values, uint32
         return -ENOMEM;
     uint64_t typed_bits = 0;
     try_typed(e, &plan, &typed_bits);
-    if (!in_dictionary && (plan.kind == 0 || typed_bits / n > 1) && find_distinct(e, &plan) &&
-        dictionary_pays(&plan, typed_bits)) {
+    if (!in_dictionary && (plan.kind == 0 || typed_bits / n > 1) &&
+        dictionary_wins(e, &plan, typed_bits)) {
         plan.kind = COLUMN_DICT;
         plan.prefix = plan.suffix = 0;
         plan.split = split;

@@ -174,10 +174,8 @@ static void gather_members(struct table_builder *b) {
 
 struct group_writer {
     struct table_builder *b;
-    const uint32_t *members;
     uint32_t rows;
-    struct piece *values; /* of the column at hand */
-    uint32_t column;      /* of those written */
+    uint32_t column; /* of those written */
     /* dictionaries of this group, for columns that follow them */
     struct {
         const uint32_t *ids;
@@ -228,22 +226,32 @@ static void note_dictionary(struct group_writer *w, const struct column_plan *pl
     w->dictionaries[w->n_dictionaries++].column = w->column;
 }
 
+/* The tokens of the group's rows, slot by slot, each slot `stride` behind the one before. */
+static struct piece *turn_columns(struct table_builder *b, const uint32_t *members,
+                                  const struct group *g, uint32_t stride) {
+    uint32_t slots = b->rows[members[0]].count;
+    struct piece *columns = SCRATCH(b->e, (size_t)slots * stride, struct piece);
+    if (!columns)
+        return NULL;
+    for (uint32_t i = 0; i < g->rows; i++) {
+        const struct piece *token = b->tokens + b->rows[members[i]].first;
+        for (uint32_t slot = 0; slot < slots; slot++)
+            columns[(size_t)slot * stride + i] = token[slot];
+    }
+    return columns;
+}
+
 /* One slot of all rows: its text joins the fixed bytes when it is the same everywhere. */
-static int put_slot(struct group_writer *w, uint32_t slot) {
+static int put_slot(struct group_writer *w, const struct piece *values) {
     struct table_builder *b = w->b;
     struct linetab_encoder *e = b->e;
     struct column_plan plan;
     size_t mark = e->scratch_used;
-    w->values = SCRATCH(e, w->rows, struct piece);
-    if (!w->values)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < w->rows; i++)
-        w->values[i] = b->tokens[b->rows[w->members[i]].first + slot];
-    int r = column_analyse(e, w->values, w->rows, b->split, b->in_dictionary, &plan);
+    int r = column_analyse(e, values, w->rows, b->split, b->in_dictionary, &plan);
     if (r < 0)
         return r;
-    const char *first = piece_data(e, w->values[0]);
-    uint32_t size = w->values[0].size;
+    const char *first = piece_data(e, values[0]);
+    uint32_t size = values[0].size;
     if (plan.constant) {
         buf_add(&w->fixed, first, size);
         e->scratch_used = mark;
@@ -268,17 +276,17 @@ static int put_group(struct table_builder *b, const uint32_t *members, const str
     struct linetab_encoder *e = b->e;
     const struct row *first = &b->rows[members[0]];
     struct piece whole = b->values[members[0]];
-    struct group_writer w = {
-        .b = b, .members = members, .rows = g->rows, .fixed = buf_make(LINETAB_TEXT_MAX)};
+    struct group_writer w = {.b = b, .rows = g->rows, .fixed = buf_make(LINETAB_TEXT_MAX)};
     size_t mark = e->scratch_used;
-    uint32_t at = whole.offset;
-    int r = 0;
+    uint32_t at = whole.offset, stride = g->rows | 1; /* odd: columns do not crowd one cache set */
+    const struct piece *columns = turn_columns(b, members, g, stride);
+    int r = columns ? 0 : -ENOMEM;
     plan_put_varint(e, g->rows);
     for (uint32_t i = 0; r == 0 && i < first->count; i++) {
         struct piece t = b->tokens[first->first + i];
         buf_add(&w.fixed, e->marks.text + at, t.offset - at);
         at = t.offset + t.size;
-        r = put_slot(&w, i);
+        r = put_slot(&w, columns + (size_t)i * stride);
     }
     buf_add(&w.fixed, e->marks.text + at, whole.offset + whole.size - at);
     plan_put_bytes(e, w.fixed.data, (uint32_t)w.fixed.size);
