@@ -736,7 +736,7 @@ void store_seal_soon(struct store *s, struct stream *stream) {
  * to get one. */
 static int append_record(struct store *s, const struct batch *batch, struct walrec_writer *w,
                          bool *define, struct pending *pending, uint64_t *ret_lsn) {
-    size_t definitions = 4;
+    size_t definitions = 4 + 8;
     for (size_t i = 0; i < batch->n_streams; i++)
         definitions += batch->streams[i].stream->encoded.size +
                        batch->streams[i].stream->tenant->name.size + 30;
@@ -749,15 +749,17 @@ static int append_record(struct store *s, const struct batch *batch, struct walr
         int r = walrec_write_definitions(w, batch, define);
         if (r < 0)
             return r;
-        uint64_t exact = wal_next_segment(s->wal, w->payload.size);
+        uint64_t exact = wal_next_segment(s->wal, walrec_size(w));
         if (exact == segment || round == 1) {
             segment = exact;
             break;
         }
         segment = exact;
     }
-    int r = wal_append(s->wal, w->type, w->codec, w->raw_size, buf_str(&w->payload), record_durable,
-                       pending, ret_lsn);
+    struct str payload[WALREC_PARTS];
+    walrec_payload(w, payload);
+    int r = wal_append_parts(s->wal, w->type, w->codec, w->raw_size, payload, WALREC_PARTS,
+                             record_durable, pending, ret_lsn);
     if (r < 0)
         return r;
     for (size_t i = 0; i < batch->n_streams; i++)

@@ -209,11 +209,24 @@ static void add_to_run(struct batch *b, uint64_t segment, uint64_t offset, size_
         (struct run){.segment = segment, .offset = offset, .start = b->bytes.size, .size = size};
 }
 
-int wal_append(struct wal *w, uint8_t type, uint8_t codec, uint32_t raw_size, struct str payload,
-               wal_done *done, void *ctx, uint64_t *ret_lsn) {
-    if (payload.size > WAL_RECORD_MAX)
+/* SIZE_MAX when they are together too large for a record. */
+static size_t joined_size(const struct str *parts, size_t n_parts) {
+    size_t size = 0;
+    for (size_t i = 0; i < n_parts; i++) {
+        if (parts[i].size > WAL_RECORD_MAX - size)
+            return SIZE_MAX;
+        size += parts[i].size;
+    }
+    return size;
+}
+
+int wal_append_parts(struct wal *w, uint8_t type, uint8_t codec, uint32_t raw_size,
+                     const struct str *parts, size_t n_parts, wal_done *done, void *ctx,
+                     uint64_t *ret_lsn) {
+    size_t payload_size = joined_size(parts, n_parts);
+    if (payload_size > WAL_RECORD_MAX)
         return -E2BIG;
-    size_t size = record_size(payload.size);
+    size_t size = record_size(payload_size);
     pthread_mutex_lock(&w->lock);
     struct batch *b = w->filling;
     int r = admit(w, size);
@@ -228,10 +241,11 @@ int wal_append(struct wal *w, uint8_t type, uint8_t codec, uint32_t raw_size, st
     uint64_t segment, offset;
     place(w, size, &segment, &offset);
     add_to_run(b, segment, offset, size);
-    char *record = b->bytes.data + b->bytes.size;
-    if (payload.size > 0)
-        memcpy(record + WAL_RECORD_HEADER_SIZE, payload.data, payload.size);
-    wal_record_seal((uint8_t *)record, type, codec, raw_size, (uint32_t)payload.size);
+    char *record = b->bytes.data + b->bytes.size, *at = record + WAL_RECORD_HEADER_SIZE;
+    for (size_t i = 0; i < n_parts; at += parts[i++].size)
+        if (parts[i].size > 0)
+            memcpy(at, parts[i].data, parts[i].size);
+    wal_record_seal((uint8_t *)record, type, codec, raw_size, (uint32_t)payload_size);
     b->bytes.size += size;
     if (done)
         b->waiters[b->n_waiters++] = (struct waiter){.done = done, .ctx = ctx};

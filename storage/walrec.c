@@ -9,22 +9,27 @@
 #include "unsnap.h"
 
 enum {
-    COMPRESS_FROM = 512,  /* smaller records are stored as they are */
+    COMPRESS_FROM = 512, /* smaller records are stored as they are */
+    /* LZ4's step past places that do not match. Bench JSON: 1 packs to 0.330 at 0.7 GB/s, 8 to 0.353 at 1.06 GB/s, 16
+     * to 0.419 at 1.13 GB/s. */
+    ACCELERATION = 8,
+    TABLE_SHARE = 4,      /* a table of less than a fourth of its body is not worth packing */
     KEEP_BYTES = 8 << 20, /* scratch kept between pushes */
     ENTRIES_PER_RECORD_MAX = 16 << 20,
     TABLE_HEAD = 4 + 4,
+    ENTRY_HEAD_MAX = 3 * VARINT_MAX_BYTES + 1,
 };
 
 void walrec_writer_done(struct walrec_writer *w) {
     buf_done(&w->raw);
-    buf_done(&w->payload);
+    buf_done(&w->front);
 }
 
 void walrec_writer_trim(struct walrec_writer *w) {
     if (w->raw.capacity > KEEP_BYTES)
         buf_done(&w->raw);
-    if (w->payload.capacity > KEEP_BYTES)
-        buf_done(&w->payload);
+    if (w->front.capacity > KEEP_BYTES)
+        buf_done(&w->front);
 }
 
 static void add_varint(struct buf *b, uint64_t v) {
@@ -76,17 +81,27 @@ struct place {
     size_t previous_end;
 };
 
-static void add_entry(struct buf *b, const struct entry *e, int64_t previous_ns, struct place *at) {
-    uint8_t head[3 * VARINT_MAX_BYTES];
-    uint8_t *p = put_varint(head, zigzag((int64_t)((uint64_t)e->ts_ns - (uint64_t)previous_ns)));
+/* `same_meta`: as the entry before. */
+static void add_entry(struct buf *b, const struct entry *e, int64_t previous_ns, bool same_meta,
+                      struct place *at) {
+    if (b->capacity - b->size < ENTRY_HEAD_MAX && buf_reserve(b, ENTRY_HEAD_MAX) < 0)
+        return;
+    uint8_t *start = (uint8_t *)b->data + b->size;
+    uint8_t *p = put_varint(start, zigzag((int64_t)((uint64_t)e->ts_ns - (uint64_t)previous_ns)));
     bool inside = false;
     if (at->source)
         p = put_place(p, e->line, at->source->plain, &at->previous_end, &inside);
     else
         p = put_varint(p, e->line.size);
-    buf_add(b, head, (size_t)(p - head));
+    if (inside && same_meta)
+        *p++ = 0;
+    b->size += (size_t)(p - start);
     if (!inside)
         buf_add_str(b, e->line);
+    if (!same_meta)
+        add_meta(b, e);
+    else if (!inside)
+        buf_add_char(b, 0);
 }
 
 static int add_stream(struct buf *b, const struct batch_stream *s, struct place *at) {
@@ -100,11 +115,7 @@ static int add_stream(struct buf *b, const struct batch_stream *s, struct place 
         bool same = e->meta_count == meta_count && (meta_count == 0 || e->meta == meta);
         if ((!same || e->line.size > ENTRY_LINE_MAX) && !entry_fits(e))
             return -E2BIG;
-        add_entry(b, e, previous_ns, at);
-        if (same)
-            buf_add_char(b, 0);
-        else
-            add_meta(b, e);
+        add_entry(b, e, previous_ns, same, at);
         previous_ns = e->ts_ns;
         meta = e->meta;
         meta_count = e->meta_count;
@@ -120,7 +131,7 @@ static int compress(struct buf *b) {
     int bound = LZ4_compressBound((int)b->size);
     if (bound <= 0 || buf_reserve(b, (size_t)bound) < 0)
         return -ENOMEM;
-    int n = LZ4_compress_default(b->data, b->data + b->size, (int)b->size, bound);
+    int n = LZ4_compress_fast(b->data, b->data + b->size, (int)b->size, bound, ACCELERATION);
     if (n <= 0 || (size_t)n >= b->size)
         return 0;
     memmove(b->data, b->data + b->size, (size_t)n);
@@ -141,8 +152,9 @@ static bool body_pays(const struct batch *batch) {
 }
 
 int walrec_write_data(struct walrec_writer *w, const struct batch *batch) {
-    w->raw.max = w->payload.max = WAL_RECORD_MAX;
+    w->raw.max = w->front.max = WAL_RECORD_MAX;
     buf_clear(&w->raw);
+    buf_clear(&w->front);
     bool with_body = body_pays(batch);
     struct place at = {.source = with_body ? &batch->source : NULL};
     add_varint(&w->raw, batch->n_streams);
@@ -152,7 +164,8 @@ int walrec_write_data(struct walrec_writer *w, const struct batch *batch) {
     if (r < 0)
         return r;
     uint32_t size = (uint32_t)w->raw.size;
-    r = compress(&w->raw);
+    bool small_table = with_body && size < batch->source.packed.size / TABLE_SHARE;
+    r = small_table ? 0 : compress(&w->raw);
     if (r < 0)
         return r;
     w->type = with_body ? WALREC_PUSH_BODY : WALREC_PUSH;
@@ -167,33 +180,37 @@ int walrec_write_data(struct walrec_writer *w, const struct batch *batch) {
 }
 
 size_t walrec_size(const struct walrec_writer *w) {
-    return TABLE_HEAD + w->raw.size + w->body.size;
+    return w->front.size + w->raw.size + w->body.size;
+}
+
+void walrec_payload(const struct walrec_writer *w, struct str ret[static WALREC_PARTS]) {
+    ret[0] = buf_str(&w->front);
+    ret[1] = buf_str(&w->raw);
+    ret[2] = w->body;
 }
 
 int walrec_write_definitions(struct walrec_writer *w, const struct batch *batch,
                              const bool *define) {
-    buf_clear(&w->payload);
+    buf_clear(&w->front);
     uint8_t size[4] = {0};
-    buf_add(&w->payload, size, sizeof(size));
+    buf_add(&w->front, size, sizeof(size));
     for (size_t i = 0; i < batch->n_streams; i++) {
         if (!define[i])
             continue;
         const struct stream *s = batch->streams[i].stream;
-        add_varint(&w->payload, s->id);
-        add_sized(&w->payload, s->tenant->name);
-        add_sized(&w->payload, s->encoded);
+        add_varint(&w->front, s->id);
+        add_sized(&w->front, s->tenant->name);
+        add_sized(&w->front, s->encoded);
     }
-    if (!w->payload.failed)
-        put_le32(w->payload.data, (uint32_t)(w->payload.size - sizeof(size)));
+    if (!w->front.failed)
+        put_le32(w->front.data, (uint32_t)(w->front.size - sizeof(size)));
     if (w->type == WALREC_PUSH_BODY) {
         uint8_t head[TABLE_HEAD];
         put_le32(head, (uint32_t)w->raw.size);
         put_le32(head + 4, w->table_size);
-        buf_add(&w->payload, head, sizeof(head));
+        buf_add(&w->front, head, sizeof(head));
     }
-    buf_add(&w->payload, w->raw.data, w->raw.size);
-    buf_add_str(&w->payload, w->body);
-    return w->payload.failed ? -ENOMEM : 0;
+    return w->front.failed ? -ENOMEM : 0;
 }
 
 /* ---- reading */

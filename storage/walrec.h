@@ -29,9 +29,12 @@
 enum walrec_type { WALREC_PUSH = 1, WALREC_PUSH_BODY = 2 };
 enum walrec_codec { WALREC_NONE = 0, WALREC_LZ4 = 1, WALREC_SNAPPY = 2 };
 
+/* The payload is front, raw and body, one behind the other; nobody joins them but the WAL. */
+enum { WALREC_PARTS = 3 };
+
 struct walrec_writer {
-    struct buf raw;     /* data or table, compressed when that pays */
-    struct buf payload; /* what goes to the WAL */
+    struct buf front; /* definitions and what else stands before raw */
+    struct buf raw;   /* data or table, compressed when that pays */
     uint8_t type, codec;
     uint32_t raw_size;   /* of the data or the body when decompressed */
     uint32_t table_size; /* of the table when decompressed */
@@ -45,12 +48,13 @@ void walrec_writer_trim(struct walrec_writer *w);
 /* Encodes and compresses the data part, or the table of a batch that has a source. What the batch borrows must
  * live until the record is complete. */
 int walrec_write_data(struct walrec_writer *w, const struct batch *batch);
-/* Bytes of the payload without definitions. */
+/* Bytes of the payload as it is now; before the first definitions their size and at most 8 bytes are missing. */
 size_t walrec_size(const struct walrec_writer *w);
-/* Puts definitions of the streams whose bit in `define` is set in front: payload is then complete. May be called
+/* Puts definitions of the streams whose bit in `define` is set in front: the payload is then complete. May be called
  * again with other bits. */
 int walrec_write_definitions(struct walrec_writer *w, const struct batch *batch,
                              const bool *define);
+void walrec_payload(const struct walrec_writer *w, struct str ret[static WALREC_PARTS]);
 
 /* Reading. Strings borrow the record or the arena. */
 typedef int walrec_define_fn(uint64_t id, struct str tenant, struct labels labels, void *ctx);

@@ -87,6 +87,17 @@ static int on_entries(uint64_t id, const struct entry *entries, size_t count, vo
     return 0;
 }
 
+/* The payload in one piece, in `out`. */
+static struct str join(const struct walrec_writer *w, struct buf *out) {
+    struct str parts[WALREC_PARTS];
+    walrec_payload(w, parts);
+    buf_clear(out);
+    for (size_t i = 0; i < WALREC_PARTS; i++)
+        buf_add_str(out, parts[i]);
+    CHECK_INT(out->size, walrec_size(w));
+    return buf_str(out);
+}
+
 static int read_back(const struct push *p, const struct walrec_writer *w, struct str payload,
                      size_t *ret_entries) {
     struct reading reading = {.push = p};
@@ -113,13 +124,15 @@ static void write_record(struct push *p, struct walrec_writer *w) {
 static void round_trip(bool with_body, enum walrec_type type) {
     struct push *p = calloc(1, sizeof(*p));
     struct walrec_writer w = {0};
+    struct buf joined = buf_make(BUF_NO_MAX);
     make_push(p, with_body);
     write_record(p, &w);
     CHECK_INT(w.type, type);
     size_t entries;
-    CHECK_INT(read_back(p, &w, buf_str(&w.payload), &entries), 0);
+    CHECK_INT(read_back(p, &w, join(&w, &joined), &entries), 0);
     CHECK_INT(entries, STREAMS * ENTRIES);
     walrec_writer_done(&w);
+    buf_done(&joined);
     free(p);
 }
 
@@ -129,6 +142,45 @@ static void test_lines_in_the_data(void) {
 
 static void test_lines_in_the_body(void) {
     round_trip(true, WALREC_PUSH_BODY);
+}
+
+/* Bytes at random in place of half the lines, so that the body packs badly, but pays. */
+static void shuffle_body(struct push *p) {
+    struct str plain = p->batch.source.plain;
+    uint32_t random = 1;
+    for (size_t i = 0; i < plain.size / 2; i++) {
+        random = random * 1664525 + 1013904223;
+        p->plain[i] = (char)(random >> 24);
+    }
+    size_t size = sizeof(p->packed);
+    CHECK(snappy_compress(p->plain, plain.size, p->packed, &size) == SNAPPY_OK);
+    p->batch.source.packed.size = size;
+}
+
+/* A table beside a body is packed only when it is large: one with long metadata for each line is. */
+static void test_tables(void) {
+    char text[600];
+    memset(text, 'm', sizeof(text));
+    const struct label large = {STR("name"), str_make(text, sizeof(text))};
+    for (int packed = 0; packed < 2; packed++) {
+        struct push *p = calloc(1, sizeof(*p));
+        struct walrec_writer w = {0};
+        struct buf joined = buf_make(BUF_NO_MAX);
+        make_push(p, true);
+        shuffle_body(p);
+        for (size_t i = 0; i < STREAMS * ENTRIES; i++) {
+            p->entries[i].meta = packed && i % 2 ? &large : NULL;
+            p->entries[i].meta_count = packed && i % 2;
+        }
+        write_record(p, &w);
+        CHECK((w.raw.size < w.table_size) == packed);
+        size_t entries;
+        CHECK_INT(read_back(p, &w, join(&w, &joined), &entries), 0);
+        CHECK_INT(entries, STREAMS * ENTRIES);
+        walrec_writer_done(&w);
+        buf_done(&joined);
+        free(p);
+    }
 }
 
 static bool wants_second(uint64_t id, size_t count, void *ctx) {
@@ -149,18 +201,19 @@ static bool wants_none(uint64_t id, size_t count, void *ctx) {
 static void test_unwanted_entries(void) {
     struct push *p = calloc(1, sizeof(*p));
     struct walrec_writer w = {0};
+    struct buf joined = buf_make(BUF_NO_MAX);
     make_push(p, true);
     write_record(p, &w);
     struct arena arena = arena_make(16 << 20);
     struct buf scratch = buf_make(BUF_NO_MAX);
     struct wal_record record = {
-        .type = w.type, .codec = w.codec, .raw_size = w.raw_size, .payload = buf_str(&w.payload)};
+        .type = w.type, .codec = w.codec, .raw_size = w.raw_size, .payload = join(&w, &joined)};
     struct reading reading = {.push = p};
     struct walrec_visitor visitor = {
         .define = on_define, .needs = wants_second, .entries = on_entries, .ctx = &reading};
     CHECK_INT(walrec_read(&record, &arena, &scratch, &visitor, NULL), 0);
     CHECK_INT(reading.entries, ENTRIES);
-    memset(w.payload.data + w.payload.size - 100, 0xff, 100);
+    memset(joined.data + joined.size - 100, 0xff, 100);
     CHECK_INT(walrec_read(&record, &arena, &scratch, &visitor, NULL), -ECORRUPT);
     visitor.needs = wants_none;
     CHECK_INT(walrec_read(&record, &arena, &scratch, &visitor, NULL), 0);
@@ -168,6 +221,7 @@ static void test_unwanted_entries(void) {
     arena_done(&arena);
     buf_done(&scratch);
     walrec_writer_done(&w);
+    buf_done(&joined);
     free(p);
 }
 
@@ -187,6 +241,7 @@ static void test_body_that_does_not_pay(void) {
 static void test_damage(void) {
     struct push *p = calloc(1, sizeof(*p));
     struct walrec_writer w = {0};
+    struct buf joined = buf_make(BUF_NO_MAX);
     make_push(p, true);
     for (size_t i = 0; i < STREAMS * ENTRIES;
          i++) /* values may differ: only bounds are of interest */
@@ -194,7 +249,7 @@ static void test_damage(void) {
     write_record(p, &w);
     struct arena arena = arena_make(16 << 20);
     struct buf scratch = buf_make(BUF_NO_MAX);
-    struct str payload = buf_str(&w.payload);
+    struct str payload = join(&w, &joined);
     size_t refused = 0;
     for (size_t cut = 0; cut < payload.size; cut += 13) {
         struct wal_record record = {.type = w.type, .codec = w.codec, .raw_size = w.raw_size};
@@ -218,12 +273,14 @@ static void test_damage(void) {
     arena_done(&arena);
     buf_done(&scratch);
     walrec_writer_done(&w);
+    buf_done(&joined);
     free(p);
 }
 
 int main(void) {
     RUN(test_lines_in_the_data);
     RUN(test_lines_in_the_body);
+    RUN(test_tables);
     RUN(test_unwanted_entries);
     RUN(test_body_that_does_not_pay);
     RUN(test_damage);
