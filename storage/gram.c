@@ -33,6 +33,7 @@ enum {
     M_MIN_SHIFT = 7,                  /* the smallest bitmap has 4 << 7 = 512 bits */
     M_MAX_SHIFT = GRAM_HASH_BITS - 2, /* the largest has 4 << 18 = 2^20 bits */
     M_CLASSES = (M_MAX_SHIFT - M_MIN_SHIFT) * 4 + 1,
+    SMALL_BYTES = 24 << 10, /* so few lines need no look at the whole scratch map */
 };
 
 /* Half full is the optimum of information per bit for one hash. */
@@ -42,8 +43,11 @@ static const uint32_t multiply_1 = 0x9e3779b1u, multiply_2 = 0x85ebca77u;
 
 struct gram_builder {
     bool scalar;
+    bool dirty;                 /* bits is not all zeros */
     uint32_t limits[M_CLASSES]; /* most scratch bits that class i takes without passing the fill */
     uint32_t bits[SCRATCH_BITS / 32];
+    uint32_t set[SMALL_BYTES +
+                 8]; /* of few lines: the places in `bits`, in the order in which they came */
 };
 
 static uint32_t class_bits(unsigned i) {
@@ -180,6 +184,58 @@ __attribute__((target("popcnt"))) static uint32_t count_bits_popcnt(const uint32
 }
 #endif
 
+/* ---- few lines: the places are listed as their bits are set, and no more of the map is touched than they. A place is
+ * written behind the list in any case, and counts when it is new. */
+
+static uint32_t list_scalar(struct gram_builder *b, uint32_t n, const char *p, const char *end) {
+    for (; end - p >= 4; p++) {
+        const char *newline = memchr(p, '\n', 4);
+        if (newline) {
+            p = newline;
+            continue;
+        }
+        uint32_t four = get_le32(p) | 0x20202020u;
+        bool is_long = has_digit(four);
+        if (is_long && (end - p < 5 || p[4] == '\n'))
+            continue;
+        uint32_t x = gram_hash(four, is_long ? (uint32_t)(FIFTH | (uint8_t)p[4] | FOLD) : 0);
+        uint32_t *word = &b->bits[x >> 5], bit = 1u << (x & 31);
+        b->set[n] = x;
+        n += !(*word & bit);
+        *word |= bit;
+    }
+    return n;
+}
+
+#if GRAM_AVX2
+__attribute__((target("avx2,bmi"))) static uint32_t list_avx2(struct gram_builder *b, const char *p,
+                                                              const char *end) {
+    _Alignas(32) uint32_t words[8];
+    _Alignas(32) uint32_t masks[8];
+    uint32_t n = 0;
+    for (; end - p >= 16; p += 8) {
+        hash_eight(p, words, masks);
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++) {
+            uint32_t old = b->bits[words[k]];
+            b->set[n] = words[k] << 5 | (uint32_t)__builtin_ctz(masks[k] | 1u << 31);
+            n += (masks[k] & ~old) != 0;
+            b->bits[words[k]] = old | masks[k];
+        }
+    }
+    return list_scalar(b, n, p, end);
+}
+#endif
+
+static uint32_t list_places(struct gram_builder *b, struct str lines) {
+    const char *end = lines.data + lines.size;
+#if GRAM_AVX2
+    if (!b->scalar)
+        return list_avx2(b, lines.data, end);
+#endif
+    return list_scalar(b, 0, lines.data, end);
+}
+
 static uint32_t count_bits_scalar(const uint32_t *bits) {
     uint64_t n = 0;
     for (size_t i = 0; i < SCRATCH_BITS / 32; i += 2)
@@ -250,10 +306,44 @@ static void shrink(const struct gram_builder *b, uint32_t m, uint8_t *out) {
     shrink_scalar(b->bits, m, out);
 }
 
+/* Half full at most, if there is a class so large. */
+static uint32_t bits_for(const struct gram_builder *b, uint32_t n_set) {
+    unsigned class = 0;
+    while (class < M_CLASSES - 1 && n_set > b->limits[class])
+        class ++;
+    return class_bits(class);
+}
+
+static size_t write_header(uint32_t m, uint8_t *out) {
+    assert(m <= SCRATCH_BITS && m % 64 == 0);
+    put_le32(out, m);
+    put_le32(out + 4, 0);
+    return FILTER_HEADER + m / 8;
+}
+
+static size_t build_small(struct gram_builder *b, struct str lines, uint8_t *out) {
+    if (b->dirty)
+        memset(b->bits, 0, sizeof(b->bits));
+    b->dirty = false;
+    uint32_t n = list_places(b, lines);
+    uint32_t m = bits_for(b, n);
+    uint8_t *map = out + FILTER_HEADER;
+    memset(map, 0, m / 8);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = (uint32_t)((uint64_t)b->set[i] * m >> GRAM_HASH_BITS);
+        map[at >> 3] = (uint8_t)(map[at >> 3] | 1u << (at & 7));
+        b->bits[b->set[i] >> 5] = 0;
+    }
+    return write_header(m, out);
+}
+
 size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
     const char *end = lines.data + lines.size;
     uint32_t n = 0;
+    if (lines.size <= SMALL_BYTES)
+        return build_small(b, lines, out);
     memset(b->bits, 0, sizeof(b->bits));
+    b->dirty = true;
     if (b->scalar) {
         add_scalar(b->bits, lines.data, end);
         n = count_bits_scalar(b->bits);
@@ -263,18 +353,12 @@ size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
         n = count_bits_popcnt(b->bits);
 #endif
     }
-    unsigned class = 0;
-    while (class < M_CLASSES - 1 && n > b->limits[class])
-        class ++;
-    uint32_t m = class_bits(class);
-    assert(m <= SCRATCH_BITS && m % 64 == 0);
-    put_le32(out, m);
-    put_le32(out + 4, 0);
+    uint32_t m = bits_for(b, n);
     if (m == SCRATCH_BITS)
         memcpy(out + FILTER_HEADER, b->bits, sizeof(b->bits));
     else
         shrink(b, m, out + FILTER_HEADER);
-    return FILTER_HEADER + m / 8;
+    return write_header(m, out);
 }
 
 /* ---- asking */

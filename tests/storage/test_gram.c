@@ -77,6 +77,22 @@ static void no_false_negatives(void) {
     }
 }
 
+/* Few lines are gathered in another way than many: empty lines behind them, which hold no gram, make many of them. */
+static void few_lines_as_many(void) {
+    static char text[80000];
+    static uint8_t few[FILTER_MAX];
+    for (int round = 0; round < 200; round++) {
+        size_t n = random_below(round < 50 ? 200 : 24 << 10);
+        for (size_t i = 0; i < n; i++)
+            text[i] = alphabet(round % 4);
+        size_t size = build(str_make(text, n));
+        memcpy(few, filter, size);
+        memset(text + n, '\n', sizeof(text) - n);
+        CHECK_INT(build(str_make(text, sizeof(text))), size);
+        CHECK(memcmp(few, filter, size) == 0);
+    }
+}
+
 static void grams_of_needles(void) {
     const struct {
         struct str needle;
@@ -253,6 +269,7 @@ int main(void) {
     scalar = gram_builder_new();
     gram_builder_force_scalar(scalar);
     RUN(no_false_negatives);
+    RUN(few_lines_as_many);
     RUN(grams_of_needles);
     RUN(hashes_stay_as_they_are);
     RUN(case_and_lines);
