@@ -236,6 +236,10 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
     r = plan_choices(ret, o->log->stages, reterr);
     if (r < 0)
         goto out;
+    if (value_needles_make(o->log->stages, &x->arena, &ret->values) < 0) {
+        r = exec_no_memory(reterr);
+        goto out;
+    }
     plan_stand_in(ret, o);
     ret->n_field_filters = pipeline_field_filters(ret->pipeline, &ret->field_filters);
     r = plan_columns(ret, o->shows_lines, reterr);
@@ -272,13 +276,13 @@ void plan_done(struct plan *p) {
     *p = (struct plan){0};
 }
 
-bool plan_may_contain(const struct plan *p, const struct block_ref *block) {
+bool plan_may_contain(const struct plan *p, const struct plan_task *task) {
     for (size_t i = 0; i < p->n_choices; i++) {
         bool any = !p->choices[i].grams;
         for (size_t j = 0; j < p->choices[i].count && !any; j++)
-            any = block_ref_may_contain(block, &p->choices[i].grams[j]);
+            any = block_ref_may_contain(task->block, &p->choices[i].grams[j]);
         if (!any)
             return false;
     }
-    return true;
+    return value_needles_may_be_in(&p->values, p->streams[task->stream].labels, task->block);
 }

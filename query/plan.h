@@ -9,6 +9,7 @@
 #include "finder.h"
 #include "gram.h"
 #include "pipeline.h"
+#include "value_needle.h"
 
 struct plan_task {
     const struct block_ref *block;
@@ -57,6 +58,7 @@ struct plan {
     size_t n_needles;
     struct plan_choice *choices;
     size_t n_choices;
+    struct value_needles values; /* of label filters */
     /* What to look for in block bytes: a line passes only if one of these stands in it. None: look at every
      * line. */
     const struct finder *search;
@@ -72,5 +74,5 @@ struct plan {
 int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);
 void plan_done(struct plan *p);
 
-/* Could a block hold a line that has one of each choice? */
-bool plan_may_contain(const struct plan *p, const struct block_ref *block);
+/* Could the block of a task hold an entry that has one of each choice and each value? */
+bool plan_may_contain(const struct plan *p, const struct plan_task *task);

@@ -51,7 +51,7 @@ int scan_begin(struct scanner *s, const struct plan_task *task, struct err *rete
         s->stats.blocks_skipped_time++;
         return 0;
     }
-    if (!plan_may_contain(p, task->block)) {
+    if (!plan_may_contain(p, task)) {
         s->stats.blocks_skipped_filter++;
         return 0;
     }

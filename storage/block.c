@@ -103,6 +103,10 @@ static int check_envelope(struct str bytes, uint32_t *ret_sections, struct err *
     return 0;
 }
 
+static uint8_t find_escapes(uint32_t flags) {
+    return flags & BLOCK_ESCAPES_KNOWN ? (uint8_t)(flags & BLOCK_ESCAPES) : UINT8_MAX;
+}
+
 int block_parse_header(struct str bytes, struct arena *arena, struct block_info *ret,
                        struct err *reterr) {
     uint32_t n = 0;
@@ -123,6 +127,7 @@ int block_parse_header(struct str bytes, struct arena *arena, struct block_info 
         .header_size = BLOCK_HEADER_FIXED + n * BLOCK_SECTION_SIZE,
         .first_ns = (int64_t)get_le64(p + BLOCK_AT_FIRST),
         .last_ns = (int64_t)get_le64(p + BLOCK_AT_LAST),
+        .escapes = find_escapes(get_le32(p + BLOCK_AT_COMPAT)),
         .n_sections = n,
         .sections = sections,
     };

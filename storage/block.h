@@ -73,6 +73,8 @@ struct block_info {
     uint32_t stored_size; /* of the whole encoded block */
     uint32_t header_size; /* bytes of header and section table */
     int64_t first_ns, last_ns;
+    /* Bit n: some line may hold \u00n, by which writers of JSON can put an ASCII character of 0xn0 to 0xnf. */
+    uint8_t escapes;
     uint32_t n_sections;
     const struct section *sections; /* owned by whoever parsed (arena) */
 };

@@ -473,6 +473,17 @@ static uint32_t incompatible_flags(const struct block_encoder *e) {
     return flags;
 }
 
+static uint8_t find_escapes(struct str lines) {
+    const char *p = lines.data, *end = lines.data + lines.size;
+    unsigned found = 0;
+    while (found != BLOCK_ESCAPES && p < end && (p = memchr(p, '\\', (size_t)(end - p)))) {
+        if (end - p > 4 && p[1] == 'u' && p[2] == '0' && p[3] == '0' && p[4] >= '2' && p[4] <= '7')
+            found |= 1u << (p[4] - '0');
+        p++;
+    }
+    return (uint8_t)found;
+}
+
 static int write_block(const struct block_encoder *e, const struct block_info *info,
                        struct buf *out) {
     int r = buf_reserve(out, info->stored_size);
@@ -483,7 +494,7 @@ static int write_block(const struct block_encoder *e, const struct block_info *i
     put_le16(p + BLOCK_AT_SECTIONS, (uint16_t)e->n_sections);
     put_le16(p + BLOCK_AT_SECTIONS + 2, 0);
     put_le32(p + BLOCK_AT_INCOMPAT, incompatible_flags(e));
-    put_le32(p + BLOCK_AT_COMPAT, 0);
+    put_le32(p + BLOCK_AT_COMPAT, BLOCK_ESCAPES_KNOWN | info->escapes);
     put_le32(p + BLOCK_AT_COUNT, info->count);
     put_le32(p + BLOCK_AT_LINE_BYTES, info->line_bytes);
     put_le32(p + BLOCK_AT_META_BYTES, info->meta_bytes);
@@ -574,6 +585,7 @@ static int encode(struct block_encoder *e, const struct block_input *in, enum bl
         .header_size = header_size,
         .first_ns = in->times[order ? order[0] : 0],
         .last_ns = in->times[order ? order[in->count - 1] : in->count - 1],
+        .escapes = find_escapes(buf_str(&e->lines)),
     };
     r = write_block(e, &info, out);
     if (r == 0)

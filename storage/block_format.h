@@ -47,6 +47,9 @@ enum {
     BLOCK_INCOMPAT_KNOWN = BLOCK_INCOMPAT_TABLE | BLOCK_INCOMPAT_PACKED,
 };
 
+/* Flags of the compatible word. With BLOCK_ESCAPES_KNOWN, bit n of 2 to 7 is set where a line holds "\\u00n". */
+enum { BLOCK_ESCAPES_KNOWN = 1, BLOCK_ESCAPES = 0xfc };
+
 /* Times may be stored in units of 1, 1 000, 1 000 000 or 1 000 000 000 ns: 10 ^ (3 * code). */
 enum { TIME_SCALES = 4 };
 static const int64_t time_scales[TIME_SCALES] = {1, 1000, 1000000, 1000000000};

@@ -68,6 +68,29 @@ bool block_ref_may_contain(const struct block_ref *b, const struct gram_query *q
     return gram_may_contain((const uint8_t *)filter.data, filter.size, q);
 }
 
+/* NULL: not encoded yet. */
+static const struct block_info *encoded_info(const struct block_ref *b) {
+    if (b->place == PLACE_CHUNK)
+        return chunk_block_info(cached_chunk_get(b->chunk.cached), b->chunk.index);
+    return b->place == PLACE_MEMORY && !b->memory->rows ? &b->memory->info : NULL;
+}
+
+uint8_t block_ref_escapes(const struct block_ref *b) {
+    const struct block_info *info = encoded_info(b);
+    return info ? info->escapes : UINT8_MAX;
+}
+
+bool block_ref_may_have_meta(const struct block_ref *b, struct str name) {
+    const struct block_info *info = encoded_info(b);
+    if (!info)
+        return true;
+    uint32_t key = (uint32_t)hash_str(name);
+    for (uint32_t i = 0; i < info->n_sections; i++)
+        if (info->sections[i].kind == SECTION_META && info->sections[i].key == key)
+            return true;
+    return false;
+}
+
 struct block_reader *block_reader_new(void) {
     struct block_reader *r = calloc(1, sizeof(*r));
     if (!r)

@@ -32,6 +32,10 @@ void block_ref_get(const struct block_ref *b, struct block_ref_info *ret);
 
 /* Asks the gram filter. True when there is none. Touches only filter bytes. */
 bool block_ref_may_contain(const struct block_ref *b, const struct gram_query *q);
+/* Bit n: some line may hold \u00n, see struct block_info. */
+uint8_t block_ref_escapes(const struct block_ref *b);
+/* May an entry have structured metadata of that name? Touches no column. */
+bool block_ref_may_have_meta(const struct block_ref *b, struct str name);
 
 struct block_reader *block_reader_new(void);
 void block_reader_free(struct block_reader *r);
