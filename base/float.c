@@ -154,7 +154,24 @@ static double slow_value(struct number *n) {
     return strtod(text, NULL);
 }
 
+/* Most numbers of logs are a few digits, which a double holds. */
+static bool parse_digits(struct str text, double *ret) {
+    int64_t value = 0;
+    if (text.size == 0 || text.size > 15)
+        return false;
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned digit = (unsigned char)text.data[i] - '0';
+        if (digit > 9)
+            return false;
+        value = value * 10 + digit;
+    }
+    *ret = (double)value;
+    return true;
+}
+
 int float_parse_go(struct str text, double *ret) {
+    if (parse_digits(text, ret))
+        return 0;
     if (parse_special(text, ret))
         return 0;
     struct number n;

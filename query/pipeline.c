@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "json_path.h"
+#include "names.h"
 #include "parser.h"
 #include "regex.h"
 #include "stage.h"
@@ -15,6 +16,7 @@ enum {
     /* Values of one line that are not bytes of the line: unescaped strings, templates. A 256 KiB line with some
      * formatting steps stays far below. */
     SCRATCH_BYTES_MAX = 64 << 20,
+    FIELD_NAME_MAX = 1024, /* lines with longer ones are read as lines */
 };
 
 struct pipeline {
@@ -671,20 +673,71 @@ bool pipeline_needs_line(const struct pipeline *p) {
     return false;
 }
 
+/* A line filter that holds exactly for lines with one literal in them. */
+static bool seeks_literal(const struct step *s, struct needle *ret) {
+    if (s->kind != STAGE_LINE_FILTER || s->line_filter.negated || s->line_filter.count != 1 ||
+        !s->line_filter.tests[0].whole)
+        return false;
+    const struct line_test *test = &s->line_filter.tests[0];
+    *ret = (struct needle){.text = test->text, .fold = test->fold};
+    return true;
+}
+
 bool pipeline_seeks(const struct pipeline *p, struct needle *ret) {
-    const struct line_test *test = NULL;
+    bool found = false;
     for (size_t i = 0; i < p->n_steps; i++) {
-        const struct step *s = &p->steps[i];
-        if (!step_reads_line(p, s))
+        if (!step_reads_line(p, &p->steps[i]))
             continue;
-        if (test || s->kind != STAGE_LINE_FILTER || s->line_filter.negated ||
-            s->line_filter.count != 1 || !s->line_filter.tests[0].whole)
+        if (found || !seeks_literal(&p->steps[i], ret))
             return false;
-        test = &s->line_filter.tests[0];
+        found = true;
     }
-    if (test)
-        *ret = (struct needle){.text = test->text, .fold = test->fold};
-    return test != NULL;
+    return found;
+}
+
+/* At most one line filter, for one literal, then the parser, and nothing that reads the line behind it. */
+bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret) {
+    const struct step *s = p->steps, *end = s + p->n_steps;
+    if (p->hints.n_required == 0 || p->hints.n_required > LINETAB_FIELDS_MAX)
+        return false;
+    *ret = (struct pipeline_fields){.names = p->meta_names, .count = p->hints.n_required};
+    if (s < end && s->kind == STAGE_LINE_FILTER) {
+        if (!seeks_literal(s, &ret->needle))
+            return false;
+        ret->has_needle = true;
+        s++;
+    }
+    while (s < end && s->kind == STAGE_LABEL_FILTER)
+        s++;
+    if (s == end || (s->kind != STAGE_JSON && s->kind != STAGE_LOGFMT) || s->extract.count > 0 ||
+        s->extract.strict || s->extract.keep_empty)
+        return false;
+    ret->form = s->kind == STAGE_JSON ? FORM_JSON : FORM_LOGFMT;
+    for (s++; s < end; s++)
+        if (step_reads_line(p, s))
+            return false;
+    for (size_t i = 0; i < p->n_post; i++)
+        if (step_reads_line(p, &p->post[i]))
+            return false;
+    return true;
+}
+
+/* As labelset_key makes names, one below the other. */
+uint32_t pipeline_field_number(void *ctx, const struct str *path, size_t depth) {
+    const struct pipeline_fields *f = ctx;
+    char name[FIELD_NAME_MAX];
+    size_t size = 0;
+    for (size_t i = 0; i < depth; i++) {
+        if (size + path[i].size + 2 > sizeof(name))
+            return LINETAB_UNSURE;
+        if (size > 0)
+            name[size++] = '_';
+        size += name_sanitize(path[i], size == 0, name + size);
+    }
+    for (size_t i = 0; i < f->count && size > 0; i++)
+        if (str_eq(f->names[i], str_make(name, size)))
+            return (uint32_t)i;
+    return LINETAB_UNWANTED;
 }
 
 bool pipeline_keeps_errors(const struct pipeline *p) {
@@ -718,6 +771,7 @@ struct pipeline_run *pipeline_run_new(const struct pipeline *p) {
     r->run.scratch = arena_make(SCRATCH_BYTES_MAX);
     r->lines[0] = r->lines[1] = buf_make(TEMPLATE_OUTPUT_MAX);
     r->run.lines = r->lines;
+    r->run.field_ids = p->hints.required;
     r->run.set = labelset_new(p->names, p->n_names, &p->hints);
     if (!r->run.set) {
         pipeline_run_free(r);
@@ -812,9 +866,9 @@ static bool run_step(const struct step *s, struct run *r) {
     case STAGE_LINE_FILTER:
         return line_filter_run(&s->line_filter, r->line);
     case STAGE_JSON:
-        return json_run(&s->extract, r);
+        return r->fields ? json_run_fields(r) : json_run(&s->extract, r);
     case STAGE_LOGFMT:
-        return logfmt_run(&s->extract, r);
+        return r->fields ? logfmt_run_fields(r) : logfmt_run(&s->extract, r);
     case STAGE_LABEL_FILTER:
         return label_filter_run(s->filter, r);
     case STAGE_LINE_FORMAT:
@@ -848,10 +902,12 @@ bool pipeline_run_line(struct pipeline_run *r, const struct pipeline_line *in,
     struct run *run = &r->run;
     run->line = in->line;
     run->ts_ns = in->ts_ns;
+    run->fields = in->fields;
+    run->n_fields = in->n_fields;
     /* Most lines end at the line filters in front: their labels are not even looked at. */
     size_t i = 0;
     for (; i < p->n_steps && p->steps[i].kind == STAGE_LINE_FILTER; i++)
-        if (!line_filter_run(&p->steps[i].line_filter, run->line))
+        if (!in->fields && !line_filter_run(&p->steps[i].line_filter, run->line))
             return false;
     if (run->scratch.head)
         arena_reset(&run->scratch);

@@ -78,6 +78,19 @@ struct field_filter {
 size_t pipeline_field_filters(const struct pipeline *p, const struct field_filter **ret);
 /* Does it refuse the value for certain? Of a string without its quotes, and without escapes. */
 bool field_filter_refuses(const struct field_filter *f, struct str value, bool quoted);
+
+/* Are the labels `names` all that is wanted of the lines, made by a json or logfmt stage at the front? Then a line may be
+ * given as the fields that make these labels: when has_needle, of a line that is known to hold the needle. */
+struct pipeline_fields {
+    enum linetab_form form;
+    const struct str *names;
+    size_t count; /* at most LINETAB_FIELDS_MAX */
+    bool has_needle;
+    struct needle needle;
+};
+bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret);
+/* The number of the label among them that a field makes, as linetab_question.wanted; ctx is a struct pipeline_fields. */
+uint32_t pipeline_field_number(void *ctx, const struct str *path, size_t depth);
 /* The number of leading line-filter stages which `needles` decide completely (|= with one literal): when the
  * executor has searched the block for exactly needle i, stage i need not be run again. */
 
@@ -92,6 +105,9 @@ struct pipeline_line {
     struct str line;
     const struct label *meta; /* sorted by name */
     size_t meta_count;
+    /* In place of the line (pipeline_fields), in the order in which they stand there; NULL: there is a line. */
+    const struct linetab_value *fields;
+    size_t n_fields;
 };
 
 struct pipeline_output {

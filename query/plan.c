@@ -135,16 +135,24 @@ static int plan_choices(struct plan *p, const struct stage *stages, struct err *
     return 0;
 }
 
-/* A literal that can be searched for as a whole, and nothing else that wants the line. */
+static bool searches_exactly(const struct plan *p, const struct needle *sought) {
+    return p->n_search == 1 && sought->fold == p->search->fold &&
+           str_eq(sought->text, p->search->needle);
+}
+
+/* A literal that can be searched for as a whole, and nothing else that wants the line, or wants more of it than some
+ * fields. */
 static void plan_stand_in(struct plan *p, const struct plan_options *o) {
     struct needle sought;
-    if (o->shows_lines || !o->pipeline.line_unseen || p->n_search != 1 ||
-        !pipeline_seeks(p->pipeline, &sought))
+    if (o->shows_lines || !o->pipeline.line_unseen)
         return;
-    p->search_decides = sought.fold == p->search->fold &&
-                        sought.text.size == p->search->needle.size &&
-                        str_eq(sought.text, p->search->needle);
-    p->stand_in = sought.text;
+    if (pipeline_seeks(p->pipeline, &sought)) {
+        p->search_decides = searches_exactly(p, &sought);
+        p->stand_in = sought.text;
+    }
+    p->takes_fields =
+        pipeline_fields(p->pipeline, &p->fields) &&
+        (p->fields.has_needle ? searches_exactly(p, &p->fields.needle) : p->n_search == 0);
 }
 
 static int compare_str(const void *a, const void *b) {

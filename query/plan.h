@@ -69,6 +69,9 @@ struct plan {
     /* Fields that blocks may be asked for instead of their lines. */
     const struct field_filter *field_filters;
     size_t n_field_filters;
+    /* Fields do in place of lines; with search: of those that are known to hold search[0]. */
+    bool takes_fields;
+    struct pipeline_fields fields;
 };
 
 int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);

@@ -239,16 +239,27 @@ static uint32_t all_living(struct scanner *s, uint32_t from, uint32_t to) {
     return count;
 }
 
+/* Are there fields in place of the line? */
+static bool takes_fields(const struct scanner *s, uint32_t entry) {
+    return s->has_fields && (!s->plan->search || s->levels[entry] == LINETAB_YES) &&
+           block_reader_has_fields(s->reader, entry);
+}
+
 static int run_hits(struct scanner *s, uint32_t count, struct str lines, scan_fn *fn, void *ctx,
                     struct err *reterr) {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t entry = s->hits[s->plan->backward ? count - 1 - i : i];
         struct pipeline_line in = {.ts_ns = s->times[entry], .meta = s->meta};
-        if (s->sifted && s->plan->search_decides && s->levels[entry] == LINETAB_YES)
+        struct linetab_value fields[LINETAB_FIELDS_MAX];
+        if (takes_fields(s, entry)) {
+            in.fields = fields;
+            in.n_fields = block_reader_fields(s->reader, entry, fields);
+        } else if (s->sifted && s->plan->search_decides && s->levels[entry] == LINETAB_YES) {
             in.line = s->plan->stand_in;
-        else if (lines.data)
+        } else if (lines.data) {
             in.line = str_make(lines.data + s->offsets[entry],
                                s->offsets[entry + 1] - 1 - s->offsets[entry]);
+        }
         in.meta_count = scan_meta(s, entry);
         struct pipeline_output out;
         if (!pipeline_run_line(s->run, &in, &out))
@@ -333,6 +344,23 @@ static int sift_by_fields(struct scanner *s, struct err *reterr) {
     return r;
 }
 
+/* Finds the fields that do in place of lines. A reader of a line stops when it has them all, which it has not when a label
+ * has the name of one: the field then makes another. */
+static int find_fields(struct scanner *s, struct err *reterr) {
+    const struct plan *p = s->plan;
+    struct linetab_question q = {.form = p->fields.form,
+                                 .wanted = pipeline_field_number,
+                                 .ctx = (void *)(uintptr_t)&p->fields,
+                                 .n_wanted = (uint32_t)p->fields.count};
+    int labelled = 0;
+    for (size_t i = 0; labelled == 0 && i < p->fields.count; i++)
+        labelled = has_label(s, p->fields.names[i], reterr);
+    q.until_found = labelled == 0;
+    int r = labelled < 0 ? labelled : block_reader_find_fields(s->reader, &q, reterr);
+    s->has_fields = r > 0;
+    return r;
+}
+
 /* Asks the parts of the block instead of its lines. 1: s->levels tells which lines may pass, and those of them that the
  * pipeline must see are in `ret`; 0: the lines have to be looked at. */
 static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
@@ -342,20 +370,24 @@ static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
         r = sift_by_search(s, reterr);
     if (r > 0)
         r = sift_by_fields(s, reterr);
+    int found = r > 0 && p->takes_fields ? find_fields(s, reterr) : 0;
+    r = found < 0 ? found : r;
     if (r <= 0)
         return r;
-    uint32_t count = 0;
+    uint32_t count = 0, left = 0;
     for (uint32_t i = s->from; i < s->to; i++) {
         while (s->to - i >= 8 && get_le64(s->levels + i) == 0)
             i += 8;
         if (i == s->to)
             break;
+        left += s->levels[i] != LINETAB_NO;
         bool wanted =
             s->levels[i] == LINETAB_MAYBE || (s->levels[i] == LINETAB_YES && !p->search_decides);
+        wanted = wanted && !takes_fields(s, i);
         s->wanted[i / 64] |= (uint64_t)wanted << (i % 64);
         count += wanted;
     }
-    s->n_refusing += p->n_field_filters > 0 && count < (s->to - s->from) / SIFT_SHARE;
+    s->n_refusing += p->n_field_filters > 0 && left < (s->to - s->from) / SIFT_SHARE;
     if (count > s->info.count / SIFT_SHARE)
         return 0;
     if (count > 0) {
@@ -367,9 +399,9 @@ static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
 }
 
 static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
-    s->sifted = false;
+    s->sifted = s->has_fields = false;
     account_lines(s);
-    if (s->plan->search || s->plan->n_field_filters > 0) {
+    if (s->plan->search || s->plan->n_field_filters > 0 || s->plan->takes_fields) {
         int r = sift(s, ret, reterr);
         s->sifted = r > 0;
         if (r != 0)

@@ -38,6 +38,7 @@ struct scanner {
     uint8_t *levels;
     uint64_t *wanted;
     size_t levels_capacity;
+    bool has_fields;              /* of some of its entries there are fields in place of lines */
     uint32_t n_asked, n_refusing; /* blocks asked for fields; in which most lines were refused */
 };
 

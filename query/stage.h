@@ -157,7 +157,11 @@ struct run {
     const struct early_filters *early; /* of the step that runs */
     uint32_t n_probed, n_refused;      /* lines; halved now and then */
     struct template_work *templates;   /* once a template has run */
-    bool failed;                       /* no memory: the line's labels cannot be given */
+    /* In place of the line: what a parser stage would find in it, numbers being places in `field_ids`. */
+    const struct linetab_value *fields;
+    size_t n_fields;
+    const uint32_t *field_ids;
+    bool failed; /* no memory: the line's labels cannot be given */
 };
 
 /* Does one of the running step's early filters refuse this value? */
@@ -181,6 +185,7 @@ bool line_filter_run(const struct line_filter_step *s, struct str line);
 
 /* stage_json.c: false when an early filter has refused the line */
 bool json_run(const struct extract_step *s, struct run *r);
+bool json_run_fields(struct run *r);
 bool unpack_run(struct run *r);
 /* Unescapes as Loki's JSON parser does: -1 on a bad escape or a lone surrogate. `out` has room for raw.size. */
 int64_t json_value_unescape(struct str raw, char *out);
@@ -189,6 +194,7 @@ struct str run_clean_utf8(struct run *r, struct str value);
 
 /* stage_logfmt.c */
 bool logfmt_run(const struct extract_step *s, struct run *r);
+bool logfmt_run_fields(struct run *r);
 
 /* stage_label.c */
 int label_filter_compile(struct stage_compiler *c, const struct label_filter *f,

@@ -228,6 +228,20 @@ static enum outcome take_entry(struct scanner *s, struct str raw, bool escaped) 
     return GO_ON;
 }
 
+/* The field of label `id` has been read. */
+static enum outcome take_field(struct run *r, uint32_t id, struct str raw, bool is_string,
+                               bool escaped) {
+    struct labelset *set = r->set;
+    id = labelset_target(set, id);
+    if (id == NAME_NONE || !labelset_wants(set, id) || labelset_extracted(set, id))
+        return GO_ON;
+    struct str value = is_string ? string_value(r, raw, escaped) : raw;
+    labelset_set(set, GROUP_PARSED, id, value);
+    if (run_refuses(r, id, value))
+        return REFUSED;
+    return labelset_all_found(set) ? STOP : GO_ON;
+}
+
 /* A leaf: key and value have been read. */
 static enum outcome leaf(struct scanner *s, uint32_t parent, struct str key, struct str raw,
                          bool is_string, bool escaped) {
@@ -242,14 +256,8 @@ static enum outcome leaf(struct scanner *s, uint32_t parent, struct str key, str
     uint32_t id = labelset_key(set, parent, key);
     if (id == NAME_NONE)
         return GO_ON;
-    id = labelset_target(set, id);
-    if (id == NAME_NONE || !labelset_wants(set, id) || labelset_extracted(set, id))
-        return GO_ON;
-    struct str value = is_string ? string_value(s->run, raw, escaped) : raw;
-    labelset_set(set, GROUP_PARSED, id, value);
-    if (run_refuses(s->run, id, value))
-        return REFUSED;
-    return s->purpose == EXTRACT && labelset_all_found(set) ? STOP : GO_ON;
+    enum outcome o = take_field(s->run, id, raw, is_string, escaped);
+    return o == STOP && s->purpose != EXTRACT ? GO_ON : o;
 }
 
 /* A key with escapes, unescaped; an empty data pointer on a bad escape. */
@@ -665,6 +673,19 @@ bool json_run(const struct extract_step *step, struct run *r) {
     if (o == BROKEN)
         labelset_error(r->set, STR("JSONParserErr"), s.error);
     return o != REFUSED;
+}
+
+bool json_run_fields(struct run *r) {
+    if (labelset_nothing_wanted(r->set))
+        return true;
+    for (size_t i = 0; i < r->n_fields; i++) {
+        const struct linetab_value *v = &r->fields[i];
+        bool escaped = v->quoted && memchr(v->text.data, '\\', v->text.size);
+        enum outcome o = take_field(r, r->field_ids[v->number], v->text, v->quoted, escaped);
+        if (o != GO_ON)
+            return o == STOP;
+    }
+    return true;
 }
 
 bool unpack_run(struct run *r) {

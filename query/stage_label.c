@@ -80,26 +80,11 @@ static bool string_matches(const struct filter_node *f, struct str value) {
      : (op) == CMP_LT  ? (a) < (b)                                                                 \
                        : (a) <= (b))
 
-/* Most numbers of logs are a few digits. */
-static int number_parse(struct str text, double *ret) {
-    if (text.size == 0 || text.size > 15)
-        return float_parse_go(text, ret);
-    int64_t value = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        unsigned digit = (unsigned char)text.data[i] - '0';
-        if (digit > 9)
-            return float_parse_go(text, ret);
-        value = value * 10 + digit;
-    }
-    *ret = (double)value;
-    return 0;
-}
-
 /* 1 = passes, 0 = does not, negative = the value is not of the type. */
 static int typed_matches(const struct filter_node *f, struct str value) {
     if (f->kind == FILTER_NUMBER) {
         double number;
-        if (number_parse(value, &number) < 0)
+        if (float_parse_go(value, &number) < 0)
             return -ESYNTAX;
         return COMPARE(f->compare, number, f->number);
     }

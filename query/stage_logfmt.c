@@ -10,7 +10,7 @@
 struct logfmt_scanner {
     const char *at, *end, *start;
     struct str key, value;
-    bool escaped;      /* the value is still quoted as in the line */
+    bool escaped;      /* the value has its escapes still */
     const char *error; /* of the last bad token */
     const char *error_at;
     char unexpected; /* the byte that `error` complains about; 0 = error has all */
@@ -56,8 +56,7 @@ static bool scan_quoted(struct logfmt_scanner *s) {
             return bad_token(s, "unterminated quoted value", s->end);
         s->at = quote + 1;
         s->escaped = escaped;
-        s->value = escaped ? str_make(open, (size_t)(quote + 1 - open))
-                           : str_make(open + 1, (size_t)(quote - open - 1));
+        s->value = str_make(open + 1, (size_t)(quote - open - 1));
         return true;
     }
 }
@@ -159,10 +158,10 @@ static size_t unquote_escape(const char *p, const char *end, char *out, size_t *
     return used;
 }
 
-/* A quoted value with escapes, quotes included; false when an escape is bad. */
-static bool unquote(struct run *r, struct str quoted, struct str *ret) {
-    const char *p = quoted.data + 1, *end = quoted.data + quoted.size - 1;
-    char *out = run_scratch(r, quoted.size + 4);
+/* A value with escapes, without its quotes; false when an escape is bad. */
+static bool unquote(struct run *r, struct str raw, struct str *ret) {
+    const char *p = raw.data, *end = raw.data + raw.size;
+    char *out = run_scratch(r, raw.size + 4);
     if (!out)
         return false;
     size_t size = 0;
@@ -243,6 +242,19 @@ static bool run_expressions(const struct extract_step *step, struct run *r) {
     return true;
 }
 
+/* The pair of label `id` has been read. False when an early filter refuses the line. */
+static bool take_pair(struct run *r, uint32_t id, struct str value, bool keep_empty) {
+    struct labelset *set = r->set;
+    id = labelset_target(set, id);
+    if (id == NAME_NONE || !labelset_wants(set, id) || labelset_extracted(set, id))
+        return true;
+    value = run_clean_utf8(r, value);
+    if (value.size == 0 && !keep_empty)
+        return true;
+    labelset_set(set, GROUP_PARSED, id, value);
+    return !run_refuses(r, id, value);
+}
+
 bool logfmt_run(const struct extract_step *step, struct run *r) {
     struct labelset *set = r->set;
     if (labelset_nothing_wanted(set))
@@ -257,19 +269,24 @@ bool logfmt_run(const struct extract_step *step, struct run *r) {
         uint32_t id = labelset_key(set, NAME_NONE, s.key);
         if (id == NAME_NONE)
             continue;
-        id = labelset_target(set, id);
-        if (id == NAME_NONE || !labelset_wants(set, id) || labelset_extracted(set, id))
-            continue;
-        struct str value = run_clean_utf8(r, s.value);
-        if (value.size == 0 && !step->keep_empty)
-            continue;
-        labelset_set(set, GROUP_PARSED, id, value);
-        if (run_refuses(r, id, value))
+        if (!take_pair(r, id, s.value, step->keep_empty))
             return false;
         if (labelset_all_found(set))
             break;
     }
     if (step->strict && s.error)
         set_error(&s, r);
+    return true;
+}
+
+bool logfmt_run_fields(struct run *r) {
+    for (size_t i = 0; i < r->n_fields && !labelset_nothing_wanted(r->set); i++) {
+        const struct linetab_value *v = &r->fields[i];
+        struct str value = v->text;
+        if (v->quoted && memchr(value.data, '\\', value.size) && !unquote(r, value, &value))
+            continue;
+        if (!take_pair(r, r->field_ids[v->number], value, false))
+            return false;
+    }
     return true;
 }

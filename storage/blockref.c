@@ -515,6 +515,23 @@ int block_reader_refuse(struct block_reader *r, enum linetab_form form, struct s
     return status < 0 ? blame(r, status, reterr) : 1;
 }
 
+int block_reader_find_fields(struct block_reader *r, const struct linetab_question *q,
+                             struct err *reterr) {
+    int status = open_table(r, reterr);
+    if (status <= 0)
+        return status;
+    status = linetab_find_fields(r->table, q, reterr);
+    return status < 0 ? blame(r, status, reterr) : status;
+}
+
+bool block_reader_has_fields(const struct block_reader *r, uint32_t i) {
+    return linetab_has_fields(r->table, i);
+}
+
+size_t block_reader_fields(struct block_reader *r, uint32_t i, struct linetab_value *ret) {
+    return linetab_fields(r->table, i, ret);
+}
+
 int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, struct str *ret,
                             struct err *reterr) {
     const uint32_t *offsets;

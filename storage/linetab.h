@@ -51,8 +51,35 @@ int linetab_match(struct linetab *t, struct str literal, bool fold, uint8_t *lev
 
 /* Of lines that are JSON objects, or logfmt: which have a field `key` (outermost; the first) whose value is refused. Sets
  * levels[i] to LINETAB_NO for these and leaves the others as they are: told from templates and columns, and only where
- * that is certain. The value of a string comes without its quotes and has no escapes. */
+ * that is certain. The value of a string comes without its quotes, escapes as they are. */
 enum linetab_form { FORM_JSON, FORM_LOGFMT };
 typedef bool linetab_refuses(void *ctx, struct str value, bool quoted);
 int linetab_refuse(struct linetab *t, enum linetab_form form, struct str key, linetab_refuses *fn,
                    void *ctx, uint8_t *levels, struct err *reterr);
+
+/* Fields of such lines without the lines. Which ones is asked for each field of a template once, by the keys that lead to
+ * it (as written, the outermost first): the number of what is wanted, below n_wanted, or one of two others. */
+enum {
+    LINETAB_UNWANTED = 1 << 30,
+    LINETAB_UNSURE, /* then nothing is known of these lines */
+    LINETAB_FIELDS_MAX = 32
+};
+struct linetab_question {
+    enum linetab_form form;
+    uint32_t (*wanted)(void *ctx, const struct str *path, size_t depth);
+    void *ctx;
+    uint32_t n_wanted; /* at most LINETAB_FIELDS_MAX */
+    bool until_found;  /* the reader of a JSON line stops when it has one of each */
+};
+struct linetab_value {
+    uint32_t number;
+    bool quoted;
+    struct str text; /* without quotes, escapes as they are */
+};
+/* 1: of some lines the fields are known for certain; 0: of none. */
+int linetab_find_fields(struct linetab *t, const struct linetab_question *q, struct err *reterr);
+/* After that: is line i one of them? */
+bool linetab_has_fields(const struct linetab *t, uint32_t i);
+/* Then its fields in the order in which a reader meets them, without those that are null: their number, at most
+ * LINETAB_FIELDS_MAX. The texts are valid until the next call. */
+size_t linetab_fields(struct linetab *t, uint32_t i, struct linetab_value *ret);

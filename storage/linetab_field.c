@@ -1,391 +1,57 @@
-/* Which rows of a table have a refused value in a field, told from the field's column.
- *
- * The template of a group is read as JSON or logfmt, a slot standing for whatever values it has. That is sound as long as
- * no value can change how the bytes behind it are read: in a string there must be no quote and no backslash, outside
- * of one nothing that ends a value. Everything up to the field has to be well-formed; what stands behind it does not
- * matter, as the reader of a line leaves it at a refused field. Where any of this is in doubt the group's rows are
- * left alone. */
+/* What the fields of rows are, told from columns: the template of a group says where each field stands
+ * (linetab_template.h). */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#include "linetab_reader.h"
+#include "linetab_template.h"
 
-enum { JSON_DEPTH = 16, ITEM_END = -1, ITEM_SLOT = -2 };
-
-/* Where a value stands. */
-enum context { IN_STRING, BARE_JSON, BARE_LOGFMT };
-
-struct walker {
-    struct linetab *t;
-    struct group *g;
-    struct err *err;
-    uint32_t slot; /* the present stretch of fixed bytes is the one before this slot */
-    size_t at;     /* in it */
-    int status;    /* of loading a column */
-};
-
-static struct str fixed_now(const struct walker *w) {
-    return w->slot < w->g->n_slots ? w->g->slots[w->slot].before : w->g->after;
+static int no_memory(struct err *reterr) {
+    return err_set(reterr, -ENOMEM, "block: no memory to read a column");
 }
 
-/* The byte that comes next, or that it is a slot, or the end. */
-static int peek(const struct walker *w) {
-    struct str fixed = fixed_now(w);
-    if (w->at < fixed.size)
-        return (unsigned char)fixed.data[w->at];
-    return w->slot < w->g->n_slots ? ITEM_SLOT : ITEM_END;
-}
-
-static struct column *take_slot(struct walker *w) {
-    struct column *c = w->g->slots[w->slot++].column;
-    w->at = 0;
-    return c;
-}
-
-static bool take(struct walker *w, char c) {
-    if (peek(w) != (unsigned char)c)
-        return false;
-    w->at++;
-    return true;
-}
-
-static void skip_blanks(struct walker *w) {
-    for (int c = peek(w); c == ' ' || c == '\t' || c == '\r' || c == '\n'; c = peek(w))
-        w->at++;
-}
-
-/* ---- what values can do to the bytes behind them */
-
-static bool is_bare_byte(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-           c == '-' || c == '+' || c == '_';
-}
-
-static bool text_is_tame(struct str text, enum context context) {
-    for (size_t i = 0; i < text.size; i++) {
-        char c = text.data[i];
-        bool tame = context == BARE_JSON   ? is_bare_byte(c)
-                    : context == IN_STRING ? c != '"' && c != '\\' && (unsigned char)c >= ' '
-                                           : c != '"' && c != '=' && (unsigned char)c > ' ';
-        if (!tame)
-            return false;
-    }
-    return true;
-}
-
-static bool column_is_tame(struct walker *w, struct column *c, enum context context);
-
-static bool table_is_tame(struct walker *w, struct table *table, enum context context) {
-    if (table->odd && !column_is_tame(w, table->odd, context))
-        return false;
-    for (uint32_t i = 0; i < table->n_groups; i++) {
-        const struct group *g = &table->groups[i];
-        if (!text_is_tame(g->after, context))
-            return false;
-        for (uint32_t k = 0; k < g->n_slots; k++)
-            if (!text_is_tame(g->slots[k].before, context) ||
-                !column_is_tame(w, g->slots[k].column, context))
-                return false;
-    }
-    return true;
-}
-
-static bool column_is_tame(struct walker *w, struct column *c, enum context context) {
-    switch (c->kind) {
-    case COLUMN_NUMBER:
-    case COLUMN_HEX:
-    case COLUMN_IP:
-        return true;
-    case COLUMN_TIME:
-        return context != BARE_JSON && c->between > ' ' && c->between != '"' && c->between != '\\';
-    case COLUMN_DICT:
-    case COLUMN_SHARED:
-        return column_is_tame(w, c->values, context);
-    case COLUMN_TEXT:
-        if (c->flags != TEXT_IN_PLAN) {
-            w->status = column_load(w->t, c, w->err);
-            if (w->status < 0)
-                return false;
-        }
-        return text_is_tame(str_make(c->text, c->text_size), context);
-    case COLUMN_TABLE:
-        return table_is_tame(w, c->table, context);
-    case COLUMN_KINDS:
-        break;
-    }
-    return false;
-}
-
-/* Without quotes a reader knows what begins as a number does, and three words. */
-static bool is_known(struct str text) {
-    if (text.size == 0)
-        return false;
-    char c = text.data[0];
-    return c == '-' || (c >= '0' && c <= '9') || str_eq(text, STR("true")) ||
-           str_eq(text, STR("false")) || str_eq(text, STR("null"));
-}
-
-static bool column_is_known(struct walker *w, struct column *c);
-
-static bool table_is_known(struct walker *w, struct table *table) {
-    if (table->odd && !column_is_known(w, table->odd))
-        return false;
-    for (uint32_t i = 0; i < table->n_groups; i++) {
-        const struct group *g = &table->groups[i];
-        struct str first = g->n_slots > 0 ? g->slots[0].before : g->after;
-        bool known = first.size > 0 ? is_known(first)
-                                    : g->n_slots > 0 && g->slots[0].column->kind == COLUMN_NUMBER;
-        if (!known)
-            return false;
-    }
-    return true;
-}
-
-static bool column_is_known(struct walker *w, struct column *c) {
-    if (c->kind == COLUMN_NUMBER || c->kind == COLUMN_IP)
-        return true;
-    if (c->kind == COLUMN_TABLE)
-        return table_is_known(w, c->table);
-    if (c->kind == COLUMN_DICT || c->kind == COLUMN_SHARED)
-        return column_is_known(w, c->values);
-    if (c->kind != COLUMN_TEXT)
-        return false;
-    w->status = column_load(w->t, c, w->err);
-    for (uint32_t i = 0; w->status == 0 && i < c->n; i++)
-        if (!is_known(
-                str_make(c->text + c->numbers[i], (size_t)(c->numbers[i + 1] - c->numbers[i]))))
-            return false;
-    return w->status == 0;
-}
-
-/* ---- the template as JSON */
-
-/* A value as it stands in the template. */
-struct field {
-    bool quoted, is_slot; /* all of it is one slot; else it is `fixed`, unless... */
-    bool is_mixed;        /* ...it has both, or several */
-    bool is_nested;
-    struct column *column;
-    struct str fixed;
-};
-
-static void add_slot(struct walker *w, struct field *f) {
-    f->is_mixed |= f->is_slot || f->fixed.size > 0;
-    f->is_slot = true;
-    f->column = take_slot(w);
-}
-
-static void add_byte(struct walker *w, struct field *f) {
-    f->is_mixed |= f->is_slot;
-    if (f->fixed.size == 0)
-        f->fixed.data = fixed_now(w).data + w->at;
-    f->fixed.size++;
-    w->at++;
-}
-
-/* A string behind its opening quote, up to and with its closing one. */
-static bool walk_string(struct walker *w, struct field *ret) {
-    *ret = (struct field){.quoted = true};
-    for (;;) {
-        int c = peek(w);
-        if (c == ITEM_SLOT) {
-            add_slot(w, ret);
-            if (!column_is_tame(w, ret->column, IN_STRING))
-                return false;
-            continue;
-        }
-        if (c < ' ' || c == '\\')
-            return false;
-        if (c == '"') {
-            w->at++;
-            return true;
-        }
-        add_byte(w, ret);
-    }
-}
-
-/* A number or a word: what it begins with decides whether a reader knows it. */
-static bool walk_bare(struct walker *w, struct field *ret) {
-    *ret = (struct field){0};
-    bool known = false;
-    for (;;) {
-        int c = peek(w);
-        if (c == ITEM_SLOT) {
-            bool first = !ret->is_slot && ret->fixed.size == 0;
-            add_slot(w, ret);
-            if (!column_is_tame(w, ret->column, BARE_JSON))
-                return false;
-            known |= first && column_is_known(w, ret->column);
-            continue;
-        }
-        if (c == ITEM_END || !is_bare_byte((char)c)) {
-            known |= !ret->is_slot && is_known(ret->fixed);
-            return known && (c == ',' || c == '}' || c == ']' || c == ' ');
-        }
-        known |= !ret->is_slot && ret->fixed.size == 0 && (c == '-' || (c >= '0' && c <= '9'));
-        add_byte(w, ret);
-    }
-}
-
-/* Behind a value inside an object or array: closes what ends here. False: this is not how JSON goes on. */
-static bool walk_closings(struct walker *w, char *open, size_t *depth, size_t until) {
-    for (;;) {
-        skip_blanks(w);
-        if (*depth == until)
-            return true;
-        if (take(w, open[*depth - 1] == '{' ? '}' : ']')) {
-            (*depth)--;
-            continue;
-        }
-        if (!take(w, ','))
-            return false;
-        skip_blanks(w);
-        return true;
-    }
-}
-
-static bool walk_key(struct walker *w, struct str *ret) {
-    struct field key;
-    if (!take(w, '"') || !walk_string(w, &key) || key.is_slot || key.fixed.size == 0)
-        return false;
-    skip_blanks(w);
-    if (!take(w, ':'))
-        return false;
-    skip_blanks(w);
-    *ret = key.fixed;
-    return true;
-}
-
-/* One value, whatever it holds; `ret` tells of one that is not nested. */
-static bool walk_value(struct walker *w, struct field *ret) {
-    char open[JSON_DEPTH];
-    size_t depth = 0;
-    struct field part;
-    *ret = (struct field){0};
-    do {
-        if (depth > 0 && open[depth - 1] == '{') {
-            struct str key;
-            if (!walk_key(w, &key))
-                return false;
-        }
-        int c = peek(w);
-        if (c == '{' || c == '[') {
-            if (depth == JSON_DEPTH)
-                return false;
-            open[depth++] = (char)c;
-            w->at++;
-            ret->is_nested = true;
-            skip_blanks(w);
-            bool empty = peek(w) == (c == '{' ? '}' : ']');
-            if (!empty)
-                continue;
-        } else if (c == '"') {
-            w->at++;
-            if (!walk_string(w, &part))
-                return false;
-        } else if (!walk_bare(w, &part)) {
-            return false;
-        }
-        if (depth == 0)
-            *ret = part;
-        else if (!walk_closings(w, open, &depth, 0))
-            return false;
-    } while (depth > 0);
-    return true;
-}
-
-/* Goes to the value of `key` in the outermost object. */
-static bool find_json_field(struct walker *w, struct str key, struct field *ret) {
-    skip_blanks(w);
-    if (!take(w, '{'))
-        return false;
-    for (;;) {
-        struct str name;
-        skip_blanks(w);
-        if (!walk_key(w, &name) || !walk_value(w, ret))
-            return false;
-        if (str_eq(name, key))
-            return !ret->is_nested && !ret->is_mixed;
-        skip_blanks(w);
-        if (!take(w, ','))
-            return false;
-    }
-}
-
-/* ---- the template as logfmt */
-
-/* What stands up to the next blank or one of two bytes; its slots must be tame. */
-static bool walk_logfmt_part(struct walker *w, bool is_key, struct field *ret) {
-    *ret = (struct field){0};
-    for (;;) {
-        int c = peek(w);
-        if (c == ITEM_SLOT) {
-            add_slot(w, ret);
-            if (!column_is_tame(w, ret->column, BARE_LOGFMT))
-                return false;
-            continue;
-        }
-        if (c == ITEM_END || c <= ' ' || (is_key && c == '='))
-            return true;
-        if (c == '"' || c == '=')
-            return false;
-        add_byte(w, ret);
-    }
-}
-
-/* Goes to the first value of `key`. Words without a value are passed over, as a reader does. */
-static bool find_logfmt_field(struct walker *w, struct str key, struct field *ret) {
-    for (;;) {
-        struct field name;
-        while (peek(w) >= 0 && peek(w) <= ' ')
-            w->at++;
-        if (peek(w) == ITEM_END || !walk_logfmt_part(w, true, &name))
-            return false;
-        if (!take(w, '='))
-            continue;
-        if (name.is_slot || name.fixed.size == 0)
-            return false;
-        bool quoted = take(w, '"');
-        if (quoted ? !walk_string(w, ret) : !walk_logfmt_part(w, false, ret))
-            return false;
-        if (peek(w) != ITEM_END && (peek(w) < 0 || peek(w) > ' '))
-            return false;
-        if (str_eq(name.fixed, key))
-            return !ret->is_mixed;
-    }
-}
-
-/* ---- rows */
+/* ---- which rows are refused for a field */
 
 struct refusal {
     linetab_refuses *fn;
     void *ctx;
+    struct str key;
+    bool found;
+    struct template_field field;
 };
 
+static bool is_refusals(void *ctx, const struct template_field *f) {
+    struct refusal *r = ctx;
+    if (f->depth > 1 || !str_eq(f->path[0], r->key))
+        return false;
+    r->found = true;
+    r->field = *f;
+    return true;
+}
+
 /* Per row of the group whether its value is refused; `rows` is zeroed. */
-static int ask_rows(struct walker *w, struct column *c, bool quoted, const struct refusal *refusal,
-                    uint8_t *rows) {
+static int ask_rows(struct linetab *t, struct column *c, const struct refusal *refusal,
+                    uint8_t *rows, struct err *reterr) {
+    bool quoted = refusal->field.quoted;
     if (c->kind == COLUMN_DICT || c->kind == COLUMN_SHARED) {
-        int r = column_load_cells(w->t, c, w->err);
+        int r = column_load_cells(t, c, reterr);
         if (r == 0)
-            r = column_load_ids(w->t, c, w->err);
-        uint8_t *cells = r < 0 ? NULL : arena_array(&w->t->arena, c->n_distinct, 1);
+            r = column_load_ids(t, c, reterr);
+        uint8_t *cells = r < 0 ? NULL : arena_array(&t->arena, c->n_distinct, 1);
         if (!cells)
-            return r < 0 ? r : err_set(w->err, -ENOMEM, "block: no memory to read a column");
-        for (uint32_t i = 0; i < c->n_distinct; i++) {
-            struct str value = str_make(c->cells[i].data, c->cells[i].size - c->after.size);
-            cells[i] = refusal->fn(refusal->ctx, value, quoted);
-        }
+            return r < 0 ? r : no_memory(reterr);
+        for (uint32_t i = 0; i < c->n_distinct; i++)
+            cells[i] = refusal->fn(refusal->ctx, dictionary_cell(c, i), quoted);
         for (uint32_t i = 0; i < c->n; i++)
             rows[i] = cells[c->ids[i]];
         return 0;
     }
-    int r = column_load(w->t, c, w->err);
+    int r = column_load(t, c, reterr);
     if (r < 0)
         return r;
-    char *room = arena_alloc(&w->t->arena, (size_t)c->value_max + LINETAB_SLACK);
+    char *room = arena_alloc(&t->arena, (size_t)c->value_max + LINETAB_SLACK);
     if (!room)
-        return err_set(w->err, -ENOMEM, "block: no memory to read a column");
+        return no_memory(reterr);
     for (uint32_t i = 0; i < c->n; i++) {
         char *end = column_write(c, i, room);
         rows[i] = refusal->fn(refusal->ctx, str_make(room, (size_t)(end - room)), quoted);
@@ -394,30 +60,32 @@ static int ask_rows(struct walker *w, struct column *c, bool quoted, const struc
 }
 
 /* 1: rows[] tells which rows are refused, or, when it stays NULL, all are. 0: nothing is known. */
-static int refuse_group(struct linetab *t, struct group *g, enum linetab_form form, struct str key,
-                        const struct refusal *refusal, uint8_t **rows, struct err *reterr) {
-    struct walker w = {.t = t, .g = g, .err = reterr};
-    struct field f;
-    bool found = form == FORM_JSON ? find_json_field(&w, key, &f) : find_logfmt_field(&w, key, &f);
-    if (!found)
-        return w.status;
-    if (!f.is_slot)
-        return f.fixed.size > 0 && refusal->fn(refusal->ctx, f.fixed, f.quoted);
+static int refuse_group(struct linetab *t, struct group *g, enum linetab_form form,
+                        struct refusal *refusal, uint8_t **rows, struct err *reterr) {
+    refusal->found = false;
+    int sure = linetab_read_template(t, g, form, is_refusals, refusal, reterr);
+    const struct template_field *f = &refusal->field;
+    if (sure <= 0 || !refusal->found)
+        return sure < 0 ? sure : 0;
+    if (field_is_fixed(f))
+        return f->n_parts > 0 && refusal->fn(refusal->ctx, f->parts[0].fixed, f->quoted);
+    if (!field_is_slot(f))
+        return 0;
     *rows = arena_array(&t->arena, g->rows, 1);
     if (!*rows)
-        return err_set(reterr, -ENOMEM, "block: no memory to read a column");
-    int r = ask_rows(&w, f.column, f.quoted, refusal, *rows);
+        return no_memory(reterr);
+    int r = ask_rows(t, f->parts[0].column, refusal, *rows, reterr);
     return r < 0 ? r : 1;
 }
 
 int linetab_refuse(struct linetab *t, enum linetab_form form, struct str key, linetab_refuses *fn,
                    void *ctx, uint8_t *levels, struct err *reterr) {
     struct table *root = t->root;
-    struct refusal refusal = {.fn = fn, .ctx = ctx};
+    struct refusal refusal = {.fn = fn, .ctx = ctx, .key = key};
     uint8_t *refused[LINETAB_GROUPS_MAX + 1] = {NULL};
     int known[LINETAB_GROUPS_MAX + 1] = {0}, any = 0;
     for (uint32_t i = 0; i < root->n_groups; i++) {
-        int r = refuse_group(t, &root->groups[i], form, key, &refusal, &refused[i + 1], reterr);
+        int r = refuse_group(t, &root->groups[i], form, &refusal, &refused[i + 1], reterr);
         if (r < 0)
             return r;
         any |= known[i + 1] = r;
@@ -429,4 +97,169 @@ int linetab_refuse(struct linetab *t, enum linetab_form form, struct str key, li
             levels[i] = LINETAB_NO;
     }
     return r;
+}
+
+/* ---- fields in place of lines */
+
+struct found_field {
+    uint32_t number;
+    bool quoted;
+    bool may_be_null; /* which is no value */
+    uint32_t n_parts;
+    struct field_part *parts;
+    char *room; /* for a value that no column has as it is */
+};
+
+struct group_fields {
+    bool known;
+    uint32_t n;
+    struct found_field *list;
+};
+
+struct search {
+    struct linetab *t;
+    const struct linetab_question *question;
+    struct err *err;
+    struct found_field list[LINETAB_FIELDS_MAX];
+    uint32_t n;
+    uint32_t met; /* bits of what every row has */
+    bool unsure;
+    int status;
+};
+
+static bool is_null(const struct template_field *f) {
+    return !f->quoted && field_is_fixed(f) && f->n_parts > 0 &&
+           str_eq(f->parts[0].fixed, STR("null"));
+}
+
+static bool may_be_null(const struct template_field *f) {
+    return !f->quoted && field_is_slot(f) && f->parts[0].column->kind != COLUMN_NUMBER;
+}
+
+static bool note_field(void *ctx, const struct template_field *f) {
+    struct search *s = ctx;
+    const struct linetab_question *q = s->question;
+    uint32_t number = q->wanted(q->ctx, f->path, f->depth);
+    bool is_json = q->form == FORM_JSON;
+    if (number == LINETAB_UNWANTED || (is_json && is_null(f)))
+        return false;
+    assert(number < q->n_wanted || number == LINETAB_UNSURE);
+    if (f->too_many || number == LINETAB_UNSURE || s->n == LINETAB_FIELDS_MAX) {
+        s->unsure = true;
+        return true;
+    }
+    struct found_field *found = &s->list[s->n++];
+    *found = (struct found_field){.number = number,
+                                  .quoted = f->quoted,
+                                  .may_be_null = is_json && may_be_null(f),
+                                  .n_parts = f->n_parts};
+    found->parts = arena_array(&s->t->arena, f->n_parts + 1, sizeof(*found->parts));
+    if (!found->parts) {
+        s->status = no_memory(s->err);
+        return true;
+    }
+    memcpy(found->parts, f->parts, f->n_parts * sizeof(*found->parts));
+    if (!found->may_be_null)
+        s->met |= 1u << number;
+    return is_json && q->until_found && s->met == (uint32_t)((UINT64_C(1) << q->n_wanted) - 1);
+}
+
+/* Loads what the field's values need. */
+static int prepare_field(struct linetab *t, struct found_field *f, struct err *reterr) {
+    size_t most = 0;
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        struct column *c = f->parts[i].column;
+        most += f->parts[i].fixed.size;
+        if (!c)
+            continue;
+        int r = column_load(t, c, reterr);
+        if (r < 0)
+            return r;
+        most += c->value_max;
+    }
+    f->room = arena_alloc(&t->arena, most + LINETAB_SLACK);
+    return f->room ? 0 : no_memory(reterr);
+}
+
+static int find_in_group(struct linetab *t, struct group *g, const struct linetab_question *q,
+                         struct group_fields *ret, struct err *reterr) {
+    struct search s = {.t = t, .question = q, .err = reterr};
+    int sure = linetab_read_template(t, g, q->form, note_field, &s, reterr);
+    if (sure < 0 || s.status < 0)
+        return sure < 0 ? sure : s.status;
+    if (sure == 0 || s.unsure)
+        return 0;
+    for (uint32_t i = 0; i < s.n; i++) {
+        int r = prepare_field(t, &s.list[i], reterr);
+        if (r < 0)
+            return r;
+    }
+    ret->list = arena_array(&t->arena, s.n + 1, sizeof(*ret->list));
+    if (!ret->list)
+        return no_memory(reterr);
+    memcpy(ret->list, s.list, s.n * sizeof(*ret->list));
+    ret->n = s.n;
+    ret->known = true;
+    return 1;
+}
+
+int linetab_find_fields(struct linetab *t, const struct linetab_question *q, struct err *reterr) {
+    struct table *root = t->root;
+    assert(q->n_wanted <= LINETAB_FIELDS_MAX);
+    t->fields = arena_array(&t->arena, root->n_groups + 1, sizeof(*t->fields));
+    if (!t->fields)
+        return no_memory(reterr);
+    int any = 0;
+    for (uint32_t i = 0; i < root->n_groups; i++) {
+        int r = find_in_group(t, &root->groups[i], q, &t->fields[i + 1], reterr);
+        if (r < 0)
+            return r;
+        any |= r;
+    }
+    int r = any ? table_load_ids(t, root, reterr) : 0;
+    return r < 0 ? r : any;
+}
+
+bool linetab_has_fields(const struct linetab *t, uint32_t i) {
+    return t->fields[t->root->ids[i]].known;
+}
+
+static struct str field_text(const struct found_field *f, uint32_t row) {
+    if (f->n_parts == 1 && f->parts[0].fixed.size == 0) {
+        const struct column *c = f->parts[0].column;
+        if (c->kind == COLUMN_DICT || c->kind == COLUMN_SHARED)
+            return dictionary_cell(c, c->ids[row]);
+        if (c->kind == COLUMN_TEXT)
+            return str_make(c->text + c->numbers[row],
+                            (size_t)(c->numbers[row + 1] - c->numbers[row]));
+    }
+    if (f->n_parts == 1 && !f->parts[0].column)
+        return f->parts[0].fixed;
+    char *at = f->room;
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        const struct field_part *p = &f->parts[i];
+        memcpy(at, p->fixed.data ? p->fixed.data : "", p->fixed.size);
+        at += p->fixed.size;
+        if (!p->column)
+            continue;
+        char *end = column_write(p->column, row, at);
+        bool joined = p->column->kind == COLUMN_DICT || p->column->kind == COLUMN_SHARED;
+        at = joined ? end - p->column->after.size : end;
+    }
+    return str_make(f->room, (size_t)(at - f->room));
+}
+
+size_t linetab_fields(struct linetab *t, uint32_t i, struct linetab_value *ret) {
+    const struct group_fields *g = &t->fields[t->root->ids[i]];
+    uint32_t row = t->root->rank[i];
+    size_t n = 0;
+    assert(g->known);
+    for (uint32_t k = 0; k < g->n; k++) {
+        const struct found_field *f = &g->list[k];
+        struct str text = field_text(f, row);
+        if (!f->may_be_null || !str_eq(text, STR("null")))
+            ret[n++] =
+                (struct linetab_value){.number = f->number, .quoted = f->quoted, .text = text};
+    }
+    return n;
 }

@@ -375,6 +375,7 @@ int linetab_open(struct linetab *t, struct str encoded, uint32_t count, struct e
     t->text_zstd = p[1] & LINETAB_TEXT_ZSTD;
     t->packed = str_make(t->stored_text.data + text_size, packed_size - LINETAB_PACKED_PAD);
     t->count = count;
+    t->fields = NULL;
     int status = unpack(t, str_make(encoded.data + LINETAB_HEADER, plan_size), plan_raw,
                         p[1] & LINETAB_PLAN_ZSTD, &t->plan_buffer, &t->plan, reterr);
     if (status < 0)

@@ -8,6 +8,7 @@
 #include "linetab_format.h"
 
 struct table;
+struct group_fields;
 
 struct column {
     enum linetab_kind kind;
@@ -72,6 +73,7 @@ struct linetab {
     void *zstd;
     uint32_t count;
     struct table *root;
+    struct group_fields *fields; /* of the root's groups, once asked for (linetab_field.c) */
 };
 
 int column_load(struct linetab *t, struct column *c, struct err *reterr);

@@ -12,6 +12,26 @@ static bool refuses(void *ctx, struct str value, bool quoted) {
     return value.size % 2 > 0;
 }
 
+static uint32_t wants(void *ctx, const struct str *path, size_t depth) {
+    *(size_t *)ctx += depth;
+    return path[depth - 1].size % 3 == 0 ? 0 : path[0].size % 3 == 0 ? 1 : LINETAB_UNWANTED;
+}
+
+static void read_fields(struct linetab *t, enum linetab_form form, uint32_t count) {
+    size_t sum = 0;
+    struct linetab_question q = {
+        .form = form, .wanted = wants, .ctx = &sum, .n_wanted = 2, .until_found = count % 2};
+    struct linetab_value values[LINETAB_FIELDS_MAX];
+    struct err err;
+    if (linetab_find_fields(t, &q, &err) <= 0)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t n = linetab_has_fields(t, i) ? linetab_fields(t, i, values) : 0;
+        while (n-- > 0)
+            (void)refuses(&sum, values[n].text, values[n].quoted);
+    }
+}
+
 static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
     static uint8_t levels[COUNT_MAX];
     static uint64_t wanted[COUNT_MAX / 64 + 1];
@@ -25,6 +45,8 @@ static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
         size_t sum = 0;
         (void)linetab_refuse(t, FORM_JSON, STR("status"), refuses, &sum, levels, &err);
         (void)linetab_refuse(t, FORM_LOGFMT, STR("level"), refuses, &sum, levels, &err);
+        read_fields(t, FORM_JSON, count);
+        read_fields(t, FORM_LOGFMT, count);
         for (uint32_t i = 0; i <= count; i++)
             offsets[i] = (uint32_t)((uint64_t)lines_size * i / count);
         for (uint32_t i = 0; i < count / 64; i++)

@@ -11,7 +11,7 @@
 #include "test.h"
 #include "units.h"
 
-enum { STORES = 2, LINES = 2400, STREAMS = 3, BATCH = 400 };
+enum { STORES = 2, LINES = 4800, STREAMS = 6, BATCH = 400 };
 #define BASE_NS (INT64_C(1790000000) * NS_PER_S)
 #define STEP_NS (INT64_C(250) * NS_PER_MS)
 
@@ -85,7 +85,67 @@ static void put_logfmt(struct buf *b) {
              words[below(6)], below(9));
 }
 
-static void put_line(struct buf *b) {
+/* Lines that columns tell all of: whatever stands in them is well-formed. */
+static void put_tame(struct buf *b) {
+    static const char *const texts[] = {"done",
+                                        "",
+                                        "caf\xc3\xa9",
+                                        "bad \xff byte",
+                                        "say \\\"hi\\\"",
+                                        "tab\\t",
+                                        "\\u00e9\\ud83d\\ude00",
+                                        "lone \\ud800",
+                                        "a=b {c} [d]",
+                                        "\xef\xbf\xbd"};
+    static const char *const bare[] = {"true", "false", "null", "17", "-0.5", "1e3"};
+    static const char *const takes[] = {"12ms", "1.5s", "7", "3h2m", "soon"};
+    switch (below(6)) {
+    case 0: /* no odd text */
+        buf_addf(b,
+                 "{\"level\":\"%s\",\"status\":%u,\"ratio\":%u.%02u,\"took\":\"%ums\",\"user\":{"
+                 "\"id\":\"u%u\"}}",
+                 below(9) ? "info" : "error", 200 + below(400), below(9), below(100), below(900),
+                 below(9));
+        break;
+    case 1:
+        buf_addf(
+            b,
+            "{\"msg\":\"%s\", \"status\": %u, \"@level\":\"x\", \"level\":\"%s\",\"tail\":\"%s\"}",
+            texts[below(10)], below(600), below(9) ? "info" : texts[below(10)], texts[below(10)]);
+        break;
+    case 2:
+        buf_addf(b,
+                 "{\"nested\":{\"a\":[1,{\"status\":%u}],\"b\":{}},\"in\":{\"status\":%u,\"x\":[]},"
+                 "\"status\":%s,"
+                 "\"took\":\"%s\",\"ratio\":%s} and more",
+                 below(600), below(6), bare[below(6)], takes[below(5)], bare[below(6)]);
+        break;
+    case 3:
+        buf_addf(
+            b,
+            "{\"in "
+            "status\":%u,\"in\":{\"status\":%u},\"status\":%u,\"status\":\"%u\",\"ratio\":\"%s\"}",
+            below(5), below(5), below(5), below(5), bare[below(6)]);
+        break;
+    case 4:
+        buf_addf(b, "level=%s status=%u ratio=%s took=%s empty= k=%s msg=\"%s\"",
+                 below(5) ? "info" : "error", below(600), bare[below(6)], takes[below(5)],
+                 below(3) ? "v1" : "", texts[below(10)]);
+        break;
+    default:
+        buf_addf(
+            b,
+            "word level= level=%s status.code=%u in.status=%u in_status=4 msg=\"%s\" status=%u.5",
+            below(5) ? "info" : "", below(600), below(6), texts[below(10)], below(600));
+        break;
+    }
+}
+
+static void put_line(struct buf *b, bool tame) {
+    if (tame) {
+        put_tame(b);
+        return;
+    }
     switch (below(6)) {
     case 0:
         buf_addf(b, "level=%s status=%u took=%ums msg=\"%s %u\"", below(3) ? "info" : "error",
@@ -156,7 +216,8 @@ static void append(int which, uint32_t stream_number, const struct entry *entrie
     (void)snprintf(name, sizeof(name), "s%u", stream_number);
     /* One stream has a label of the field's name: the label is what filters ask for. */
     struct label items[] = {{STR("app"), str_from(name)}, {STR("status"), STR("503")}};
-    struct labels labels = {.items = items, .count = stream_number == 2 ? 2 : 1};
+    bool has_status = stream_number == 2 || stream_number == 5;
+    struct labels labels = {.items = items, .count = has_status ? 2 : 1};
     struct stream *stream;
     struct err err;
     if (store_stream(stores[which], STR("t"), labels, STR(""), &stream, NULL) < 0)
@@ -181,10 +242,10 @@ static void fill(void) {
     for (uint32_t done = 0; done < LINES; done += BATCH) {
         for (uint32_t i = 0; i < BATCH; i++) {
             lines[i] = buf_make(BUF_NO_MAX);
-            put_line(&lines[i]);
+            put_line(&lines[i], done / BATCH % STREAMS >= 3);
             entries[i] =
                 (struct entry){.ts_ns = at += STEP_NS, .line = buf_str(&lines[i]), .meta = &meta};
-            entries[i].meta_count = done == 0 && i % 50 == 0;
+            entries[i].meta_count = done / BATCH % 4 == 0 && i % 50 == 0;
         }
         for (int which = 0; which < STORES; which++)
             append(which, done / BATCH % STREAMS, entries, BATCH);
@@ -305,6 +366,14 @@ static void answers_are_the_same(void) {
             "count_over_time({app=~`.+`} %s | __error__=`` [5m])",
             "sum(bytes_over_time({app=~`.+`} %s [1m]))",
             "sum by (level) (sum_over_time({app=~`.+`} %s | unwrap status | __error__=`` [1m]))",
+            "sum by (status) (count_over_time({app=~`.+`} %s [1m]))",
+            "sum by (__error__, status) (count_over_time({app=~`.+`} %s [1m]))",
+            "sum by (level, user_id) (count_over_time({app=~`.+`} %s [5m]))",
+            "sum by (status_extracted, in_status) (count_over_time({app=~`.+`} %s [5m]))",
+            "sum by (msg, empty) (count_over_time({app=~`.+`} %s [5m]))",
+            "max by (took) (max_over_time({app=~`.+`} %s | unwrap ratio | __error__=`` [5m]))",
+            "quantile_over_time(0.9, {app=~`.+`} %s | unwrap duration(took) [5m]) by (level)",
+            "sum by (level) (count_over_time({app=~`.+`} %s | label_format level=`{{.k}}` [1m]))",
         };
         for (size_t f = 0; f < sizeof(forms) / sizeof(*forms); f++) {
             (void)snprintf(text, sizeof(text), forms[f], stages[i]);

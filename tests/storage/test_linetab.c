@@ -388,6 +388,124 @@ static void words_are_decided(void) {
 }
 
 /* What it is for: less than half of the bytes that general compression leaves. */
+/* ---- fields */
+
+enum { FIELDS = 4 };
+
+static uint32_t field_number(void *ctx, const struct str *path, size_t depth) {
+    static const char *const names[FIELDS] = {"status", "ratio", "msg", "user.id"};
+    char name[64] = "";
+    (void)ctx;
+    for (size_t i = 0; i < depth; i++) {
+        size_t used = strlen(name);
+        (void)snprintf(name + used, sizeof(name) - used, "%s%.*s", i > 0 ? "." : "",
+                       STR_ARG(path[i]));
+    }
+    for (uint32_t i = 0; i < FIELDS; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return LINETAB_UNWANTED;
+}
+
+/* The first of the values is in doubt; what is said of the others must be right. */
+enum known { KNOWN_ALL, KNOWN_NOT_FIRST, KNOWN_NONE };
+
+/* Is what the table says of line i what it was made of? Which is not told twice when it is null. */
+static void check_values(uint32_t i, enum linetab_form form, const char *const *wanted) {
+    struct linetab_value found[LINETAB_FIELDS_MAX];
+    size_t n = linetab_fields(table, i, found), at = 0;
+    for (uint32_t k = 0; k < FIELDS; k++) {
+        if (form == FORM_JSON && strcmp(wanted[k], "null") == 0)
+            continue;
+        CHECK(at < n && found[at].number == k && str_eq(found[at].text, str_from(wanted[k])));
+        at++;
+    }
+    CHECK_INT(at, n);
+}
+
+/* Lines of four values that `%` stands for, which are asked for. */
+static void check_fields(enum linetab_form form, const char *format,
+                         const char *const values[][FIELDS], size_t n_values, enum known known) {
+    struct linetab_question q = {.form = form, .wanted = field_number, .n_wanted = FIELDS};
+    struct err err;
+    size_t n_known = 0, n_first = 0;
+    start();
+    for (uint32_t i = 0; i < 60; i++) {
+        size_t k = 0;
+        for (const char *p = format; *p; p++) {
+            if (*p == '%')
+                buf_add_str(&text, str_from(values[i % n_values][k++]));
+            else
+                buf_add_char(&text, *p);
+        }
+        end_line();
+    }
+    (void)buf_reserve(&text, LINETAB_SLACK);
+    struct buf out = buf_make(BUF_NO_MAX);
+    CHECK_INT(linetab_encode(encoder, buf_str(&text), offsets, n_lines, &out), 1);
+    CHECK_INT(linetab_open(table, buf_str(&out), n_lines, &err), 0);
+    int r = linetab_find_fields(table, &q, &err);
+    CHECK(r >= 0);
+    for (uint32_t i = 0; r > 0 && i < n_lines; i++) {
+        if (!linetab_has_fields(table, i))
+            continue;
+        n_known++;
+        n_first += i % n_values == 0;
+        check_values(i, form, values[i % n_values]);
+    }
+    bool fits = known == KNOWN_ALL    ? n_known == n_lines
+                : known == KNOWN_NONE ? n_known == 0
+                                      : n_first == 0;
+    CHECK(fits);
+    if (!fits)
+        printf("  %zu, %zu of %s\n", n_known, n_first, format);
+    buf_done(&out);
+}
+
+#define FIELDS_OF(form, format, known, ...)                                                        \
+    do {                                                                                           \
+        static const char *const values[][FIELDS] = {__VA_ARGS__};                                 \
+        check_fields(form, format, values, sizeof(values) / sizeof(values[0]), known);             \
+    } while (0)
+#define PLAIN_VALUES                                                                               \
+    {"200", "0.5", "done", "u1"}, {"404", "12.25", "", "u2"}, {                                    \
+        "500", "-3", "a b", "u3"                                                                   \
+    }
+
+static void fields_are_right(void) {
+    static const char json[] = "{\"status\":%,\"ratio\":%,\"msg\":\"%\",\"user\":{\"id\":\"%\"}}";
+    static const char logfmt[] = "status=% ratio=% msg=\"%\" user.id=%";
+    FIELDS_OF(FORM_JSON, json, KNOWN_ALL, PLAIN_VALUES);
+    FIELDS_OF(FORM_JSON,
+              "{\"status\" : %, \"ratio\":% ,\"msg\":\"%\",\"x\":[{\"status\":1}],\"user\":{ "
+              "\"id\":\"%\"}} "
+              "tail \"{",
+              KNOWN_ALL, PLAIN_VALUES);
+    /* Values that are null, words, with escapes, in the last field too. */
+    FIELDS_OF(FORM_JSON, json, KNOWN_ALL, {"null", "true", "say \\\"hi\\\"", "\\\\"},
+              {"1", "false", "tab\\t", "\\u00e9"}, {"2", "null", "\xff", "x"});
+    FIELDS_OF(FORM_LOGFMT, "status=% word ratio=% msg=\"%\" other.id=7 user.id=%", KNOWN_ALL,
+              PLAIN_VALUES);
+    FIELDS_OF(FORM_LOGFMT, logfmt, KNOWN_ALL, {"null", "1", "say \\\"hi\\\"", ""},
+              {"7", "", "x=y", "a"}, {"8", "2", "", "b"});
+    /* Values that end a string or do not, that no reader knows, that are two. */
+    FIELDS_OF(FORM_JSON, json, KNOWN_NOT_FIRST, {"1", "2", "a\\", "b"}, {"3", "4", "c", "d"});
+    FIELDS_OF(FORM_JSON, json, KNOWN_NOT_FIRST, {"word", "2", "a", "b"}, {"3", "4", "c", "d"});
+    FIELDS_OF(FORM_JSON, json, KNOWN_NOT_FIRST, {"truer", "2", "a", "b"}, {"3", "4", "c", "d"});
+    FIELDS_OF(FORM_JSON, json, KNOWN_NOT_FIRST, {"1,2", "2", "a", "b"}, {"3", "4", "c", "d"});
+    FIELDS_OF(FORM_JSON, json, KNOWN_NOT_FIRST, {"1", "2", "a\"b", "b"}, {"3", "4", "c", "d"});
+    FIELDS_OF(FORM_LOGFMT, logfmt, KNOWN_NOT_FIRST, {"1", "2", "x", "a=b"}, {"3", "4", "y", "c"});
+    FIELDS_OF(FORM_LOGFMT, logfmt, KNOWN_NOT_FIRST, {"1", "2", "x\"y", "ab"}, {"3", "4", "y", "c"});
+    /* Templates that are neither. */
+    FIELDS_OF(FORM_JSON, "{\"status\":%,\"ratio\":%,\"msg\":\"%\",\"user\":{\"id\":\"%\"}",
+              KNOWN_NONE, PLAIN_VALUES);
+    FIELDS_OF(FORM_JSON, "{\"status\":%,\"ratio\":%,,\"msg\":\"%\",\"user\":{\"id\":\"%\"}}",
+              KNOWN_NONE, PLAIN_VALUES);
+    FIELDS_OF(FORM_JSON, "{\"status\":true%,\"ratio\":%,\"msg\":\"%\",\"user\":{\"id\":\"%\"}}",
+              KNOWN_NONE, PLAIN_VALUES);
+    FIELDS_OF(FORM_LOGFMT, "status=% ratio=% msg=\"%\" user.id=\"%", KNOWN_NONE, PLAIN_VALUES);
+}
+
 static void packs_ids(void) {
     start();
     for (unsigned i = 0; i < 1000; i++) {
@@ -452,8 +570,17 @@ static void damage_is_survived(void) {
         for (unsigned n = 1 + below(3); n > 0; n--)
             copy[below((uint32_t)out.size)] ^= (char)(1 + below(255));
         size_t size = round % 8 == 0 ? below((uint32_t)out.size) : out.size;
-        if (linetab_open(table, str_make(copy, size), n_lines, &err) == 0)
+        if (linetab_open(table, str_make(copy, size), n_lines, &err) == 0) {
+            struct linetab_question q = {.form = round % 2 ? FORM_JSON : FORM_LOGFMT,
+                                         .wanted = field_number,
+                                         .n_wanted = FIELDS};
+            struct linetab_value found[LINETAB_FIELDS_MAX];
+            bool any = linetab_find_fields(table, &q, &err) > 0;
+            for (uint32_t i = 0; any && i < n_lines; i++)
+                if (linetab_has_fields(table, i))
+                    (void)linetab_fields(table, i, found);
             (void)linetab_lines(table, lines, text.size, &err);
+        }
         free(copy);
     }
     free(lines);
@@ -472,6 +599,7 @@ int main(void) {
     RUN(random_lines);
     RUN(searches_are_right);
     RUN(words_are_decided);
+    RUN(fields_are_right);
     RUN(packs_ids);
     RUN(damage_is_survived);
     linetab_encoder_free(encoder);
