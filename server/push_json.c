@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "bytes.h"
 #include "json_decoder.h"
 #include "units.h"
 
@@ -71,14 +72,11 @@ static int decode_metadata(struct json_decoder *d, const struct json_value *open
     return value.type == JSON_ERROR ? json_decoder_fail(d, "a metadata name") : 0;
 }
 
-/* One [time, line, {metadata}] of "values", opened. Items behind the third are ignored. */
-static int decode_value(struct json_decoder *d, struct decoded_stream *s) {
-    struct entry *e = decoded_add_entry(d->out, s);
-    if (!e)
-        return decoded_error(d->out, d->reterr);
-    bool first = true;
+/* One [time, line, {metadata}] of "values", of which `count` items have been read. Items behind the third are
+ * ignored. */
+static int decode_items(struct json_decoder *d, struct entry *e, size_t count) {
+    bool first = count == 0;
     struct json_value v;
-    size_t count = 0;
     for (; json_next_item(&d->r, &first, &v); count++) {
         int r;
         if (count == 0)
@@ -98,6 +96,67 @@ static int decode_value(struct json_decoder *d, struct decoded_stream *s) {
     return count > 0 ? 0 : json_decoder_fail(d, "an entry with a time before here");
 }
 
+/* An entry, opened. */
+static int decode_value(struct json_decoder *d, struct decoded_stream *s) {
+    struct entry *e = decoded_add_entry(d->out, s);
+    return e ? decode_items(d, e, 0) : decoded_error(d->out, d->reterr);
+}
+
+/* The value of eight digits, or UINT64_MAX when not all are digits. */
+static uint64_t eight_digits(const char *p) {
+    uint64_t x = get_le64(p) ^ UINT64_C(0x3030303030303030);
+    if (((x + UINT64_C(0x7676767676767676)) | x) & UINT64_C(0x8080808080808080))
+        return UINT64_MAX;
+    x = x * 10 + (x >> 8); /* pairs stand in the even bytes */
+    x = ((x & UINT64_C(0x000000FF000000FF)) * (100 + (UINT64_C(1000000) << 32)) +
+         (x >> 16 & UINT64_C(0x000000FF000000FF)) * (1 + (UINT64_C(10000) << 32))) >>
+        32;
+    return x & UINT32_MAX;
+}
+
+/* The time of 19 digits at p, below the largest; -1 when it is anything else. */
+static int64_t plain_time(const char *p) {
+    uint64_t high = eight_digits(p), middle = eight_digits(p + 8), low = 0;
+    for (int i = 16; i < 19; i++) {
+        unsigned digit = (unsigned)(unsigned char)p[i] - '0';
+        if (digit > 9)
+            return -1;
+        low = low * 10 + digit;
+    }
+    if (high >= 90000000 || middle == UINT64_MAX)
+        return -1;
+    return (int64_t)((high * 100000000 + middle) * 1000 + low);
+}
+
+/* An entry that is spelled as nearly all are: ["19 digits","line" without blanks, behind its comma if one is due. 1
+ * when it was one, 0 when it has to be looked at more closely; the reader has not moved then. */
+static int decode_plain_value(struct json_decoder *d, struct decoded_stream *s, bool first) {
+    enum { TIME = 2, TIME_SIZE = 19, LINE = TIME + TIME_SIZE + 3 };
+    const char *p = d->r.at, *end = d->r.end;
+    if (!first && p < end && *p++ != ',')
+        return 0;
+    if (end - p < LINE + 2 || memcmp(p, "[\"", TIME) != 0 ||
+        memcmp(p + TIME + TIME_SIZE, "\",\"", 3) != 0)
+        return 0;
+    int64_t time_ns = plain_time(p + TIME);
+    struct json_value line = {.type = JSON_STRING};
+    const char *quote = time_ns < 0 ? NULL : json_string_end(p + LINE, end, &line.escaped);
+    if (!quote || quote + 1 == end)
+        return 0;
+    struct entry *e = decoded_add_entry(d->out, s);
+    if (!e)
+        return decoded_error(d->out, d->reterr);
+    e->ts_ns = time_ns;
+    line.raw = str_make(p + LINE, (size_t)(quote - p) - LINE);
+    d->r.at = quote + 1;
+    int r = json_decoder_string(d, &line, &e->line);
+    if (r == 0 && *d->r.at == ']')
+        d->r.at++;
+    else if (r == 0)
+        r = decode_items(d, e, 2);
+    return r < 0 ? r : 1;
+}
+
 static int decode_values(struct json_decoder *d, const struct json_value *opened,
                          struct decoded_stream *s) {
     if (opened->type == JSON_NULL)
@@ -105,15 +164,21 @@ static int decode_values(struct json_decoder *d, const struct json_value *opened
     if (opened->type != JSON_ARRAY)
         return json_decoder_fail(d, "an array of entries before here");
     bool first = true;
-    struct json_value v;
-    while (json_next_item(&d->r, &first, &v)) {
+    for (;;) {
+        int r;
+        while ((r = decode_plain_value(d, s, first)) > 0)
+            first = false;
+        struct json_value v;
+        if (r < 0)
+            return r;
+        if (!json_next_item(&d->r, &first, &v))
+            return v.type == JSON_ERROR ? json_decoder_fail(d, "an entry") : 0;
         if (v.type != JSON_ARRAY)
             return json_decoder_fail(d, "an entry: [\"time\", \"line\"]");
-        int r = decode_value(d, s);
+        r = decode_value(d, s);
         if (r < 0)
             return r;
     }
-    return v.type == JSON_ERROR ? json_decoder_fail(d, "an entry") : 0;
 }
 
 /* A label's value: scalars as text, objects and arrays as their raw JSON. */

@@ -170,6 +170,54 @@ static void test_string_end_positions(void) {
     }
 }
 
+/* Runs of backslashes, quotes and escapes at random, against byte by byte. */
+static void test_escaped_runs(void) {
+    static const char *const parts[] = {"\\\"",
+                                        "\\\\",
+                                        "\\n",
+                                        "\\u0041",
+                                        "\\u20ac",
+                                        "x",
+                                        "yz",
+                                        "\\ud83d\\ude00",
+                                        "a longer run of plain text",
+                                        "/",
+                                        "\\t",
+                                        "\\x"};
+    uint32_t random = 1;
+    for (int round = 0; round < 20000; round++) {
+        char text[400], slow[400];
+        size_t size = 0;
+        uint32_t kinds = round % 64 == 0 ? 12 : round % 2 ? 11 : 2;
+        size_t wanted = (size_t)round % 320;
+        while (size < wanted) {
+            random = random * 1664525 + 1013904223;
+            const char *part = parts[(random >> 16) % kinds];
+            memcpy(text + size, part, strlen(part));
+            size += strlen(part);
+        }
+        text[size] = '"';
+        size_t end = 0;
+        while (end < size && text[end] != '"')
+            end += text[end] == '\\' ? 2 : 1;
+        CHECK_INT(end, size);
+        bool escaped;
+        char *exact = malloc(size + 1);
+        memcpy(exact, text, size + 1);
+        CHECK(json_string_end(exact, exact + size + 1, &escaped) == exact + size);
+        CHECK(json_string_end(exact, exact + size, &escaped) == NULL);
+        free(exact);
+        char *out = malloc(size + 1);
+        memcpy(slow, text, size);
+        int64_t n = json_unescape(str_make(text, size), out);
+        CHECK_INT(json_unescape(str_make(slow, size), slow), n);
+        CHECK(n >= 0 || kinds == 12);
+        if (n >= 0)
+            CHECK_STR(str_make(out, (size_t)n), str_make(slow, (size_t)n));
+        free(out);
+    }
+}
+
 #define BAD "\xEF\xBF\xBD"
 
 static void test_unescape(void) {
@@ -337,6 +385,7 @@ int main(void) {
     RUN(test_depth);
     RUN(test_skip_half_read);
     RUN(test_string_end_positions);
+    RUN(test_escaped_runs);
     RUN(test_unescape);
     RUN(test_write);
     RUN(test_write_plain);

@@ -247,9 +247,54 @@ static void test_limits(void) {
     buf_done(&b);
 }
 
+/* Entries as most clients spell them have a way of their own: with a blank in each they take the other, and must
+ * come out the same; cut anywhere, both are refused. */
+static void test_plain_spelling(void) {
+    static const char *const times[] = {
+        "1767607201000000000", "0000000000000000001",  "8999999999999999999",
+        "9223372036854775807", "9223372036854775808",  "9999999999999999999",
+        "176760720100000000",  "17676072010000000001", "-176760720100000000",
+        "176760720100000000x", "1767607:01000000000",  "17676072010000000/0",
+        "x767607201000000000", "17676072 1000000000",  "1767607201000000\\u0030"};
+    static const char *const rests[] = {",\"line\"]", ",\"a \\\"b\\\" \\\\\"]",
+                                        ",\"\"]",     ",\"l\",{\"m\":\"1\"}]",
+                                        ",\"l\" ]",   ",\"l\",{},5]",
+                                        ",\"\\x\"]",  "]",
+                                        ",5]",        ",\"l\"}",
+                                        ",\"l\""};
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+        for (size_t k = 0; k < sizeof(rests) / sizeof(rests[0]); k++) {
+            struct trial t[2];
+            for (int blank = 0; blank < 2; blank++) {
+                struct buf b = buf_make(BUF_NO_MAX);
+                buf_addf(&b, ONE("[[" TS ",\"l\"],[%s\"%s\"%s,[" TS ",\"m\"]]"), blank ? " " : "",
+                         times[i], rests[k]);
+                trial_decode(&t[blank], buf_str(&b));
+                for (size_t cut = 0; t[blank].r == 0 && cut < b.size; cut++) {
+                    struct trial c;
+                    trial_decode(&c, str_make(b.data, cut));
+                    CHECK_INT(c.r, -ESYNTAX);
+                    trial_done(&c);
+                }
+                buf_done(&b);
+            }
+            CHECK_INT(t[0].r, t[1].r);
+            CHECK_INT(t[0].d.n_entries, t[1].d.n_entries);
+            for (size_t n = 0; t[0].r == 0 && n < t[0].d.n_entries; n++) {
+                const struct entry *plain = &t[0].d.entries[n], *other = &t[1].d.entries[n];
+                CHECK_INT(plain->ts_ns, other->ts_ns);
+                CHECK_STR(plain->line, other->line);
+                CHECK_INT(plain->meta_count, other->meta_count);
+            }
+            trial_done(&t[0]);
+            trial_done(&t[1]);
+        }
+}
+
 int main(void) {
     RUN(test_shapes);
     RUN(test_values);
+    RUN(test_plain_spelling);
     RUN(test_legacy);
     RUN(test_repeated_labels);
     RUN(test_many_pairs);
