@@ -21,7 +21,12 @@
 #include "http_internal.h"
 #include "units.h"
 
-enum { READ_STEP = 16 << 10, BODY_STEP = 64 << 10, TLS_RECORD = 16 << 10 };
+enum {
+    READ_STEP = 16 << 10,
+    BODY_STEP = 64 << 10,
+    BODY_GROWTH = 4, /* room for a body is at most this many times what has come of it */
+    TLS_RECORD = 16 << 10,
+};
 
 enum step { STEP_AGAIN, STEP_WAIT, STEP_CLOSE };
 
@@ -122,7 +127,7 @@ static bool wants_read(const struct conn *c) {
 static ssize_t read_body(struct conn *c) {
     struct buf *body = &c->request->body;
     size_t left = (size_t)c->request->head.content_length - body->size;
-    size_t step = body->size < BODY_STEP ? (size_t)BODY_STEP : body->size;
+    size_t step = body->size < BODY_STEP ? (size_t)BODY_STEP : body->size * (BODY_GROWTH - 1);
     if (buf_reserve(body, step < left ? step : left) < 0 || !request_charge_body(c->request)) {
         c->no_memory = true; /* the body's state answers 503 */
         errno = EAGAIN;
