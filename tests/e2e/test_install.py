@@ -2,8 +2,11 @@
 """meson install into a scratch root puts every file where a Debian user looks for it; man renders the pages without warnings; the
 shell completes commands, options, names and values of labels."""
 import os
+import pty
 import re
+import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -71,31 +74,87 @@ def pages(root):
     equal("logq.1 names every option of the help", missing, [])
 
 
-def complete(s, line):
+def shell_env(s):
+    return dict(ENV, PATH=os.path.dirname(LOGQ) + ":" + ENV["PATH"], LOGQ_ADDR="http://127.0.0.1:%d" % s.port, HOME=FOLDER)
+
+
+def bash(s, line):
     """What bash offers for a line."""
     script = """source "$1"; COMP_LINE=$2; COMP_POINT=${#2}; COMP_WORDS=($2); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=(); _logq
 printf '%s\\n' "${COMPREPLY[@]}" """
     p = subprocess.run(["bash", "-c", script, "bash", os.path.join(ROOT, "completions/logq.bash"), line], capture_output=True, text=True,
-                       env=dict(ENV, PATH=os.path.dirname(LOGQ) + ":" + ENV["PATH"], LOGQ_ADDR="http://127.0.0.1:%d" % s.port))
+                       env=shell_env(s))
     check("no noise from %s" % line, p.stderr == "", p.stderr)
     return p.stdout.split()
+
+
+def fish(s, line):
+    p = subprocess.run(["fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]", os.path.join(ROOT, "completions/logq.fish"),
+                        line], capture_output=True, text=True, env=shell_env(s))
+    check("no noise from fish: %s" % line, p.stderr == "", p.stderr)
+    return [row.split("\t")[0] for row in p.stdout.splitlines()]
+
+
+# What would be offered is printed instead.
+ZSH_SET_UP = """PS1= PS2=; unsetopt zle_bracketed_paste prompt_sp prompt_cr; fpath=(%s $fpath); autoload -Uz compinit; compinit -D -u
+compadd() { local -a hits; builtin compadd -A hits "$@"; print -rl -- "hit "$^hits; }
+offer() { print; zle complete-word; print -r -- end of offer; zle kill-whole-line; }
+zle -N offer; zle -C complete-word complete-word _main_complete; bindkey '^I' offer; print ready$((1 + 1))
+"""
+
+
+def zsh(s, line):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], dict(shell_env(s), TERM="dumb"))
+    out = b""
+
+    def wait_for(what):
+        nonlocal out
+        deadline = time.monotonic() + 30
+        while what not in out and time.monotonic() < deadline:
+            if select.select([fd], [], [], 0.2)[0]:
+                try:
+                    out += os.read(fd, 65536)
+                except OSError:
+                    break
+    os.write(fd, (ZSH_SET_UP % os.path.join(ROOT, "completions")).encode())
+    wait_for(b"ready2")
+    out = b""
+    os.write(fd, line.encode() + b"\t")
+    wait_for(b"end of offer")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(fd)
+    return [row[4:] for row in out.decode().replace("\r", "").split("\n") if row.startswith("hit ")]
 
 
 def completions():
     with Server() as s:
         now = time.time_ns()
         s.push([({"app": "api", "env": "prod"}, [(now, "x")]), ({"app": "web", "env": "prod"}, [(now, "y")])])
-        equal("commands", complete(s, "logq inst"), ["instant-query"])
-        equal("names of labels", complete(s, "logq error -l "), ["app=", "env=", "service_name="])
-        equal("a name of a label", complete(s, "logq error -l en"), ["env="])
-        equal("values", complete(s, "logq error -l app="), ["api", "web"])
-        equal("values behind a beginning", complete(s, "logq error -l app=~w"), ["web"])
-        equal("values from a directory", complete(s, "logq --addr http://127.0.0.1:9 --data-dir %s error -l app=a" % s.data), ["api"])
-        equal("labels of logq labels", complete(s, "logq labels s"), ["service_name"])
-        equal("forms", complete(s, "logq query x -o js"), ["jsonl", "json"])
-        check("options", {"--limit", "--forward", "--from"} <= set(complete(s, "logq query --")), complete(s, "logq query --"))
-        equal("options of their command alone", complete(s, "logq query --invert"), [])
-        equal("options in grep mode", complete(s, "logq x --inv"), ["--invert-match"])
+        there = "logq --addr http://127.0.0.1:9 --data-dir %s error -l app=" % s.data
+        # What stands before the cursor is offered again by fish, by the others only what follows the = sign.
+        for complete, head in (bash, ""), (fish, "app="), (zsh, ""):
+            name = complete.__name__
+            if not shutil.which(name):
+                print("%s is not installed: not tried" % name)
+                continue
+
+            def offers(what, line, want):
+                equal("%s: %s" % (name, what), sorted(complete(s, line)), sorted(want))
+            offers("commands", "logq inst", ["instant-query"])
+            offers("names of labels", "logq error -l ", ["app=", "env=", "service_name="] if name != "zsh" else ["app", "env", "service_name"])
+            offers("a name of a label", "logq error -l en", ["env="] if name != "zsh" else ["env"])
+            offers("values", "logq error -l app=", [head + "api", head + "web"])
+            offers("values behind a beginning", "logq error -l app=~w", [(head and "app=~") + "web"])
+            offers("values from a directory", there + "a", [head + "api"])
+            offers("labels of logq labels", "logq labels s", ["service_name"])
+            offers("forms", "logq query x -o js", ["jsonl", "json"])
+            found = set(complete(s, "logq query --"))
+            check("%s: options" % name, {"--limit", "--forward", "--from"} <= found, found)
+            offers("options of their command alone", "logq query --invert", [])
+            offers("options in grep mode", "logq x --inv", ["--invert-match"])
 
 
 if __name__ == "__main__":
