@@ -86,6 +86,7 @@ struct config {
     /* wal */
     struct wal_options wal;
     uint64_t wal_max_bytes;
+    bool wal_compress;
     /* memory */
     uint64_t memory_limit; /* 0 = by the machine: memory_plan.h */
     /* ingester */

@@ -136,6 +136,12 @@ const struct config_key config_keys[] = {
     KEY("wal.max_size", KEY_BYTES, AT(wal_max_bytes), "512MB",
         "The oldest entries in memory are flushed when the WAL is larger than this."),
 
+    KEY("wal.compress", KEY_BOOL, AT(wal_compress), "false",
+        "Compress pushes that come uncompressed (JSON) before they are written to the WAL, always. "
+        "false = only while the disk does not keep up or the WAL is longer than half of "
+        "wal.max_size: a third of the bytes written, for about one more second of processor time "
+        "per GB of lines."),
+
     KEY("ingester.chunk_target_size", KEY_BYTES, AT(chunk_target_bytes), "1536KB",
         "A stream is flushed when its compressed blocks reach this."),
     KEY("ingester.chunk_encoding", KEY_CODEC, AT(effort), "table",

@@ -261,6 +261,7 @@ static int open_store(struct server *s, const struct config *c) {
         .wal = wal,
         .head_budget_bytes = s->memory.head_budget,
         .wal_max_bytes = c->wal_max_bytes,
+        .wal_compress = c->wal_compress,
         .chunk_target_bytes = c->chunk_target_bytes,
         .effort = c->effort,
         .no_patterns = !c->patterns_enabled,

@@ -36,6 +36,7 @@ struct store_options {
     struct wal_options wal;
     uint64_t head_budget_bytes; /* memory for all heads; 0 = default 128 MiB */
     uint64_t wal_max_bytes;     /* flush oldest heads when the WAL is larger; 0 = default 512 MiB */
+    bool wal_compress; /* what does not come compressed, whether the disk keeps up or not */
     uint64_t chunk_target_bytes; /* flush a stream when its sealed blocks reach this; 0 = 1.5 MiB */
     int64_t chunk_idle_ns;       /* 0 = 30 min */
     int64_t chunk_max_age_ns;    /* 0 = 2 h */

@@ -101,6 +101,7 @@ struct wal {
     size_t n_closed, closed_capacity;
     uint64_t open_segment, open_used;
     uint64_t records, appended_bytes;
+    int64_t batch_ns; /* from the last batch's first write to its end */
     uint64_t fsyncs, fsync_ns_total, fsync_ns_max, fsync_buckets[WAL_FSYNC_BUCKETS];
 
     /* The thread's own. */
@@ -471,7 +472,9 @@ static void run_batch(struct wal *w, bool sync) {
     uint64_t upto = w->appended;
     pthread_mutex_unlock(&w->lock);
 
+    int64_t start_ns = clock_mono_ns();
     int r = b->doomed ? b->doomed : write_batch(w, b, sync);
+    int64_t took_ns = clock_mono_ns() - start_ns;
     bool failed_now = r < 0 && !b->doomed;
     if (failed_now)
         r = step_back(w, r);
@@ -488,6 +491,7 @@ static void run_batch(struct wal *w, bool sync) {
     if (r < 0 || !w->unsynced)
         w->synced_count = upto;
     w->writing_bytes = 0;
+    w->batch_ns = took_ns;
     pthread_cond_broadcast(&w->settled);
     pthread_mutex_unlock(&w->lock);
 
@@ -767,6 +771,8 @@ void wal_get_stats(struct wal *w, struct wal_stats *ret) {
         .fsync_ns_max = w->fsync_ns_max,
         .records = w->records,
         .appended_bytes = w->appended_bytes,
+        .keeps_up = w->batch_ns < WAL_KEEPS_UP_NS &&
+                    w->filling->bytes.size + w->writing_bytes < WAL_KEEPS_UP_BYTES,
         .failed = w->failed,
     };
     memcpy(ret->fsync_buckets, w->fsync_buckets, sizeof(ret->fsync_buckets));

@@ -67,6 +67,10 @@ int wal_truncate(struct wal *w, uint64_t lsn);
 enum { WAL_FSYNC_BUCKETS = 14 };
 extern const double wal_fsync_bounds[WAL_FSYNC_BUCKETS];
 
+/* A disk that keeps up takes records as they come, which spares packing them. */
+#define WAL_KEEPS_UP_NS INT64_C(50000000)
+enum { WAL_KEEPS_UP_BYTES = 16 << 20 };
+
 struct wal_stats {
     uint64_t bytes;      /* in all segments, used part */
     uint64_t oldest_lsn; /* first position of the oldest segment */
@@ -74,7 +78,8 @@ struct wal_stats {
     uint64_t fsyncs, fsync_ns_total, fsync_ns_max;
     uint64_t fsync_buckets[WAL_FSYNC_BUCKETS];
     uint64_t records, appended_bytes;
-    int failed; /* 0, -ENOSPC (recoverable) or -EIO (final) */
+    bool keeps_up; /* the last batch was durable within WAL_KEEPS_UP_NS, and little waits */
+    int failed;    /* 0, -ENOSPC (recoverable) or -EIO (final) */
     char failed_text[200];
 };
 void wal_get_stats(struct wal *w, struct wal_stats *ret);

@@ -151,7 +151,7 @@ static bool body_pays(const struct batch *batch) {
     return kept >= source->packed.size && kept >= source->plain.size / 2;
 }
 
-int walrec_write_data(struct walrec_writer *w, const struct batch *batch) {
+int walrec_write_data(struct walrec_writer *w, const struct batch *batch, bool pack) {
     w->raw.max = w->front.max = WAL_RECORD_MAX;
     buf_clear(&w->raw);
     buf_clear(&w->front);
@@ -165,7 +165,7 @@ int walrec_write_data(struct walrec_writer *w, const struct batch *batch) {
         return r;
     uint32_t size = (uint32_t)w->raw.size;
     bool small_table = with_body && size < batch->source.packed.size / TABLE_SHARE;
-    r = small_table ? 0 : compress(&w->raw);
+    r = !pack || small_table ? 0 : compress(&w->raw);
     if (r < 0)
         return r;
     w->type = with_body ? WALREC_PUSH_BODY : WALREC_PUSH;

@@ -40,8 +40,10 @@ static void print_log(int level, const char *msg, const char *pairs) {
 }
 
 struct store_options world_options(const char *dir) {
-    return (struct store_options){
-        .data_dir = dir, .wal = {.segment_bytes = 24 << 10}, .log = print_log};
+    return (struct store_options){.data_dir = dir,
+                                  .wal = {.segment_bytes = 24 << 10},
+                                  .wal_compress = true,
+                                  .log = print_log};
 }
 
 void world_note(uint32_t kind, uint64_t value, void *world) {

@@ -405,6 +405,45 @@ static void test_one_server_per_directory(void) {
     remove_directory();
 }
 
+/* Bytes that a push of lines of one letter adds to the WAL. */
+static uint64_t wal_bytes_of_push(struct store *s, int64_t first_ns) {
+    enum { LINES = 100 };
+    static char letters[500];
+    memset(letters, 'x', sizeof(letters));
+    struct entry entries[LINES];
+    for (int i = 0; i < LINES; i++)
+        entries[i] =
+            (struct entry){.ts_ns = first_ns + i, .line = str_make(letters, sizeof(letters))};
+    struct label label = {STR("app"), STR("packed")};
+    struct batch_stream part = {.entries = entries, .count = LINES};
+    CHECK_INT(store_stream(s, STR("t"), (struct labels){.items = &label, .count = 1}, STR(""),
+                           &part.stream, NULL),
+              0);
+    struct store_stats before, after;
+    store_get_stats(s, &before);
+    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
+    CHECK_INT(append_wait(s, &batch), 0);
+    store_get_stats(s, &after);
+    store_unpin(s, part.stream);
+    return after.wal.appended_bytes - before.wal.appended_bytes;
+}
+
+/* Records are packed when the settings say so, or when the WAL is long already; a disk that keeps up gets them as they
+ * are. */
+static void test_wal_packing(void) {
+    for (int always = 0; always < 2; always++) {
+        fresh_directory();
+        struct store_options o = {
+            .data_dir = directory, .wal_compress = always, .wal_max_bytes = 60000};
+        struct store *s = NULL;
+        CHECK_INT(store_open(&o, &s, NULL), 0);
+        CHECK((wal_bytes_of_push(s, 1000) < 10000) == always);
+        CHECK(wal_bytes_of_push(s, 2000) < 10000);
+        store_close(s);
+        remove_directory();
+    }
+}
+
 static void test_unknown_format_is_refused(void) {
     fresh_directory();
     store_close(open_store());
@@ -467,6 +506,7 @@ int main(void) {
     RUN(test_random_against_model);
     RUN(test_kills);
     RUN(test_one_server_per_directory);
+    RUN(test_wal_packing);
     RUN(test_unknown_format_is_refused);
     RUN(test_deletion_waits_for_snapshots);
     return test_done();
