@@ -260,6 +260,14 @@ int io_file_size(int fd, uint64_t *ret_size) {
     return 0;
 }
 
+void io_read_at_random(int fd) {
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+}
+
+void io_will_need(int fd, uint64_t offset, size_t size) {
+    (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+}
+
 int io_mmap(int fd, uint64_t offset, size_t size, void **ret) {
     int r = io_hook_ask(IO_MMAP, NULL);
     if (r < 0)

@@ -60,10 +60,13 @@ int io_allocate(int fd, uint64_t size);
 /* Reserves the blocks of the first `size` bytes and leaves the file's size alone. */
 int io_reserve(int fd, uint64_t size);
 int io_file_size(int fd, uint64_t *ret_size);
+/* Hints: the file will be read in places far apart; these bytes of it soon, so the disk may begin now. */
+void io_read_at_random(int fd);
+void io_will_need(int fd, uint64_t offset, size_t size);
 /* Read-only shared map, read at random; offset must be page-aligned. */
 int io_mmap(int fd, uint64_t offset, size_t size, void **ret);
 void io_munmap(void *map, size_t size);
-/* All of the map will be read soon: the kernel may begin now. */
+/* Will be read soon: the kernel may begin now. `map` must be page-aligned. */
 void io_map_will_need(void *map, size_t size);
 /* Takes the file's exclusive lock, which ends with its last descriptor. -EWOULDBLOCK: another process has it. */
 int io_lock(int fd);

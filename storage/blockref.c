@@ -58,14 +58,12 @@ void block_ref_get(const struct block_ref *b, struct block_ref_info *ret) {
 bool block_ref_may_contain(const struct block_ref *b, const struct gram_query *q) {
     if (q->count == 0)
         return true;
-    struct str filter = {0};
-    if (b->place == PLACE_MEMORY && !b->memory->rows)
-        filter = str_make(b->memory->filter, b->memory->filter_size);
-    else if (b->place == PLACE_CHUNK)
-        filter = chunk_block_filter(cached_chunk_get(b->chunk.cached), b->chunk.index);
-    if (filter.size == 0)
+    if (b->place == PLACE_CHUNK)
+        return filters_may_contain(chunk_filters(cached_chunk_get(b->chunk.cached)), b->chunk.index,
+                                   q);
+    if (b->place != PLACE_MEMORY || b->memory->rows || b->memory->filter_size == 0)
         return true;
-    return gram_may_contain((const uint8_t *)filter.data, filter.size, q);
+    return gram_may_contain((const uint8_t *)b->memory->filter, b->memory->filter_size, q);
 }
 
 /* NULL: not encoded yet. */

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,10 +14,8 @@
 #include "buf.h"
 #include "bytes.h"
 #include "chunk_format.h"
-#include "gram.h"
 #include "hash.h"
 #include "io.h"
-#include "mapguard.h"
 
 enum {
     HEADER_GUESS = 4096,   /* nearly always holds the whole header */
@@ -26,22 +23,13 @@ enum {
     SEARCH_STEP = 1 << 20,
     ARENA_MAX = 512 << 20,
     ARENA_FIRST = 512 /* of many chunks with one small block */,
-    /* Smaller filters are copied: a process may have only some 65,000 mappings (vm.max_map_count), and queries hold
-     * the chunks of all their streams open. */
-    FILTERS_COPY_MAX = 8 << 10,
     BLOCK_HEADER_MAX = BLOCK_HEADER_FIXED + BLOCK_SECTIONS_MAX * BLOCK_SECTION_SIZE,
 };
-
-enum filter_state { FILTER_UNKNOWN, FILTER_GOOD, FILTER_BAD };
 
 struct chunk_part {
     struct block_info info;
     uint64_t offset;
-    uint64_t filter_offset;
     uint64_t header_copy_offset; /* in the trailer; 0: found without it */
-    uint32_t filter_size;
-    uint32_t filter_checksum;
-    _Atomic uint8_t filter_state; /* its checksum is looked at when it is first asked for */
 };
 
 struct chunk {
@@ -52,11 +40,7 @@ struct chunk {
     uint32_t header_size;
     struct chunk_part *parts;
     uint32_t n_parts, parts_room;
-    char *map;           /* the file from map_offset to the trailer; NULL without filters */
-    uint64_t map_offset; /* page-aligned */
-    size_t map_size;
-    int map_guard;
-    bool map_is_copy; /* `map` is memory, map_offset not aligned */
+    struct filters *filters;
     struct arena arena;
 };
 
@@ -205,8 +189,7 @@ static int read_trailer(const struct chunk *c, int fd, uint64_t file_size, struc
         buf_clear(raw);
         r = read_part(fd, ret->trailer_offset, ret->trailer_size, raw);
     }
-    if (r == 0 && (memcmp(raw->data, CHUNK_TRAILER_MAGIC, 8) != 0 ||
-                   (uint32_t)hash64(raw->data, raw->size) != ret->trailer_checksum))
+    if (r == 0 && (uint32_t)hash64(raw->data, raw->size) != ret->trailer_checksum)
         return -ECORRUPT;
     return r;
 }
@@ -230,95 +213,84 @@ static int add_part(struct chunk *c, const struct chunk_part *part) {
     return 0;
 }
 
+/* What rows say of the filters, gathered. */
+struct filter_rows {
+    uint32_t *sizes;
+    uint64_t *offsets; /* these two: of an old trailer */
+    uint32_t *checksums;
+};
+
 /* `header`: the copy of the block's header, which stands at `at` of the trailer. */
-static int parse_row(struct chunk *c, const struct footer *f, const char *row, struct str header,
+static int parse_row(struct chunk *c, const struct footer *f, uint64_t offset, struct str header,
                      size_t at, struct err *reterr) {
-    struct chunk_part part = {
-        .header_copy_offset = f->trailer_offset + at,
-        .offset = get_le64(row + ROW_AT_BLOCK),
-        .filter_offset = get_le64(row + ROW_AT_FILTER),
-        .filter_size = get_le32(row + ROW_AT_FILTER_SIZE),
-        .filter_checksum = get_le32(row + ROW_AT_FILTER_CHECKSUM),
-    };
+    struct chunk_part part = {.header_copy_offset = f->trailer_offset + at, .offset = offset};
     int r = block_parse_header(header, &c->arena, &part.info, reterr);
     if (r < 0)
         return r;
     if (part.info.header_size != header.size || part.offset < c->header_size ||
         part.offset > f->filters_offset || part.info.stored_size > f->filters_offset - part.offset)
         return -ECORRUPT;
-    if (part.filter_size > 0 &&
-        (part.filter_offset % CHUNK_FILTER_ALIGN != 0 || part.filter_offset < f->filters_offset ||
-         part.filter_offset > f->trailer_offset ||
-         part.filter_size > f->trailer_offset - part.filter_offset))
-        return -ECORRUPT;
     return add_part(c, &part);
 }
 
-static int parse_trailer(struct chunk *c, const struct footer *f, struct str raw,
-                         struct err *reterr) {
-    uint32_t n = get_le32(raw.data + TRAILER_AT_BLOCKS);
-    size_t at = TRAILER_FIXED + (size_t)n * ROW_SIZE;
-    if (n == 0 || n > CHUNK_BLOCKS_MAX || at > raw.size)
-        return -ECORRUPT;
-    int r = reserve_parts(c, n);
-    for (uint32_t i = 0; r == 0 && i < n; i++) {
-        const char *row = raw.data + TRAILER_FIXED + (size_t)i * ROW_SIZE;
-        uint32_t size = get_le32(row + ROW_AT_HEADER_SIZE);
-        if (size > raw.size - at)
+/* Rows and header copies; *at is behind them then. */
+static int parse_rows(struct chunk *c, const struct footer *f, struct str raw, bool old, uint32_t n,
+                      struct filter_rows *filters, size_t *at, struct err *reterr) {
+    const char *row = raw.data + TRAILER_FIXED;
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < n; i++, row += old ? OLD_ROW_SIZE : ROW_SIZE) {
+        uint32_t size = get_le32(row + (old ? OLD_ROW_AT_HEADER_SIZE : ROW_AT_HEADER_SIZE));
+        filters->sizes[i] = get_le32(row + (old ? OLD_ROW_AT_FILTER_SIZE : ROW_AT_FILTER_SIZE));
+        if (old) {
+            filters->offsets[i] = get_le64(row + OLD_ROW_AT_FILTER);
+            filters->checksums[i] = get_le32(row + OLD_ROW_AT_FILTER_CHECKSUM);
+        }
+        if (size > raw.size - *at)
             return -ECORRUPT;
-        r = parse_row(c, f, row, str_make(raw.data + at, size), at, reterr);
-        at += size;
+        static_assert((int)ROW_AT_BLOCK == (int)OLD_ROW_AT_BLOCK, "read alike");
+        r = parse_row(c, f, get_le64(row + ROW_AT_BLOCK), str_make(raw.data + *at, size), *at,
+                      reterr);
+        *at += size;
     }
-    return r < 0 || at == raw.size ? r : -ECORRUPT;
+    return r;
 }
 
-/* A disk error leaves the chunk without filters: every block passes. */
-static int copy_filters(struct chunk *c, int fd, uint64_t from, size_t size) {
-    char *copy = malloc(size);
-    if (!copy)
+static int parse_trailer(struct chunk *c, int fd, const struct footer *f, struct str raw,
+                         struct err *reterr) {
+    bool old = memcmp(raw.data, CHUNK_TRAILER_OLD_MAGIC, 8) == 0;
+    uint32_t n = get_le32(raw.data + TRAILER_AT_BLOCKS);
+    size_t at = TRAILER_FIXED + (size_t)n * (old ? OLD_ROW_SIZE : ROW_SIZE);
+    if ((!old && memcmp(raw.data, CHUNK_TRAILER_MAGIC, 8) != 0) || n == 0 || n > CHUNK_BLOCKS_MAX ||
+        at > raw.size)
+        return -ECORRUPT;
+    struct filter_rows rows = {.sizes = arena_alloc(&c->arena, n * sizeof(uint32_t))};
+    if (old) {
+        rows.offsets = arena_alloc(&c->arena, n * sizeof(uint64_t));
+        rows.checksums = arena_alloc(&c->arena, n * sizeof(uint32_t));
+    }
+    if (!rows.sizes || (old && (!rows.offsets || !rows.checksums)))
         return -ENOMEM;
-    if (io_pread_all(fd, copy, size, from) != (ssize_t)size) {
-        free(copy);
-        return 0;
-    }
-    c->map = copy;
-    c->map_offset = from;
-    c->map_size = size;
-    c->map_is_copy = true;
-    return 0;
-}
-
-static int map_filters(struct chunk *c, int fd, const struct footer *f) {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    if (f->filters_offset == f->trailer_offset)
-        return 0;
-    if (f->trailer_offset - f->filters_offset <= FILTERS_COPY_MAX)
-        return copy_filters(c, fd, f->filters_offset,
-                            (size_t)(f->trailer_offset - f->filters_offset));
-    uint64_t from = f->filters_offset & ~(page - 1);
-    size_t size = (size_t)(f->trailer_offset - from);
-    void *map = NULL;
-    /* Read at random: a needle query touches a few bytes of each filter. */
-    int r = io_mmap(fd, from, size, &map);
+    int r = reserve_parts(c, n);
+    if (r == 0)
+        r = parse_rows(c, f, raw, old, n, &rows, &at, reterr);
     if (r < 0)
         return r;
-    /* A disk error would end the process: it reads as bits that let everything pass. */
-    c->map_guard = map_guard_add(map, size);
-    c->map = map;
-    c->map_offset = from;
-    c->map_size = size;
-    return 0;
-}
-
-static void unmap_filters(struct chunk *c) {
-    if (!c->map)
-        return;
-    if (c->map_is_copy) {
-        free(c->map);
-        return;
+    struct filters_layout layout = {.n = n,
+                                    .begin = f->filters_offset,
+                                    .end = f->trailer_offset,
+                                    .sizes = rows.sizes,
+                                    .offsets = rows.offsets,
+                                    .checksums = rows.checksums};
+    uint64_t sums = old ? 0 : 4 * filters_page_count(layout.begin, layout.end);
+    if (raw.size - at != sums)
+        return -ECORRUPT;
+    if (!old) {
+        layout.shift = get_le32(raw.data + TRAILER_AT_SHIFT);
+        layout.page_sums = arena_copy(&c->arena, str_make(raw.data + at, raw.size - at)).data;
+        if (!layout.page_sums)
+            return -ENOMEM;
     }
-    map_guard_remove(c->map_guard);
-    io_munmap(c->map, c->map_size);
+    return filters_open(fd, &layout, &c->arena, &c->filters);
 }
 
 static int load_tail(struct chunk *c, int fd, uint64_t file_size, struct err *reterr) {
@@ -326,9 +298,7 @@ static int load_tail(struct chunk *c, int fd, uint64_t file_size, struct err *re
     struct footer f = {0};
     int r = read_trailer(c, fd, file_size, &raw, &f);
     if (r == 0)
-        r = parse_trailer(c, &f, buf_str(&raw), reterr);
-    if (r == 0)
-        r = map_filters(c, fd, &f);
+        r = parse_trailer(c, fd, &f, buf_str(&raw), reterr);
     buf_done(&raw);
     return r;
 }
@@ -434,10 +404,26 @@ static int load(struct chunk *c, int fd, struct err *reterr) {
     return 0;
 }
 
+int chunk_begin(int dir_fd, const char *name) {
+    int fd = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
+    uint64_t size;
+    if (fd < 0 || io_file_size(fd, &size) < 0)
+        return fd;
+    /* No more than is asked for: what stands beside it are blocks. */
+    io_read_at_random(fd);
+    io_will_need(fd, 0, HEADER_GUESS);
+    io_will_need(fd, size > TAIL_GUESS ? size - TAIL_GUESS : 0, TAIL_GUESS);
+    return fd;
+}
+
 int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *reterr) {
-    int fd = io_open(dir_fd, name, O_RDONLY, 0);
+    int fd = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return err_set(reterr, fd, "chunk %s: %s", name, err_name(fd));
+    return chunk_open_begun(fd, name, ret, reterr);
+}
+
+int chunk_open_begun(int fd, const char *name, struct chunk **ret, struct err *reterr) {
     struct chunk *c = calloc(1, sizeof(*c));
     int r = -ENOMEM;
     if (!c) {
@@ -462,7 +448,7 @@ out:
 void chunk_close(struct chunk *c) {
     if (!c)
         return;
-    unmap_filters(c);
+    filters_close(c->filters);
     arena_done(&c->arena);
     free(c->parts);
     free(c);
@@ -511,37 +497,11 @@ uint64_t chunk_block_header_copy(const struct chunk *c, uint32_t i) {
     return c->parts[i].header_copy_offset;
 }
 
-/* A filter with a flipped bit would hide lines that are there, so one that does not check out is left out. Two
- * threads may look at the same one at the same time; both find the same. */
-struct str chunk_block_filter(const struct chunk *c, uint32_t i) {
-    assert(i < c->n_parts);
-    struct chunk_part *part = &c->parts[i];
-    if (part->filter_size == 0 || !c->map)
-        return (struct str){0};
-    struct str filter = str_make(c->map + (part->filter_offset - c->map_offset), part->filter_size);
-    uint8_t state = atomic_load_explicit(&part->filter_state, memory_order_relaxed);
-    if (state == FILTER_UNKNOWN) {
-        bool good = (uint32_t)hash_str(filter) == part->filter_checksum &&
-                    gram_filter_is_sound((const uint8_t *)filter.data, filter.size);
-        state = good ? FILTER_GOOD : FILTER_BAD;
-        atomic_store_explicit(&part->filter_state, state, memory_order_relaxed);
-    }
-    return state == FILTER_GOOD ? filter : (struct str){0};
-}
-
-void chunk_expect_filters(const struct chunk *c) {
-    if (c->map && !c->map_is_copy && c->n_parts > 0 &&
-        atomic_load_explicit(&c->parts[0].filter_state, memory_order_relaxed) == FILTER_UNKNOWN)
-        io_map_will_need(c->map, c->map_size);
-}
-
-void chunk_prefetch_filter(const struct chunk *c, uint32_t i, const struct gram_query *q) {
-    const struct chunk_part *part = &c->parts[i];
-    if (i < c->n_parts && part->filter_size > 0 && c->map)
-        gram_prefetch((const uint8_t *)c->map + (part->filter_offset - c->map_offset),
-                      part->filter_size, q);
+const struct filters *chunk_filters(const struct chunk *c) {
+    return c->filters;
 }
 
 size_t chunk_cost_bytes(const struct chunk *c) {
-    return sizeof(*c) + c->parts_room * sizeof(c->parts[0]) + c->arena.total_bytes + c->map_size;
+    return sizeof(*c) + c->parts_room * sizeof(c->parts[0]) + c->arena.total_bytes +
+           filters_cost_bytes(c->filters);
 }

@@ -19,7 +19,7 @@
 
 #include "block.h"
 #include "err.h"
-#include "gram.h"
+#include "filters.h"
 #include "labels.h"
 
 struct chunk_head {
@@ -47,6 +47,8 @@ struct chunk_block {
     struct str encoded;
     struct str filter;
 };
+
+enum { CHUNK_BLOCKS_MAX = 16384 }; /* 4 GiB of raw lines; entries stay below 2^30 */
 
 /* Totals of a chunk, as the index keeps them. */
 struct chunk_sums {
@@ -84,6 +86,10 @@ struct chunk; /* an opened chunk file */
  * (their filters are then missing and every block passes); when the header is, chunk_has_head is false and the head
  * empty. Either sets chunk_is_damaged. -ENOENT, -ECORRUPT (both), -EFORMAT. */
 int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *reterr);
+/* The same in two steps, for who opens many: chunk_begin has begun to read what chunk_open_begun, which takes over its
+ * descriptor, will look at. */
+int chunk_begin(int dir_fd, const char *name);
+int chunk_open_begun(int fd, const char *name, struct chunk **ret, struct err *reterr);
 void chunk_close(struct chunk *c);
 
 const struct chunk_head *chunk_get_head(const struct chunk *c);
@@ -98,13 +104,8 @@ uint64_t chunk_block_offset(const struct chunk *c, uint32_t i);
 /* Offset of the copy of its header in the trailer; 0 in a damaged chunk, whose trailer cannot be used. */
 uint64_t chunk_block_header_copy(const struct chunk *c, uint32_t i);
 uint32_t chunk_header_size(const struct chunk *c);
-/* Bytes of the filter of block i, mapped; empty when there is none. */
-struct str chunk_block_filter(const struct chunk *c, uint32_t i);
-/* The filters will be asked: those that nobody has looked at since the file was opened are read from front to back for
- * their checksums, not page by page. */
-void chunk_expect_filters(const struct chunk *c);
-/* Has fetched what asking that filter will touch first. */
-void chunk_prefetch_filter(const struct chunk *c, uint32_t i, const struct gram_query *q);
+/* The gram filters; NULL when they cannot be used. */
+const struct filters *chunk_filters(const struct chunk *c);
 /* Memory and mapped bytes that keeping this chunk open costs. */
 size_t chunk_cost_bytes(const struct chunk *c);
 

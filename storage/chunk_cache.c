@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "io.h"
 #include "map.h"
 
 /* The bytes by which the map finds a chunk: a path would have to be made for each look. */
@@ -135,19 +136,27 @@ static bool is_the_one(const struct chunk *chunk, const struct chunk_id *id) {
                                       str_eq(head->tenant, id->tenant));
 }
 
-static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
-                      struct err *reterr) {
+/* `fd`: of the file, or negative; closed in any case. */
+static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
+                      struct cached_chunk **ret, struct err *reterr) {
     char path[CHUNK_PATH_MAX];
+    size_t path_size = 0;
+    struct cached_chunk *fresh = NULL;
     int r = chunk_path(path, id->tenant, id->day, id->stream_id, id->chunk_seq);
-    if (r < 0)
+    if (r == 0) {
+        path_size = strlen(path) + 1;
+        fresh = calloc(1, sizeof(*fresh) + path_size);
+        r = fresh ? 0 : err_set(reterr, -ENOMEM, "no memory to open a chunk");
+    }
+    if (r < 0) {
+        if (fd >= 0)
+            io_close(fd);
         return r;
-    size_t path_size = strlen(path) + 1;
-    struct cached_chunk *fresh = calloc(1, sizeof(*fresh) + path_size);
-    if (!fresh)
-        return err_set(reterr, -ENOMEM, "no memory to open a chunk");
+    }
     memcpy(fresh->path, path, path_size);
     fresh->key = (struct chunk_key){.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
-    r = chunk_open(c->dir_fd, path, &fresh->chunk, reterr);
+    r = fd < 0 ? chunk_open(c->dir_fd, path, &fresh->chunk, reterr)
+               : chunk_open_begun(fd, path, &fresh->chunk, reterr);
     if (r == 0 && !is_the_one(fresh->chunk, id)) {
         r = err_set(reterr, -ECORRUPT, "chunk %s: its header says that it is another one", path);
         chunk_close(fresh->chunk);
@@ -162,18 +171,13 @@ static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, struct c
     return 0;
 }
 
-int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
-                    struct err *reterr) {
+/* The file has been opened, or is by us. */
+static int get_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
+                     struct cached_chunk **ret, struct err *reterr) {
     struct chunk_key key = {.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
-    (void)pthread_mutex_lock(&c->lock);
-    struct cached_chunk *k = hold_present(c, &key);
-    (void)pthread_mutex_unlock(&c->lock);
-    if (k) {
-        *ret = k;
-        return 0;
-    }
+    struct cached_chunk *k;
     struct cached_chunk *fresh, *dropped = NULL;
-    int r = open_fresh(c, id, &fresh, reterr);
+    int r = open_fresh(c, id, fd, &fresh, reterr);
     if (r < 0)
         return r;
     (void)pthread_mutex_lock(&c->lock);
@@ -193,6 +197,39 @@ int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cac
         return err_set(reterr, -ENOMEM, "no memory to open a chunk");
     *ret = k;
     return 0;
+}
+
+static struct cached_chunk *find_present(struct chunk_cache *c, const struct chunk_id *id) {
+    struct chunk_key key = {.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
+    (void)pthread_mutex_lock(&c->lock);
+    struct cached_chunk *k = hold_present(c, &key);
+    (void)pthread_mutex_unlock(&c->lock);
+    return k;
+}
+
+int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
+                    struct err *reterr) {
+    struct cached_chunk *k = find_present(c, id);
+    if (!k)
+        return get_fresh(c, id, -1, ret, reterr);
+    *ret = k;
+    return 0;
+}
+
+int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret) {
+    char path[CHUNK_PATH_MAX];
+    *ret = find_present(c, id);
+    if (*ret) {
+        __builtin_prefetch((*ret)->chunk);
+        return -1;
+    }
+    int r = chunk_path(path, id->tenant, id->day, id->stream_id, id->chunk_seq);
+    return r < 0 ? r : chunk_begin(c->dir_fd, path);
+}
+
+int chunk_cache_get_begun(struct chunk_cache *c, const struct chunk_id *id, int fd,
+                          struct cached_chunk **ret, struct err *reterr) {
+    return get_fresh(c, id, fd, ret, reterr);
 }
 
 void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held) {

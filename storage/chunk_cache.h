@@ -25,6 +25,11 @@ struct chunk_id {
 int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
                     struct err *reterr);
 void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held);
+/* The same in two steps: holds the chunk if it is there already; else begins to read its file and returns a descriptor
+ * for the second step, which takes it over. Negative: there is nothing to go on with. */
+int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret);
+int chunk_cache_get_begun(struct chunk_cache *c, const struct chunk_id *id, int fd,
+                          struct cached_chunk **ret, struct err *reterr);
 const struct chunk *cached_chunk_get(const struct cached_chunk *held);
 const char *cached_chunk_path(const struct cached_chunk *held);
 

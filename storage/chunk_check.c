@@ -179,10 +179,6 @@ static void tell(const struct check *check, const struct chunk_fault *fault) {
         check->fn(fault, check->ctx);
 }
 
-static bool filter_is_lost(const struct chunk *c, uint32_t i) {
-    return chunk_has_trailer(c) && chunk_block_filter(c, i).size == 0;
-}
-
 /* Reads block i; *ret_sound tells whether it can be used. */
 static int visit_block(const struct check *check, uint32_t i, bool *ret_sound) {
     const struct block_info *info = chunk_block_info(check->chunk, i);
@@ -213,11 +209,19 @@ static int visit_block(const struct check *check, uint32_t i, bool *ret_sound) {
         f.what = "a block's header is damaged; its copy is sound";
         tell(check, &f);
     }
-    if (filter_is_lost(check->chunk, i)) {
-        f.what = "a block's filter is damaged; searches read the block";
-        tell(check, &f);
-    }
     return 0;
+}
+
+/* Once for all: most of what can be damaged of them serves all blocks. */
+static void visit_filters(const struct check *check, uint64_t end) {
+    const struct chunk *c = check->chunk;
+    bool whole = true;
+    for (uint32_t i = 0; i < chunk_block_count(c) && whole; i++)
+        whole = filters_has(chunk_filters(c), i);
+    if (!whole)
+        tell(check, &(struct chunk_fault){
+                        .offset = end,
+                        .what = "filters are damaged; searches read more blocks than they need"});
 }
 
 static int open_check(struct check *check, int dir_fd, const char *name, struct err *reterr) {
@@ -245,7 +249,9 @@ int chunk_check(struct chunk_checker *k, int dir_fd, const char *name, const str
     }
     if (r == 0 && !chunk_has_head(c))
         tell(&check, &(struct chunk_fault){.what = "the header is damaged"});
-    if (r == 0 && !chunk_has_trailer(c))
+    if (r == 0 && chunk_has_trailer(c))
+        visit_filters(&check, end);
+    else if (r == 0)
         tell(&check, &(struct chunk_fault){.offset = end, .what = "the trailer is damaged"});
     io_close(check.fd);
     return r < 0 ? err_set(reterr, r, "cannot check %s: %s", name, err_name(r)) : 0;
@@ -256,12 +262,13 @@ int chunk_check(struct chunk_checker *k, int dir_fd, const char *name, const str
 static int add_block(const struct check *check, uint32_t i, struct chunk_writer *w,
                      struct err *reterr) {
     struct chunk_checker *k = check->k;
-    struct str filter = chunk_block_filter(check->chunk, i);
-    if (filter.size == 0) {
-        size_t size = gram_build(k->grams, buf_str(&k->lines), k->filter);
-        filter = str_make((const char *)k->filter, size);
-    }
-    struct chunk_block block = {.encoded = buf_str(&k->block), .filter = filter};
+    struct chunk_block block = {.encoded = buf_str(&k->block)};
+    buf_clear(&k->scratch);
+    if (filters_take(chunk_filters(check->chunk), i, &k->scratch))
+        block.filter = buf_str(&k->scratch);
+    else
+        block.filter =
+            str_make((const char *)k->filter, gram_build(k->grams, buf_str(&k->lines), k->filter));
     return chunk_writer_add(w, &block, reterr);
 }
 

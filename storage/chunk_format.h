@@ -7,7 +7,8 @@
 #include "chunk.h"
 
 #define CHUNK_MAGIC "LOGQCHK1"
-#define CHUNK_TRAILER_MAGIC "LOGQTRL1"
+#define CHUNK_TRAILER_MAGIC "LOGQTRL2"
+#define CHUNK_TRAILER_OLD_MAGIC "LOGQTRL1" /* filters one after the other */
 #define CHUNK_FOOTER_MAGIC "LOGQEND1"
 
 /* Header: fixed part, tenant, labels (labels_encode), zeros up to a multiple of 8. The checksum covers everything
@@ -29,20 +30,24 @@ enum {
 };
 static_assert(CHUNK_AT_LABELS_SIZE + 4 == CHUNK_HEADER_FIXED, "on-disk layout");
 
-/* Trailer: fixed part, one row per block, copies of the block headers. */
+/* Trailer: fixed part, one row per block, copies of the block headers, checksums of the filters' pages. */
 enum {
     TRAILER_AT_MAGIC = 0,
     TRAILER_AT_BLOCKS = 8,
-    TRAILER_AT_RESERVED = 12,
+    TRAILER_AT_SHIFT = 12,
     TRAILER_FIXED = 16,
 
     ROW_AT_BLOCK = 0,
-    ROW_AT_FILTER = 8,
-    ROW_AT_FILTER_SIZE = 16,
-    ROW_AT_FILTER_CHECKSUM = 20,
-    ROW_AT_HEADER_SIZE = 24,
-    ROW_AT_RESERVED = 28,
-    ROW_SIZE = 32,
+    ROW_AT_FILTER_SIZE = 8,
+    ROW_AT_HEADER_SIZE = 12,
+    ROW_SIZE = 16,
+
+    OLD_ROW_AT_BLOCK = 0,
+    OLD_ROW_AT_FILTER = 8,
+    OLD_ROW_AT_FILTER_SIZE = 16,
+    OLD_ROW_AT_FILTER_CHECKSUM = 20,
+    OLD_ROW_AT_HEADER_SIZE = 24,
+    OLD_ROW_SIZE = 32,
 };
 
 /* Footer: the last bytes of the file. The checksum covers what stands before it. */
@@ -62,12 +67,13 @@ enum {
     /* Behind the labels stand the grade and the numbers of the chunks that this one replaces. Who ignored them
      * would bring deleted lines back when an index is rebuilt. */
     CHUNK_INCOMPAT_REPLACES = 1 << 0,
-    CHUNK_INCOMPAT_KNOWN = CHUNK_INCOMPAT_REPLACES,
+    CHUNK_INCOMPAT_SLICED =
+        1 << 1, /* the filters are sliced, the trailer is of the kind that says how */
+    CHUNK_INCOMPAT_KNOWN = CHUNK_INCOMPAT_REPLACES | CHUNK_INCOMPAT_SLICED,
     CHUNK_HEADER_MAX = 4 << 20, /* far above any tenant name with any label set */
-    CHUNK_BLOCKS_MAX = 16384,   /* 4 GiB of raw lines; entries stay below 2^30 */
     CHUNK_TRAILER_MAX =
-        256 << 20, /* what the rows and headers of that many blocks may take in memory */
-    CHUNK_FILTER_ALIGN = 8,
+        256 << 20,   /* what the rows and headers of that many blocks may take in memory */
+    CHUNK_ALIGN = 8, /* of the header's end and of the filters */
 };
 
 /* Counts block `info` among the totals; `sums` starts zeroed. */

@@ -15,6 +15,7 @@
 #include "chunk_format.h"
 #include "hash.h"
 #include "io.h"
+#include "slices.h"
 
 enum {
     WRITE_BUFFER = 1 << 20, /* one write(2) for small chunks, large ones go out in steps */
@@ -25,10 +26,10 @@ enum {
 struct chunk_writer {
     int dir_fd;
     int fd;
-    uint64_t offset; /* bytes of the file so far, those in `buf` included */
-    struct buf buf;  /* not written yet */
-    struct buf rows, headers,
-        filters; /* of the trailer; filter offsets count from the first filter */
+    uint64_t offset;          /* bytes of the file so far, those in `buf` included */
+    struct buf buf;           /* not written yet */
+    struct buf rows, headers; /* of the trailer */
+    struct buf filters;       /* one after the other, as they come */
     struct chunk_sums sums;
     char name[];
 };
@@ -52,8 +53,8 @@ static int writer_put(struct chunk_writer *w, const void *data, size_t size) {
 }
 
 static int writer_align(struct chunk_writer *w) {
-    static const char zeros[CHUNK_FILTER_ALIGN];
-    size_t extra = -w->offset % CHUNK_FILTER_ALIGN;
+    static const char zeros[CHUNK_ALIGN];
+    size_t extra = -w->offset % CHUNK_ALIGN;
     return extra > 0 ? writer_put(w, zeros, extra) : 0;
 }
 
@@ -79,7 +80,7 @@ static int make_header(const struct chunk_head *head, struct buf *out) {
     size_t labels_size = out->size - CHUNK_HEADER_FIXED - head->tenant.size;
     if (rewritten)
         put_replaces(head, out);
-    buf_add(out, zeros, -out->size % CHUNK_FILTER_ALIGN);
+    buf_add(out, zeros, -out->size % CHUNK_ALIGN);
     if (out->failed)
         return -ENOMEM;
     if (out->size > CHUNK_HEADER_MAX)
@@ -87,7 +88,8 @@ static int make_header(const struct chunk_head *head, struct buf *out) {
     char *p = out->data;
     memcpy(p + CHUNK_AT_MAGIC, CHUNK_MAGIC, 8);
     put_le32(p + CHUNK_AT_HEADER_SIZE, (uint32_t)out->size);
-    put_le32(p + CHUNK_AT_INCOMPAT, rewritten ? CHUNK_INCOMPAT_REPLACES : 0);
+    put_le32(p + CHUNK_AT_INCOMPAT,
+             CHUNK_INCOMPAT_SLICED | (rewritten ? CHUNK_INCOMPAT_REPLACES : 0u));
     put_le32(p + CHUNK_AT_DAY, (uint32_t)head->day);
     put_le32(p + CHUNK_AT_WAL_INDEX, head->wal_index);
     put_le64(p + CHUNK_AT_STREAM_ID, head->stream_id);
@@ -162,12 +164,10 @@ int chunk_writer_add(struct chunk_writer *w, const struct chunk_block *block, st
         r = err_set(reterr, -E2BIG, "chunk: %s has more than %d blocks", w->name, CHUNK_BLOCKS_MAX);
     if (r < 0)
         goto out;
-    assert(filter.size % CHUNK_FILTER_ALIGN == 0);
+    assert(filter.size == 0 || gram_filter_is_sound((const uint8_t *)filter.data, filter.size));
     uint8_t row[ROW_SIZE] = {0};
     put_le64(row + ROW_AT_BLOCK, w->offset);
-    put_le64(row + ROW_AT_FILTER, w->filters.size);
     put_le32(row + ROW_AT_FILTER_SIZE, (uint32_t)filter.size);
-    put_le32(row + ROW_AT_FILTER_CHECKSUM, (uint32_t)hash_str(filter));
     put_le32(row + ROW_AT_HEADER_SIZE, info.header_size);
     buf_add(&w->rows, row, sizeof(row));
     buf_add(&w->headers, block->encoded.data, info.header_size);
@@ -191,18 +191,79 @@ uint32_t chunk_writer_blocks(const struct chunk_writer *w) {
     return w->sums.blocks;
 }
 
-/* Fixed part, rows, header copies; `filters_offset` is where the first filter stands by now. */
-static int make_trailer(const struct chunk_writer *w, uint64_t filters_offset, struct buf *out) {
+/* Writes what `pending` has of pages of the file, and notes their checksums; with `last` also the end that fills none. */
+static int put_pages(struct chunk_writer *w, struct buf *pending, bool last, struct buf *sums) {
+    size_t done = 0;
+    int r = 0;
+    while (r == 0 && done < pending->size) {
+        size_t size = FILTERS_PAGE - (size_t)(w->offset % FILTERS_PAGE);
+        if (size > pending->size - done && !last)
+            break;
+        if (size > pending->size - done)
+            size = pending->size - done;
+        char sum[4];
+        put_le32(sum, (uint32_t)hash64(pending->data + done, size));
+        buf_add(sums, sum, sizeof(sum));
+        r = writer_put(w, pending->data + done, size);
+        done += size;
+    }
+    memmove(pending->data, pending->data + done, pending->size - done);
+    pending->size -= done;
+    return r;
+}
+
+/* Some slices at a time: the filters of a large chunk are not in memory twice. */
+static int put_slices(struct chunk_writer *w, const struct slices *s, const uint32_t *sizes,
+                      struct buf *sums) {
+    uint32_t stride = slices_stride(s), count = stride > 0 ? UINT32_C(1) << s->shift : 0;
+    uint32_t step = stride < WRITE_BUFFER ? WRITE_BUFFER / (stride + 1) : 1;
+    struct buf pending = buf_make(BUF_NO_MAX);
+    int r = 0;
+    for (uint32_t from = 0, to; r == 0 && from < count; from = to) {
+        to = count - from < step ? count : from + step;
+        size_t size = (size_t)(to - from) * stride;
+        r = buf_reserve(&pending, size);
+        const uint8_t *filter = (const uint8_t *)w->filters.data;
+        for (uint32_t i = 0; r == 0 && i < s->n; filter += sizes[i++])
+            slices_put(s, i, filter, sizes[i], from, to, (uint8_t *)pending.data + pending.size);
+        pending.size += r == 0 ? size : 0;
+        if (r == 0)
+            r = put_pages(w, &pending, to == count, sums);
+    }
+    buf_done(&pending);
+    return r;
+}
+
+/* Slices the filters behind the blocks; *ret_shift and `sums` are for the trailer. */
+static int put_filters(struct chunk_writer *w, unsigned *ret_shift, struct buf *sums) {
+    uint32_t n = w->sums.blocks;
+    struct arena arena = arena_make(BUF_NO_MAX);
+    struct slices slices;
+    uint32_t *sizes = arena_alloc(&arena, n * sizeof(*sizes));
+    int r = sizes ? 0 : -ENOMEM;
+    for (uint32_t i = 0; r == 0 && i < n; i++)
+        sizes[i] = get_le32(w->rows.data + (size_t)i * ROW_SIZE + ROW_AT_FILTER_SIZE);
+    if (r == 0) {
+        *ret_shift = slices_best_shift(sizes, n);
+        r = slices_make(sizes, n, *ret_shift, &arena, &slices);
+    }
+    if (r == 0)
+        r = put_slices(w, &slices, sizes, sums);
+    arena_done(&arena);
+    return r;
+}
+
+/* Fixed part, rows, header copies, checksums of pages. */
+static int make_trailer(const struct chunk_writer *w, unsigned shift, struct str sums,
+                        struct buf *out) {
     uint8_t fixed[TRAILER_FIXED] = {0};
     memcpy(fixed + TRAILER_AT_MAGIC, CHUNK_TRAILER_MAGIC, 8);
     put_le32(fixed + TRAILER_AT_BLOCKS, w->sums.blocks);
-    for (size_t at = 0; at < w->rows.size; at += ROW_SIZE) {
-        char *row = w->rows.data + at;
-        put_le64(row + ROW_AT_FILTER, filters_offset + get_le64(row + ROW_AT_FILTER));
-    }
+    put_le32(fixed + TRAILER_AT_SHIFT, shift);
     buf_add(out, fixed, sizeof(fixed));
     buf_add_str(out, buf_str(&w->rows));
     buf_add_str(out, buf_str(&w->headers));
+    buf_add_str(out, sums);
     return out->failed ? -E2BIG : 0;
 }
 
@@ -221,15 +282,16 @@ static void make_footer(const struct buf *trailer, uint64_t filters_offset, uint
 int chunk_writer_finish(struct chunk_writer *w, int *ret_fd, struct chunk_sums *ret_sums,
                         struct err *reterr) {
     uint8_t footer[FOOTER_SIZE];
-    struct buf trailer = buf_make(CHUNK_TRAILER_MAX);
+    struct buf trailer = buf_make(CHUNK_TRAILER_MAX), page_sums = buf_make(CHUNK_TRAILER_MAX);
+    unsigned shift = 0;
     if (w->sums.blocks == 0)
         return err_set(reterr, -EINVAL, "chunk: %s has no block", w->name);
     int r = writer_align(w);
     uint64_t filters_offset = w->offset;
     if (r == 0)
-        r = make_trailer(w, filters_offset, &trailer);
+        r = put_filters(w, &shift, &page_sums);
     if (r == 0)
-        r = writer_put(w, w->filters.data, w->filters.size);
+        r = make_trailer(w, shift, buf_str(&page_sums), &trailer);
     make_footer(&trailer, filters_offset, w->offset, footer);
     if (r == 0)
         r = writer_put(w, trailer.data, trailer.size);
@@ -238,6 +300,7 @@ int chunk_writer_finish(struct chunk_writer *w, int *ret_fd, struct chunk_sums *
     if (r == 0)
         r = writer_flush(w);
     buf_done(&trailer);
+    buf_done(&page_sums);
     if (r < 0)
         return writer_fail(w, r, reterr);
     *ret_sums = w->sums;

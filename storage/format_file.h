@@ -6,8 +6,11 @@
 #include "err.h"
 
 /* Bits of the incompatible word that this build writes and understands. */
-enum { FORMAT_WAL_BODIES = 1 }; /* the WAL may hold WALREC_PUSH_BODY */
-enum { FORMAT_INCOMPAT_KNOWN = FORMAT_WAL_BODIES };
+enum {
+    FORMAT_WAL_BODIES = 1,     /* the WAL may hold WALREC_PUSH_BODY */
+    FORMAT_SLICED_FILTERS = 2, /* the filters of chunk files may be sliced */
+};
+enum { FORMAT_INCOMPAT_KNOWN = FORMAT_WAL_BODIES | FORMAT_SLICED_FILTERS };
 
 /* 0: this build understands the directory; *ret_is_latest: the file says what this build would write. -ENOENT: there is
  * no such file; -EFORMAT: of another version, or with flags that this build does not know. `dir` is for texts. */

@@ -29,7 +29,6 @@ enum {
     SCRATCH_BITS = 1 << GRAM_HASH_BITS,
     FOLD = 0x20,
     FIFTH = 0x100, /* marks the fifth byte of a long gram, so that the length is part of the hash */
-    FILTER_HEADER = 8,
     M_MIN_SHIFT = 7,                  /* the smallest bitmap has 4 << 7 = 512 bits */
     M_MAX_SHIFT = GRAM_HASH_BITS - 2, /* the largest has 4 << 18 = 2^20 bits */
     M_CLASSES = (M_MAX_SHIFT - M_MIN_SHIFT) * 4 + 1,
@@ -318,7 +317,7 @@ static size_t write_header(uint32_t m, uint8_t *out) {
     assert(m <= SCRATCH_BITS && m % 64 == 0);
     put_le32(out, m);
     put_le32(out + 4, 0);
-    return FILTER_HEADER + m / 8;
+    return GRAM_FILTER_HEADER + m / 8;
 }
 
 static size_t build_small(struct gram_builder *b, struct str lines, uint8_t *out) {
@@ -327,7 +326,7 @@ static size_t build_small(struct gram_builder *b, struct str lines, uint8_t *out
     b->dirty = false;
     uint32_t n = list_places(b, lines);
     uint32_t m = bits_for(b, n);
-    uint8_t *map = out + FILTER_HEADER;
+    uint8_t *map = out + GRAM_FILTER_HEADER;
     memset(map, 0, m / 8);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t at = (uint32_t)((uint64_t)b->set[i] * m >> GRAM_HASH_BITS);
@@ -355,9 +354,9 @@ size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
     }
     uint32_t m = bits_for(b, n);
     if (m == SCRATCH_BITS)
-        memcpy(out + FILTER_HEADER, b->bits, sizeof(b->bits));
+        memcpy(out + GRAM_FILTER_HEADER, b->bits, sizeof(b->bits));
     else
-        shrink(b, m, out + FILTER_HEADER);
+        shrink(b, m, out + GRAM_FILTER_HEADER);
     return write_header(m, out);
 }
 
@@ -420,9 +419,8 @@ void gram_query_add(struct gram_query *q, const struct gram_query *other) {
         query_add(q, other->hashes[i]);
 }
 
-/* The bits of a filter of `size` bytes; 0 when no filter has that size. */
-static uint32_t filter_bits(size_t size) {
-    size_t bytes = size > FILTER_HEADER ? size - FILTER_HEADER : 0;
+uint32_t gram_filter_bits(size_t size) {
+    size_t bytes = size > GRAM_FILTER_HEADER ? size - GRAM_FILTER_HEADER : 0;
     return bytes % 8 == 0 && bytes <= SCRATCH_BITS / 8 ? (uint32_t)bytes * 8 : 0;
 }
 
@@ -431,23 +429,17 @@ static uint32_t gram_place(uint32_t hash, uint32_t m) {
 }
 
 bool gram_filter_is_sound(const uint8_t *filter, size_t size) {
-    uint32_t m = filter_bits(size);
+    uint32_t m = gram_filter_bits(size);
     return m > 0 && get_le32(filter) == m && get_le32(filter + 4) == 0;
 }
 
 bool gram_may_contain(const uint8_t *filter, size_t size, const struct gram_query *q) {
-    uint32_t m = filter_bits(size);
-    const uint8_t *bits = filter + FILTER_HEADER;
+    uint32_t m = gram_filter_bits(size);
+    const uint8_t *bits = filter + GRAM_FILTER_HEADER;
     for (uint32_t i = 0; m > 0 && i < q->count; i++) {
         uint32_t at = gram_place(q->hashes[i], m);
         if (!(bits[at >> 3] >> (at & 7) & 1))
             return false;
     }
     return true;
-}
-
-void gram_prefetch(const uint8_t *filter, size_t size, const struct gram_query *q) {
-    uint32_t m = filter_bits(size);
-    if (m > 0 && q->count > 0)
-        __builtin_prefetch(filter + FILTER_HEADER + (gram_place(q->hashes[0], m) >> 3));
 }

@@ -19,6 +19,7 @@ enum {
     GRAM_HASH_BITS = 20,
     GRAM_QUERY_MAX = 64, /* grams of a needle that are asked; more do not help */
     GRAM_FILTER_MAX_BYTES = (1 << GRAM_HASH_BITS) / 8,
+    GRAM_FILTER_HEADER = 8,
 };
 
 /* Scratch of the builder: 128 KiB, one per thread that cuts blocks. */
@@ -46,11 +47,12 @@ void gram_query_init(struct gram_query *q, struct str needle, bool fold_unicode)
 /* Adds the grams of `other`: both needles are looked for. */
 void gram_query_add(struct gram_query *q, const struct gram_query *other);
 
+/* The bits m of a filter of `size` bytes; 0 when no filter has that size. */
+uint32_t gram_filter_bits(size_t size);
+
 /* Is it a filter as gram_build writes them? What is not must not be asked. */
 bool gram_filter_is_sound(const uint8_t *filter, size_t size);
 
 /* May a sound `filter` contain all grams? Its number of bits follows from `size`, so that the header is not touched:
  * most answers cost the one cache line of the first gram. True when `size` is that of no filter. */
 bool gram_may_contain(const uint8_t *filter, size_t size, const struct gram_query *q);
-/* Has that cache line fetched: for a caller that will ask soon, after some other filters. */
-void gram_prefetch(const uint8_t *filter, size_t size, const struct gram_query *q);

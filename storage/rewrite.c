@@ -551,9 +551,8 @@ static bool may_copy(const struct work *k, size_t i) {
         full = true;
     else if (k->open.count > 0 && k->open.line_bytes < BLOCK_RAW_TARGET / 4)
         return false; /* the small rest is taken along */
-    struct str filter =
-        chunk_block_filter(cached_chunk_get(b->ref.chunk.cached), b->ref.chunk.index);
-    return full && !k->touched[i] && filter.size > 0 &&
+    const struct chunk *chunk = cached_chunk_get(b->ref.chunk.cached);
+    return full && !k->touched[i] && filters_has(chunk_filters(chunk), b->ref.chunk.index) &&
            k->w->sources[b->source].grade >= k->w->reencode_below && stands_alone(k, i);
 }
 
@@ -571,8 +570,10 @@ static int copy_block(struct work *k, size_t i) {
         if (r < 0)
             r = blame(k, b, r);
     }
+    if (r == 0 && !filters_take(chunk_filters(chunk), b->ref.chunk.index, &k->filter))
+        r = no_memory(k);
     if (r == 0)
-        r = put_block(k, encoded, chunk_block_filter(chunk, b->ref.chunk.index));
+        r = put_block(k, encoded, buf_str(&k->filter));
     k->result.blocks_copied++;
     k->result.entries += b->ref.info.count;
     give_reader(k, reader);

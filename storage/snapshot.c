@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "chunk_ahead.h"
 #include "clock.h"
 #include "snapshot_union.h"
 
@@ -28,6 +29,15 @@ struct memory_part {
     struct wal_pos end; /* behind the last entry of the head */
 };
 
+/* A stream that is to be built. */
+struct plan {
+    uint64_t id;
+    const struct index_stream *row; /* either may be NULL */
+    struct memory_part *part;
+    struct index_chunk *chunks;
+    size_t n_chunks;
+};
+
 struct builder {
     struct store *store;
     const struct select *sel;
@@ -36,6 +46,10 @@ struct builder {
     size_t n_parts;
     struct index_reader *reader;
     struct err *reterr;
+    struct plan *plans; /* one per stream, sorted by id */
+    size_t n_plans;
+    size_t n_chunks; /* of all plans */
+    struct chunk_ahead ahead;
     struct block_ref **refs; /* of the stream being built */
     size_t n_refs, refs_capacity;
     bool last_attempt; /* a chunk file that is not there is lost, not just deleted by the server */
@@ -168,50 +182,63 @@ static bool is_wanted(struct builder *b, struct str filter) {
     return false;
 }
 
-/* Filters are far apart in memory: each is fetched so many blocks before it is asked. */
-enum { FILTERS_AHEAD = 16 };
+static int add_chunk_block(struct builder *b, const struct index_chunk *row,
+                           struct cached_chunk *cached, uint32_t i) {
+    const struct block_info *info = chunk_block_info(cached_chunk_get(cached), i);
+    struct block_ref *ref = add_ref(b);
+    if (!ref)
+        return -ENOMEM;
+    ref->place = PLACE_CHUNK;
+    ref->chunk.cached = cached;
+    ref->chunk.index = i;
+    ref->order = row->chunk_seq << 20 | i;
+    ref->info = (struct block_ref_info){.first_ns = info->first_ns,
+                                        .last_ns = info->last_ns,
+                                        .count = info->count,
+                                        .line_bytes = info->line_bytes,
+                                        .meta_bytes = info->meta_bytes,
+                                        .stored_bytes = info->stored_size};
+    return 0;
+}
+
+/* Marks the blocks of the chunk that have to do with the time range; returns how many. */
+static uint32_t mark_in_range(const struct select *sel, const struct chunk *chunk,
+                              uint64_t *wanted) {
+    const struct chunk_sums *sums = chunk_get_sums(chunk);
+    uint32_t n = chunk_block_count(chunk), marked = 0;
+    memset(wanted, 0, (n + 63) / 64 * sizeof(*wanted));
+    bool all = sel->start_ns <= sums->first_ns && sums->last_ns <= sel->end_ns;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct block_info *info = all ? NULL : chunk_block_info(chunk, i);
+        if (!all && !ranges_meet(info->first_ns, info->last_ns, sel->start_ns, sel->end_ns))
+            continue;
+        wanted[i >> 6] |= (uint64_t)1 << (i & 63);
+        marked++;
+    }
+    return marked;
+}
 
 static int add_chunk_blocks(struct builder *b, const struct index_chunk *row,
                             struct cached_chunk *cached) {
     const struct chunk *chunk = cached_chunk_get(cached);
-    const struct gram_query *grams = b->sel->grams;
-    uint32_t count = chunk_block_count(chunk);
-    if (grams)
-        chunk_expect_filters(chunk);
-    for (uint32_t i = 0; grams && i < FILTERS_AHEAD && i < count; i++)
-        chunk_prefetch_filter(chunk, i, grams);
-    for (uint32_t i = 0; i < count; i++) {
-        if (grams && i + FILTERS_AHEAD < count)
-            chunk_prefetch_filter(chunk, i + FILTERS_AHEAD, grams);
-        const struct block_info *info = chunk_block_info(chunk, i);
-        if (!ranges_meet(info->first_ns, info->last_ns, b->sel->start_ns, b->sel->end_ns) ||
-            !(grams ? is_wanted(b, chunk_block_filter(chunk, i)) : true))
-            continue;
-        struct block_ref *ref = add_ref(b);
-        if (!ref)
-            return -ENOMEM;
-        ref->place = PLACE_CHUNK;
-        ref->chunk.cached = cached;
-        ref->chunk.index = i;
-        ref->order = row->chunk_seq << 20 | i;
-        ref->info = (struct block_ref_info){.first_ns = info->first_ns,
-                                            .last_ns = info->last_ns,
-                                            .count = info->count,
-                                            .line_bytes = info->line_bytes,
-                                            .meta_bytes = info->meta_bytes,
-                                            .stored_bytes = info->stored_size};
-    }
+    uint64_t wanted[CHUNK_BLOCKS_MAX / 64];
+    uint32_t in_range = mark_in_range(b->sel, chunk, wanted), added = 0;
+    if (b->sel->grams && in_range > 0)
+        (void)filters_narrow(chunk_filters(chunk), b->sel->grams, wanted);
+    for (uint32_t word = 0; word * 64 < chunk_block_count(chunk); word++)
+        for (uint64_t bits = wanted[word]; bits != 0; bits &= bits - 1, added++) {
+            int r = add_chunk_block(b, row, cached, word * 64 + (uint32_t)__builtin_ctzll(bits));
+            if (r < 0)
+                return r;
+        }
+    b->snap->n_excluded += in_range - added;
     return 0;
 }
 
 static int add_chunk(struct builder *b, const struct index_chunk *row) {
-    struct chunk_id id = {.tenant = b->sel->tenant,
-                          .day = row->day,
-                          .stream_id = row->stream_id,
-                          .chunk_seq = row->chunk_seq};
     struct cached_chunk *cached;
     struct err err = {0};
-    int r = chunk_cache_get(b->store->cache, &id, &cached, &err);
+    int r = chunk_ahead_next(&b->ahead, &cached, &err);
     if (r == -ENOMEM)
         return r;
     if (r == -ENOENT && !b->last_attempt)
@@ -221,7 +248,7 @@ static int add_chunk(struct builder *b, const struct index_chunk *row) {
     if (r < 0) { /* a damaged or lost file costs itself only */
         b->snap->n_lost++;
         char path[CHUNK_PATH_MAX];
-        if (chunk_path(path, id.tenant, id.day, id.stream_id, id.chunk_seq) == 0)
+        if (chunk_path(path, b->sel->tenant, row->day, row->stream_id, row->chunk_seq) == 0)
             store_log(b->store, LOG_LEVEL_ERROR, "chunk left out of a query",
                       "file=%s error=\"%s\"", path, err.text);
         return 0;
@@ -388,68 +415,77 @@ static int note_seam(struct builder *b, uint64_t id, const struct memory_part *p
     return tap_seam_add(b->sel->tap, id, end);
 }
 
-/* `row` or `part` may be NULL, not both. */
-static int build_stream(struct builder *b, const struct index_stream *row,
-                        struct memory_part *part) {
-    struct index_chunk *chunks = NULL;
-    size_t n_chunks = 0;
-    int r = 0;
+static int build_stream(struct builder *b, const struct plan *p) {
     struct snapshot *snap = b->snap;
+    int r = b->sel->tap ? note_seam(b, p->id, p->part) : 0;
     b->n_refs = 0;
     size_t streams_before = snap->n_streams;
-    if (b->sel->tap)
-        r = note_seam(b, row ? row->id : part->stream->id, part);
-    if (r < 0)
-        return r;
-    if (row) {
-        r = index_reader_chunks(b->reader, b->sel->tenant, row->id, b->sel->start_ns,
-                                b->sel->end_ns, &snap->arena, &chunks, &n_chunks, NULL);
-        if (r < 0)
-            return r;
-        size_t held = snap->n_held + n_chunks;
-        struct cached_chunk **grown =
-            realloc(snap->held, sizeof(struct cached_chunk *) * (held + 1));
-        if (!grown)
-            return -ENOMEM;
-        snap->held = grown;
-    }
-    for (size_t i = 0; i < n_chunks && r == 0; i++)
-        r = add_chunk(b, &chunks[i]);
-    if (r == 0 && part)
-        r = add_memory(b, part, chunks, n_chunks);
-    uint64_t id = row ? row->id : part->stream->id;
-    struct labels labels = part ? part->stream->labels : row->labels;
-    int64_t first = part ? part->first_ns : row->first_ns;
-    int64_t last = part ? part->last_ns : row->last_ns;
+    for (size_t i = 0; i < p->n_chunks && r == 0; i++)
+        r = add_chunk(b, &p->chunks[i]);
+    if (r == 0 && p->part)
+        r = add_memory(b, p->part, p->chunks, p->n_chunks);
+    struct labels labels = p->part ? p->part->stream->labels : p->row->labels;
+    int64_t first = p->part ? p->part->first_ns : p->row->first_ns;
+    int64_t last = p->part ? p->part->last_ns : p->row->last_ns;
     if (r == 0)
-        r = finish_stream(b, id, labels, first, last);
+        r = finish_stream(b, p->id, labels, first, last);
     if (snap->n_streams == streams_before)
         release_refs(b);
     return r;
 }
 
-/* Merges the streams of the index and those in memory, both sorted by id. A stream in memory may have chunks in
- * the range even when the index row's own range, read before, does not say so: its chunks are always looked
- * up. */
-static int build_streams(struct builder *b, const struct index_stream *rows, size_t n_rows) {
-    b->snap->streams =
-        arena_array(&b->snap->arena, n_rows + b->n_parts + 1, sizeof(*b->snap->streams));
-    if (!b->snap->streams)
+/* ---- all streams */
+
+/* Merges the streams of the index and those in memory, both sorted by id, and looks up their chunks. A stream in memory
+ * may have chunks in the range even when the index row's own range, read before, does not say so. */
+static int plan_streams(struct builder *b, const struct index_stream *rows, size_t n_rows) {
+    struct arena *arena = &b->snap->arena;
+    b->plans = arena_array(arena, n_rows + b->n_parts + 1, sizeof(*b->plans));
+    if (!b->plans)
         return -ENOMEM;
     size_t i = 0, k = 0;
     int r = 0;
     while (r == 0 && (i < n_rows || k < b->n_parts)) {
         uint64_t row_id = i < n_rows ? rows[i].id : UINT64_MAX;
         uint64_t part_id = k < b->n_parts ? b->parts[k].stream->id : UINT64_MAX;
-        if (row_id < part_id) {
-            r = build_stream(b, &rows[i++], NULL);
-        } else if (part_id < row_id) {
-            struct index_stream row = {.id = part_id};
-            r = build_stream(b, &row, &b->parts[k++]);
-        } else {
-            r = build_stream(b, &rows[i++], &b->parts[k++]);
-        }
+        struct plan *p = &b->plans[b->n_plans++];
+        p->id = row_id < part_id ? row_id : part_id;
+        if (row_id == p->id)
+            p->row = &rows[i++];
+        if (part_id == p->id)
+            p->part = &b->parts[k++];
+        r = index_reader_chunks(b->reader, b->sel->tenant, p->id, b->sel->start_ns, b->sel->end_ns,
+                                arena, &p->chunks, &p->n_chunks, NULL);
+        b->n_chunks += p->n_chunks;
     }
+    return r;
+}
+
+static int plan_chunks(struct builder *b) {
+    struct snapshot *snap = b->snap;
+    const struct index_chunk **rows = arena_array(&snap->arena, b->n_chunks + 1, sizeof(*rows));
+    snap->held = calloc(b->n_chunks + 1, sizeof(struct cached_chunk *));
+    if (!rows || !snap->held)
+        return -ENOMEM;
+    b->ahead = (struct chunk_ahead){
+        .cache = b->store->cache, .tenant = b->sel->tenant, .grams = b->sel->grams, .rows = rows};
+    for (size_t i = 0; i < b->n_plans; i++)
+        for (size_t k = 0; k < b->plans[i].n_chunks; k++)
+            rows[b->ahead.n++] = &b->plans[i].chunks[k];
+    return 0;
+}
+
+static int build_streams(struct builder *b, const struct index_stream *rows, size_t n_rows) {
+    struct snapshot *snap = b->snap;
+    int r = plan_streams(b, rows, n_rows);
+    if (r == 0)
+        r = plan_chunks(b);
+    snap->streams = arena_array(&snap->arena, b->n_plans + 1, sizeof(*snap->streams));
+    if (!snap->streams)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && i < b->n_plans; i++)
+        r = build_stream(b, &b->plans[i]);
+    chunk_ahead_done(&b->ahead);
     return r;
 }
 

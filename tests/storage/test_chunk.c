@@ -82,6 +82,13 @@ static void check_sums(const struct chunk_sums *got, const struct chunk_sums *wa
     CHECK_INT(got->blocks, want->blocks);
 }
 
+static void check_filter(const struct chunk *c, uint32_t i, struct str want) {
+    struct buf got = buf_make(BUF_NO_MAX);
+    CHECK(filters_take(chunk_filters(c), i, &got));
+    CHECK_STR(buf_str(&got), want);
+    buf_done(&got);
+}
+
 static void written_is_read(void) {
     struct chunk_sums sums = {0};
     struct chunk *c = NULL;
@@ -103,7 +110,7 @@ static void written_is_read(void) {
     CHECK_INT(chunk_block_count(c), BLOCKS);
     for (uint32_t i = 0; i < BLOCKS; i++) {
         check_block(fd, c, i, i);
-        CHECK_STR(chunk_block_filter(c, i), buf_str(&filters[i]));
+        check_filter(c, i, buf_str(&filters[i]));
     }
     (void)close(fd);
     chunk_close(c);
@@ -131,6 +138,36 @@ static void large_header(void) {
     free(text);
 }
 
+/* Needles of all kinds are answered as the blocks' own filters answer; of a damaged file: at least as much passes. */
+static void ask_many(const char *name, const struct chunk_block *all, uint32_t n, bool exact) {
+    struct chunk *c = NULL;
+    struct err err;
+    uint64_t excluded = 0;
+    CHECK_INT(chunk_open(dir_fd, name, &c, &err), 0);
+    for (unsigned line = 0; line < 300; line++) {
+        char needle[40];
+        uint64_t alive[CHUNK_BLOCKS_MAX / 64];
+        struct gram_query q;
+        (void)snprintf(needle, sizeof(needle), line % 2 ? "id %08x" : "line %u id", line * 77777u);
+        gram_query_init(&q, str_from(needle), false);
+        memset(alive, 0, sizeof(alive));
+        for (uint32_t i = 0; i < n; i++)
+            alive[i / 64] |= (uint64_t)1 << i % 64;
+        filters_expect(chunk_filters(c), &q);
+        (void)filters_narrow(chunk_filters(c), &q, alive);
+        for (uint32_t i = 0; i < n; i++) {
+            bool passes = alive[i / 64] >> i % 64 & 1;
+            bool may =
+                gram_may_contain((const uint8_t *)all[i].filter.data, all[i].filter.size, &q);
+            CHECK(exact ? passes == may : passes || !may);
+            excluded += !passes;
+        }
+    }
+    CHECK(excluded > 0);
+    CHECK(filters_has(chunk_filters(c), 0) == exact);
+    chunk_close(c);
+}
+
 static void many_blocks(void) {
     enum { MANY = 3000 }; /* more trailer than the first read of the tail takes */
     struct chunk_block *many = calloc(MANY, sizeof(*many));
@@ -144,8 +181,19 @@ static void many_blocks(void) {
     (void)close(fd);
     CHECK_INT(chunk_open(dir_fd, "many", &c, &err), 0);
     CHECK_INT(chunk_block_count(c), MANY);
-    CHECK_STR(chunk_block_filter(c, MANY - 1), many[MANY - 1].filter);
+    check_filter(c, MANY - 1, many[MANY - 1].filter);
     chunk_close(c);
+    ask_many("many", many, MANY, true);
+    /* A damaged page: its grams exclude nothing any more. */
+    fd = openat(dir_fd, "many", O_RDWR);
+    char footer[48], byte;
+    CHECK_INT(pread(fd, footer, sizeof(footer), (off_t)sums.file_bytes - 48), sizeof(footer));
+    off_t at = (off_t)(get_le64(footer) + get_le64(footer + 8)) / 2;
+    CHECK_INT(pread(fd, &byte, 1, at), 1);
+    byte ^= 16;
+    CHECK_INT(pwrite(fd, &byte, 1, at), 1);
+    (void)close(fd);
+    ask_many("many", many, MANY, false);
     free(many);
 }
 
@@ -223,7 +271,7 @@ static void expect_blocks(struct str bytes, bool damaged, const char *want) {
     for (uint32_t i = 0; i < chunk_block_count(c) && i < strlen(want); i++) {
         check_block(fd, c, i, (uint32_t)(want[i] - '0'));
         if (damaged)
-            CHECK_INT(chunk_block_filter(c, i).size, 0);
+            CHECK(!filters_has(chunk_filters(c), i));
     }
     (void)close(fd);
     chunk_close(c);
@@ -288,7 +336,7 @@ static void damaged_header(void) {
         raw.data[i / 8] = (char)(raw.data[i / 8] ^ 1 << i % 8);
     }
     uint32_t header_size = get_le32(raw.data + 12);
-    put_le32(raw.data + 16, 2); /* an incompatible flag under a right checksum */
+    put_le32(raw.data + 16, 1 << 30); /* an incompatible flag under a right checksum */
     put_le32(raw.data + 8, (uint32_t)hash64(raw.data + 12, header_size - 12));
     write_file("d", buf_str(&raw));
     CHECK_INT(chunk_open(dir_fd, "d", &c, &err), -EFORMAT);
@@ -299,23 +347,130 @@ static void damaged_header(void) {
     buf_done(&raw);
 }
 
+/* The blocks of the file "d" that may hold the needle, a bit each. */
+static uint64_t blocks_with(const struct chunk *c, const char *needle) {
+    struct gram_query q;
+    gram_query_init(&q, str_from(needle), false);
+    uint64_t alive = (1 << BLOCKS) - 1, singly = 0;
+    filters_expect(chunk_filters(c), &q);
+    bool any = filters_narrow(chunk_filters(c), &q, &alive);
+    for (uint32_t i = 0; i < BLOCKS; i++)
+        singly |= (uint64_t)filters_may_contain(chunk_filters(c), i, &q) << i;
+    CHECK_INT(alive, singly);
+    CHECK(any == (alive != 0));
+    return alive;
+}
+
+static void filters_are_asked(void) {
+    struct chunk *c = NULL;
+    struct err err;
+    struct chunk_sums sums;
+    write_chunk("a", BLOCKS, &sums);
+    CHECK_INT(chunk_open(dir_fd, "a", &c, &err), 0);
+    CHECK_INT(blocks_with(c, "block3 line 17 id"), 1 << 3);
+    CHECK_INT(blocks_with(c, "block0 line"), 1 << 0);
+    CHECK_INT(blocks_with(c, "line"), 31);
+    CHECK_INT(blocks_with(c, "nowhere to be found"), 0);
+    CHECK_INT(blocks_with(c, "abc"), 31);
+    chunk_close(c);
+}
+
+/* A page with a flipped bit is not asked: what is in no line may be taken for there, what is there is found. */
 static void damaged_filter_is_left_out(void) {
     struct buf raw;
     struct chunk *c = NULL;
     struct err err;
     load_chunk_a(&raw);
-    uint64_t filters_offset = get_le64(raw.data + raw.size - 48);
-    raw.data[filters_offset + filters[0].size + 20] ^= 1;
-    write_file("d", buf_str(&raw));
+    uint64_t from = get_le64(raw.data + raw.size - 48), to = get_le64(raw.data + raw.size - 40);
+    for (uint64_t at = from; at < to; at += 7) {
+        raw.data[at] ^= 1;
+        write_file("d", buf_str(&raw));
+        CHECK_INT(chunk_open(dir_fd, "d", &c, &err), 0);
+        CHECK(!chunk_is_damaged(c));
+        for (int round = 0; round < 2; round++) {
+            CHECK(blocks_with(c, "block3 line 17 id") >> 3 & 1);
+            CHECK_INT(blocks_with(c, "line"), 31);
+        }
+        CHECK(!filters_has(chunk_filters(c), 2));
+        chunk_close(c);
+        raw.data[at] ^= 1;
+    }
+    buf_done(&raw);
+}
+
+/* ---- files of before */
+
+/* The bytes of chunk "a" with its filters one after the other and a trailer that says so. */
+static void make_old(const struct buf *raw, struct buf *out) {
+    const char *footer = raw->data + raw->size - 48;
+    uint64_t from = get_le64(footer), trailer = get_le64(footer + 8);
+    const char *rows = raw->data + trailer + 16;
+    size_t headers_size = 0;
+    for (unsigned i = 0; i < BLOCKS; i++)
+        headers_size += get_le32(rows + (size_t)16 * i + 12);
+    *out = buf_make(BUF_NO_MAX);
+    buf_add(out, raw->data, from);
+    uint64_t offsets[BLOCKS];
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        offsets[i] = out->size;
+        buf_add_str(out, buf_str(&filters[i]));
+    }
+    uint64_t old_trailer = out->size;
+    char fixed[16] = "LOGQTRL1", row[32];
+    put_le32(fixed + 8, BLOCKS);
+    put_le32(fixed + 12, 0);
+    buf_add(out, fixed, sizeof(fixed));
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        put_le64(row, get_le64(rows + (size_t)16 * i));
+        put_le64(row + 8, offsets[i]);
+        put_le32(row + 16, (uint32_t)filters[i].size);
+        put_le32(row + 20, (uint32_t)hash_str(buf_str(&filters[i])));
+        put_le32(row + 24, get_le32(rows + (size_t)16 * i + 12));
+        put_le32(row + 28, 0);
+        buf_add(out, row, sizeof(row));
+    }
+    buf_add(out, rows + (size_t)16 * BLOCKS, headers_size);
+    char end[48] = {0};
+    put_le64(end, from);
+    put_le64(end + 8, old_trailer);
+    put_le64(end + 16, out->size + 48);
+    put_le32(end + 24, (uint32_t)(out->size - old_trailer));
+    put_le32(end + 28, (uint32_t)hash64(out->data + old_trailer, out->size - old_trailer));
+    put_le32(end + 32, (uint32_t)hash64(end, 32));
+    memcpy(end + 40, "LOGQEND1", 8);
+    buf_add(out, end, sizeof(end));
+    uint32_t header_size = get_le32(out->data + 12);
+    put_le32(out->data + 16, 0);
+    put_le32(out->data + 8, (uint32_t)hash64(out->data + 12, header_size - 12));
+}
+
+static void old_files(void) {
+    struct buf raw, old;
+    struct chunk *c = NULL;
+    struct err err;
+    load_chunk_a(&raw);
+    make_old(&raw, &old);
+    expect_blocks(buf_str(&old), false, "01234");
+    CHECK_INT(chunk_open(dir_fd, "d", &c, &err), 0);
+    for (uint32_t i = 0; i < BLOCKS; i++)
+        check_filter(c, i, buf_str(&filters[i]));
+    CHECK_INT(blocks_with(c, "block3 line 17 id"), 1 << 3);
+    CHECK_INT(blocks_with(c, "nowhere to be found"), 0);
+    chunk_close(c);
+    uint64_t from = get_le64(old.data + old.size - 48);
+    old.data[from + filters[0].size + 20] ^= 1;
+    write_file("d", buf_str(&old));
     CHECK_INT(chunk_open(dir_fd, "d", &c, &err), 0);
     CHECK(!chunk_is_damaged(c));
     for (int round = 0; round < 2; round++) {
-        CHECK_STR(chunk_block_filter(c, 0), buf_str(&filters[0]));
-        CHECK_INT(chunk_block_filter(c, 1).size, 0);
-        CHECK_STR(chunk_block_filter(c, 2), buf_str(&filters[2]));
+        check_filter(c, 0, buf_str(&filters[0]));
+        CHECK(!filters_has(chunk_filters(c), 1));
+        check_filter(c, 2, buf_str(&filters[2]));
+        CHECK_INT(blocks_with(c, "nowhere to be found"), 1 << 1);
     }
     chunk_close(c);
     buf_done(&raw);
+    buf_done(&old);
 }
 
 static void paths(void) {
@@ -372,7 +527,7 @@ static void small_chunks_take_no_mapping(void) {
         CHECK_INT(chunk_open(dir_fd, "a", &open_ones[i], &err), 0);
     CHECK(count_mappings() < before + OPEN / 2);
     for (size_t i = 0; i < OPEN; i++) {
-        CHECK_STR(chunk_block_filter(open_ones[i], 1), buf_str(&filters[1]));
+        check_filter(open_ones[i], 1, buf_str(&filters[1]));
         chunk_close(open_ones[i]);
     }
 }
@@ -390,8 +545,10 @@ int main(void) {
     RUN(damaged_tail);
     RUN(cut_off_anywhere);
     RUN(damaged_header);
+    RUN(filters_are_asked);
     RUN(damaged_filter_is_left_out);
     RUN(small_chunks_take_no_mapping);
+    RUN(old_files);
     RUN(paths);
     static const char *const names[] = {"a", "big", "many", "f", "d"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

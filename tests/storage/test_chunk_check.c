@@ -131,8 +131,7 @@ static void check_filters(const struct chunk *c) {
     struct gram_query q;
     gram_query_init(&q, STR("block"), false);
     for (uint32_t i = 0; i < chunk_block_count(c); i++) {
-        struct str filter = chunk_block_filter(c, i);
-        CHECK(gram_may_contain((const uint8_t *)filter.data, filter.size, &q));
+        CHECK(filters_may_contain(chunk_filters(c), i, &q));
     }
 }
 
@@ -207,15 +206,13 @@ static void test_cut_off_under_reader(void) {
         gram_query_init(&q, STR("this is in no line"), false);
         CHECK_INT(chunk_open(dir_fd, "c", &c, &err), 0);
         if (looked_before) {
-            struct str filter = chunk_block_filter(c, 0);
-            CHECK(!gram_may_contain((const uint8_t *)filter.data, filter.size, &q));
+            CHECK(!filters_may_contain(chunk_filters(c), 0, &q));
         }
         int fd = openat(dir_fd, "c", O_RDWR);
         CHECK_INT(ftruncate(fd, 0), 0);
         (void)close(fd);
         for (uint32_t i = 0; i < chunk_block_count(c); i++) {
-            struct str filter = chunk_block_filter(c, i);
-            CHECK(gram_may_contain((const uint8_t *)filter.data, filter.size, &q));
+            CHECK(filters_may_contain(chunk_filters(c), i, &q));
         }
         chunk_close(c);
         dir_remove();

@@ -1,0 +1,349 @@
+/* How much a needle reads: a gram halves the blocks that may hold it, so a file of n blocks has answered after log2(n)
+ * grams and some. Pages are chosen by how many of the needle's grams they serve, and asked for together, before any is
+ * looked at: a disk answers hundreds of small reads at once in the time of a few one after the other. */
+#include "filters.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "bytes.h"
+#include "err.h"
+#include "hash.h"
+#include "io.h"
+#include "mapguard.h"
+#include "slices.h"
+
+/* What is known of a page, or of a filter that stands alone. COMING: it has been asked for. */
+enum { PART_UNKNOWN, PART_COMING, PART_GOOD, PART_BAD };
+
+enum {
+    /* Grams that are fetched beyond those that halve the blocks to one: of 32 files one has to wait for more. */
+    GRAMS_TO_SPARE = 5,
+    PREFETCH_GRAMS = 4,
+    PREFETCH_BYTES = 512,
+    /* Smaller filters are copied: a process may have only some 65,000 mappings (vm.max_map_count), and queries hold
+     * the chunks of all their streams open. */
+    COPY_MAX = 8 << 10,
+};
+
+struct filters {
+    struct filters_layout layout;
+    struct slices slices;
+    const uint8_t *bytes; /* the first byte of the filters */
+    char *map;       /* what io_mmap gave: from the start of its page; NULL: `bytes` are a copy, */
+    size_t map_size; /* or there are none */
+    int map_guard;
+    uint64_t page_mask;      /* of the machine's pages, which may be larger than ours */
+    size_t lead;             /* bytes of the first page that are before the filters */
+    size_t n_parts;          /* pages, or filters that stand alone */
+    _Atomic uint8_t *states; /* of each part; one more: of all pages */
+};
+
+uint64_t filters_page_count(uint64_t begin, uint64_t end) {
+    return begin == end ? 0 : (end - 1) / FILTERS_PAGE - begin / FILTERS_PAGE + 1;
+}
+
+static bool is_sliced(const struct filters *f) {
+    return f->layout.page_sums;
+}
+
+static int map_bytes(struct filters *f, int fd) {
+    const struct filters_layout *l = &f->layout;
+    f->page_mask = ~((uint64_t)sysconf(_SC_PAGESIZE) - 1);
+    uint64_t from = l->begin & f->page_mask;
+    void *map = NULL;
+    f->map_size = (size_t)(l->end - from);
+    int r = io_mmap(fd, from, f->map_size, &map);
+    if (r < 0)
+        return r;
+    f->map = map;
+    f->bytes = (const uint8_t *)map + (l->begin - from);
+    /* A disk error would end the process: it reads as bits that let everything pass. */
+    f->map_guard = map_guard_add(map, f->map_size);
+    return 0;
+}
+
+/* A disk error leaves the chunk without filters: every block passes. */
+static int copy_bytes(struct filters *f, int fd) {
+    size_t size = (size_t)(f->layout.end - f->layout.begin);
+    uint8_t *copy = malloc(size);
+    if (!copy)
+        return -ENOMEM;
+    if (io_pread_all(fd, copy, size, f->layout.begin) == (ssize_t)size)
+        f->bytes = copy;
+    else
+        free(copy);
+    return 0;
+}
+
+static int check_layout(struct filters *f, struct arena *arena) {
+    const struct filters_layout *l = &f->layout;
+    if (is_sliced(f)) {
+        int r = slices_make(l->sizes, l->n, l->shift, arena, &f->slices);
+        return r < 0 ? r : slices_bytes(&f->slices) == l->end - l->begin ? 0 : -ECORRUPT;
+    }
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->sizes[i] > 0 && (l->offsets[i] % 8 != 0 || l->offsets[i] < l->begin ||
+                                l->offsets[i] > l->end || l->sizes[i] > l->end - l->offsets[i]))
+            return -ECORRUPT;
+    return 0;
+}
+
+int filters_open(int fd, const struct filters_layout *layout, struct arena *arena,
+                 struct filters **ret) {
+    struct filters *f = arena_array(arena, 1, sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    f->layout = *layout;
+    f->n_parts = is_sliced(f) ? (size_t)filters_page_count(layout->begin, layout->end) : layout->n;
+    f->states = arena_array(arena, f->n_parts + 1, sizeof(*f->states));
+    int r = f->states ? check_layout(f, arena) : -ENOMEM;
+    f->lead = layout->begin % FILTERS_PAGE;
+    if (r == 0 && layout->end - layout->begin > COPY_MAX)
+        r = map_bytes(f, fd);
+    else if (r == 0 && layout->begin < layout->end)
+        r = copy_bytes(f, fd);
+    if (r == 0)
+        *ret = f;
+    return r;
+}
+
+void filters_close(struct filters *f) {
+    if (f && f->map) {
+        map_guard_remove(f->map_guard);
+        io_munmap(f->map, f->map_size);
+    } else if (f) {
+        free((uint8_t *)f->bytes);
+    }
+}
+
+size_t filters_cost_bytes(const struct filters *f) {
+    return f && f->bytes ? (size_t)(f->layout.end - f->layout.begin) : 0;
+}
+
+/* ---- checksums; two threads may look at the same part at the same time, both find the same */
+
+static uint8_t state_of(const struct filters *f, uint64_t part) {
+    return atomic_load_explicit(&f->states[part], memory_order_relaxed);
+}
+
+static void set_state(const struct filters *f, uint64_t part, uint8_t state) {
+    atomic_store_explicit(&f->states[part], state, memory_order_relaxed);
+}
+
+static bool page_is_sound(const struct filters *f, uint64_t page) {
+    uint8_t state = state_of(f, page);
+    if (state < PART_GOOD) {
+        uint64_t size = slices_bytes(&f->slices);
+        uint64_t from = page == 0 ? 0 : page * FILTERS_PAGE - f->lead;
+        uint64_t to = (page + 1) * FILTERS_PAGE - f->lead;
+        uint64_t sum = hash64(f->bytes + from, (size_t)((to < size ? to : size) - from));
+        state = (uint32_t)sum == get_le32(f->layout.page_sums + 4 * page) ? PART_GOOD : PART_BAD;
+        set_state(f, page, state);
+    }
+    return state == PART_GOOD;
+}
+
+/* The pages of a slice: [first, last]. */
+struct pages {
+    uint64_t first, last;
+};
+
+static struct pages pages_of(const struct filters *f, uint32_t slice) {
+    uint64_t stride = slices_stride(&f->slices), from = f->lead + slice * stride;
+    return (struct pages){from / FILTERS_PAGE, (from + stride - 1) / FILTERS_PAGE};
+}
+
+/* The bytes of a slice; NULL when some are damaged. */
+static const uint8_t *sound_slice(const struct filters *f, uint32_t slice) {
+    struct pages p = pages_of(f, slice);
+    for (uint64_t page = p.first; page <= p.last; page++)
+        if (!page_is_sound(f, page))
+            return NULL;
+    return f->bytes + (uint64_t)slice * slices_stride(&f->slices);
+}
+
+static bool slice_is_unknown(const struct filters *f, uint32_t slice) {
+    struct pages p = pages_of(f, slice);
+    for (uint64_t page = p.first; page <= p.last; page++)
+        if (state_of(f, page) == PART_UNKNOWN)
+            return true;
+    return false;
+}
+
+/* A filter of an older file; empty when there is none or it is damaged. */
+static struct str lone_filter(const struct filters *f, uint32_t i) {
+    const struct filters_layout *l = &f->layout;
+    if (l->sizes[i] == 0)
+        return (struct str){0};
+    struct str filter = str_make((const char *)f->bytes + (l->offsets[i] - l->begin), l->sizes[i]);
+    uint8_t state = state_of(f, i);
+    if (state < PART_GOOD) {
+        bool good = (uint32_t)hash_str(filter) == l->checksums[i] &&
+                    gram_filter_is_sound((const uint8_t *)filter.data, filter.size);
+        state = good ? PART_GOOD : PART_BAD;
+        set_state(f, i, state);
+    }
+    return state == PART_GOOD ? filter : (struct str){0};
+}
+
+/* ---- what will be asked */
+
+static void fetch(const struct filters *f, struct pages p) {
+    uint64_t lead = (uint64_t)((const char *)f->bytes - f->map) - f->lead; /* large pages */
+    uint64_t from = lead + p.first * FILTERS_PAGE, to = lead + (p.last + 1) * FILTERS_PAGE;
+    from &= f->page_mask;
+    io_map_will_need(f->map + from, (size_t)((to < f->map_size ? to : f->map_size) - from));
+    for (uint64_t page = p.first; page <= p.last; page++)
+        if (state_of(f, page) == PART_UNKNOWN)
+            set_state(f, page, PART_COMING);
+}
+
+/* From memory, too: the slices that are likely to be asked. */
+static void prefetch(const struct filters *f, const struct gram_query *q) {
+    uint32_t stride = slices_stride(&f->slices);
+    for (uint32_t i = 0; i < q->count && i < PREFETCH_GRAMS; i++) {
+        uint32_t slice = slices_find(&f->slices, q->hashes[i]);
+        if (state_of(f, pages_of(f, slice).first) != PART_GOOD)
+            continue;
+        const uint8_t *p = f->bytes + (uint64_t)slice * stride;
+        for (uint32_t at = 0; at < stride && at < PREFETCH_BYTES; at += 64)
+            __builtin_prefetch(p + at);
+    }
+}
+
+/* Of the grams whose slices are not there yet, the one whose page serves most of them; q->count when there is none. */
+static uint32_t busiest(const struct filters *f, const struct gram_query *q) {
+    uint64_t pages[GRAM_QUERY_MAX];
+    uint32_t grams[GRAM_QUERY_MAX], n = 0, best = q->count, most = 0;
+    for (uint32_t i = 0; i < q->count; i++) {
+        uint32_t slice = slices_find(&f->slices, q->hashes[i]);
+        if (!slice_is_unknown(f, slice))
+            continue;
+        grams[n] = i;
+        pages[n++] = pages_of(f, slice).first;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t served = 0;
+        for (uint32_t k = 0; k < n; k++)
+            served += pages[k] == pages[i];
+        if (served > most) { /* the first is the rarest */
+            most = served;
+            best = grams[i];
+        }
+    }
+    return best;
+}
+
+void filters_expect(const struct filters *f, const struct gram_query *q) {
+    if (!f || !f->map || q->count == 0)
+        return; /* a copy needs nothing */
+    if (!is_sliced(f)) {
+        if (state_of(f, 0) == PART_UNKNOWN)
+            io_map_will_need(f->map, f->map_size);
+        return;
+    }
+    uint32_t wanted = 32 - (uint32_t)__builtin_clz(f->layout.n) + GRAMS_TO_SPARE;
+    for (;;) {
+        uint32_t there = 0;
+        for (uint32_t i = 0; i < q->count; i++)
+            there += !slice_is_unknown(f, slices_find(&f->slices, q->hashes[i]));
+        if (there >= wanted || there == q->count)
+            break;
+        fetch(f, pages_of(f, slices_find(&f->slices, q->hashes[busiest(f, q)])));
+    }
+    prefetch(f, q);
+}
+
+/* ---- asking */
+
+bool filters_may_contain(const struct filters *f, uint32_t i, const struct gram_query *q) {
+    if (!f || !f->bytes)
+        return true;
+    if (!is_sliced(f)) {
+        struct str filter = lone_filter(f, i);
+        return filter.size == 0 || gram_may_contain((const uint8_t *)filter.data, filter.size, q);
+    }
+    for (uint32_t k = 0; k < q->count; k++) {
+        const uint8_t *slice = sound_slice(f, slices_find(&f->slices, q->hashes[k]));
+        if (slice && !slices_may_contain(&f->slices, slice, q->hashes[k], i))
+            return false;
+    }
+    return true;
+}
+
+static bool narrow_lone(const struct filters *f, const struct gram_query *q, uint64_t *alive) {
+    bool any = false;
+    for (uint32_t i = 0; i < f->layout.n; i++) {
+        uint64_t bit = (uint64_t)1 << (i & 63);
+        if (!(alive[i >> 6] & bit))
+            continue;
+        if (filters_may_contain(f, i, q))
+            any = true;
+        else
+            alive[i >> 6] &= ~bit;
+    }
+    return any;
+}
+
+bool filters_narrow(const struct filters *f, const struct gram_query *q, uint64_t *alive) {
+    if (!f || !f->bytes || q->count == 0)
+        return true;
+    if (!is_sliced(f))
+        return narrow_lone(f, q, alive);
+    /* What is there first, then what has to be waited for. */
+    uint64_t asked = 0;
+    static_assert(GRAM_QUERY_MAX <= 64, "a bit per gram");
+    for (int wait = 0; wait < 2; wait++)
+        for (uint32_t i = 0; i < q->count; i++) {
+            uint32_t number = slices_find(&f->slices, q->hashes[i]);
+            if (asked >> i & 1 || (!wait && slice_is_unknown(f, number)))
+                continue;
+            asked |= (uint64_t)1 << i;
+            const uint8_t *slice = sound_slice(f, number);
+            if (slice && !slices_narrow(&f->slices, slice, q->hashes[i], alive))
+                return false;
+        }
+    return true;
+}
+
+/* ---- as they were made */
+
+static bool pages_are_sound(const struct filters *f) {
+    uint8_t state = state_of(f, f->n_parts);
+    if (state == PART_UNKNOWN) {
+        if (f->map)
+            io_map_will_need(f->map, f->map_size);
+        state = PART_GOOD;
+        for (size_t page = 0; page < f->n_parts && state == PART_GOOD; page++)
+            if (!page_is_sound(f, page))
+                state = PART_BAD;
+        set_state(f, f->n_parts, state);
+    }
+    return state == PART_GOOD;
+}
+
+bool filters_has(const struct filters *f, uint32_t i) {
+    if (!f || !f->bytes || f->layout.sizes[i] == 0)
+        return false;
+    return is_sliced(f) ? pages_are_sound(f) : lone_filter(f, i).size > 0;
+}
+
+bool filters_take(const struct filters *f, uint32_t i, struct buf *out) {
+    if (!filters_has(f, i))
+        return false;
+    uint32_t size = f->layout.sizes[i];
+    buf_clear(out);
+    if (buf_reserve(out, size) < 0)
+        return false;
+    if (is_sliced(f))
+        slices_take(&f->slices, i, f->bytes, size, (uint8_t *)out->data);
+    else
+        memcpy(out->data, lone_filter(f, i).data, size);
+    out->size = size;
+    return true;
+}

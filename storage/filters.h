@@ -1,0 +1,57 @@
+/* filters: the gram filters in an opened chunk file: mapped, each part checked against its checksum before its first
+ * use, asked.
+ *
+ * A flipped bit would hide lines that are there, so what does not check out is not asked: it lets everything pass. Files
+ * of today have their filters sliced (slices.h) with one checksum per page, so that a needle reads and checks the few
+ * pages it touches; older files have them one after the other with one checksum each.
+ *
+ * Immutable after filters_open but for the notes of what has been checked: any thread may ask. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "gram.h"
+
+struct buf;
+struct filters;
+
+enum {
+    FILTERS_PAGE = 4096
+}; /* of the file: checksums are of what filters have in each of its pages */
+
+/* What a trailer says of them. Arrays live as long as the filters. */
+struct filters_layout {
+    uint32_t n;                /* blocks */
+    uint64_t begin, end;       /* in the file */
+    const uint32_t *sizes;     /* of each block's filter as gram.h makes it; 0: it has none */
+    unsigned shift;            /* sliced: log2 of the slices */
+    const char *page_sums;     /* sliced: a u32 per page; NULL: not sliced */
+    const uint64_t *offsets;   /* not sliced: where in the file each begins, */
+    const uint32_t *checksums; /* and what it should be */
+};
+
+/* Pages that filters at [begin, end) of a file have something in. */
+uint64_t filters_page_count(uint64_t begin, uint64_t end);
+
+/* Maps them; the arena keeps the rest. -ECORRUPT when the layout contradicts itself. */
+int filters_open(int fd, const struct filters_layout *layout, struct arena *arena,
+                 struct filters **ret);
+void filters_close(struct filters *f); /* NULL is fine: nothing to ask */
+/* Memory, or mapped bytes of the file. */
+size_t filters_cost_bytes(const struct filters *f);
+
+/* The query will be asked of all blocks soon: has fetched from disk what that is likely to touch and nobody has touched
+ * since the file was opened. */
+void filters_expect(const struct filters *f, const struct gram_query *q);
+/* May block i hold all grams? */
+bool filters_may_contain(const struct filters *f, uint32_t i, const struct gram_query *q);
+/* Clears in `alive`, one bit per block and 0 behind the last, those that cannot; false when none is left. */
+bool filters_narrow(const struct filters *f, const struct gram_query *q, uint64_t *alive);
+
+/* Has block i a filter that is not damaged? Reads it. */
+bool filters_has(const struct filters *f, uint32_t i);
+/* That filter as gram.h made it, into `out`; false: it has none, or no memory. */
+bool filters_take(const struct filters *f, uint32_t i, struct buf *out);
