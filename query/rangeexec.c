@@ -24,6 +24,7 @@ enum {
     RANGE_BATCH = 4, /* blocks taken at a time */
     GROUPS_FIRST = 64,
     HELD_BYTES_MAX = 256 << 20, /* some 14 million distinct values of quantiles */
+    HEAD_MAX = 256,             /* bytes of a rollup's values that are remembered */
 };
 
 /* What a tuple's lines are: not asked yet, dropped, or of series n. */
@@ -45,6 +46,10 @@ struct range_worker {
     size_t n_groups;
     size_t cell; /* of the last sample: the next one's is most likely the same */
     int32_t tuple_series[TUPLES_MAX];
+    /* Of which stream's rollup the first of them are, by value; NULL: of none. */
+    const struct snap_stream *rollup_stream;
+    char rollup_head[HEAD_MAX];
+    size_t rollup_head_size;
     uint32_t *tuples; /* per entry of the block */
     size_t tuples_capacity;
 };
@@ -342,6 +347,22 @@ static int add_row(struct range_worker *w, const struct rollup *rollup,
     return 0;
 }
 
+/* Blocks of a stream mostly have the same values in the same order: what these are is asked once. */
+static void expect_values(struct range_worker *w, const struct rollup *rollup) {
+    const struct snap_stream *stream = w->scanner.stream;
+    if (w->rollup_stream == stream &&
+        str_eq(rollup->head, str_make(w->rollup_head, w->rollup_head_size)))
+        return;
+    for (uint32_t id = 0; id <= rollup->n_values; id++)
+        w->tuple_series[id] = TUPLE_UNKNOWN;
+    w->rollup_stream = NULL;
+    if (rollup->head.size > HEAD_MAX)
+        return;
+    memcpy(w->rollup_head, rollup->head.data, rollup->head.size);
+    w->rollup_head_size = rollup->head.size;
+    w->rollup_stream = stream;
+}
+
 /* A whole block from its rollup: 1 when that was possible, 0 when its columns are needed. */
 static int count_rollup(struct range_worker *w, struct err *reterr) {
     struct scanner *s = &w->scanner;
@@ -355,9 +376,8 @@ static int count_rollup(struct range_worker *w, struct err *reterr) {
     if (r <= 0)
         return r;
     bool told_apart = p->needs_meta && rollup.name.size > 0;
-    for (uint32_t id = 0; id <= rollup.n_values; id++)
-        w->tuple_series[id] = TUPLE_UNKNOWN;
     scan_enter_stream(s);
+    expect_values(w, &rollup);
     struct rollup_row row;
     while (r > 0 && rollup_next(&rollup, &row)) {
         for (uint32_t id = 1; !told_apart && id <= rollup.n_values; id++) {
@@ -387,6 +407,7 @@ static int count_block(struct range_worker *w, struct err *reterr) {
         return (int)n_tuples;
     if (n_tuples == 0)
         return count_lines(w, reterr);
+    w->rollup_stream = NULL;
     for (int64_t i = 0; i < n_tuples; i++)
         w->tuple_series[i] = TUPLE_UNKNOWN;
     scan_enter_stream(s);

@@ -62,6 +62,8 @@ int windows_make(struct arena *arena, const struct steps *steps, int64_t range_n
 size_t windows_cell(const struct windows *w, int64_t ts_ns, size_t hint) {
     if (hint < w->n_cells && ts_ns > w->edges[hint] && ts_ns <= w->edges[hint + 1])
         return hint;
+    if (hint + 1 < w->n_cells && ts_ns > w->edges[hint + 1] && ts_ns <= w->edges[hint + 2])
+        return hint + 1; /* time goes on */
     if (ts_ns < w->from_ns || ts_ns > w->to_ns)
         return w->n_cells;
     size_t low = 0, high = w->n_cells; /* edges[low] < ts <= edges[high] */

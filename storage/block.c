@@ -408,12 +408,12 @@ int block_check_line_ends(const struct block_info *info, const uint32_t *offsets
 }
 
 int block_decode_rollup(const struct block_info *info, const struct section *s, struct str stored,
-                        struct buf *scratch, struct rollup *ret, struct err *reterr) {
-    struct str raw;
-    int r = load_raw(s, stored, scratch, &raw, reterr);
+                        struct buf *scratch, struct str *ret_raw, struct rollup *ret,
+                        struct err *reterr) {
+    int r = load_raw(s, stored, scratch, ret_raw, reterr);
     if (r < 0)
         return r;
-    r = rollup_open(raw, info->count, info->line_bytes, ret);
+    r = rollup_open(*ret_raw, info->count, info->line_bytes, ret);
     return r < 0 ? err_set(reterr, r, "block: rollup is malformed") : 0;
 }
 

@@ -140,7 +140,8 @@ int block_check_line_ends(const struct block_info *info, const uint32_t *offsets
 
 /* Strings borrow `stored` or scratch. */
 int block_decode_rollup(const struct block_info *info, const struct section *s, struct str stored,
-                        struct buf *scratch, struct rollup *ret, struct err *reterr);
+                        struct buf *scratch, struct str *ret_raw, struct rollup *ret,
+                        struct err *reterr);
 
 struct meta_column {
     struct str name;

@@ -731,6 +731,29 @@ static bool rollup_fits(const struct rollup *rollup, const struct str *names, si
     return false;
 }
 
+static int load_rollup(struct block_reader *r, const struct section *s, struct rollup *ret,
+                       struct err *reterr) {
+    bool in_chunk = r->ref->place == PLACE_CHUNK;
+    struct cached_chunk *chunk = in_chunk ? r->ref->chunk.cached : NULL;
+    struct str stored = {0}, raw;
+    if (in_chunk && (raw = cached_chunk_rollup(chunk, r->ref->chunk.index, s->offset)).data) {
+        rollup_reopen(raw, ret);
+        return 0;
+    }
+    int status = 0;
+    if (in_chunk && !r->have_head) { /* alone: it is a hundredth of the head */
+        status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
+        stored = buf_str(&r->stored_lines);
+    } else {
+        status = section_bytes(r, s, &stored, reterr);
+    }
+    if (status == 0)
+        status = block_decode_rollup(r->info, s, stored, &r->scratch, &raw, ret, reterr);
+    if (status == 0 && in_chunk)
+        cached_chunk_keep_rollup(chunk, r->ref->chunk.index, s->offset, raw);
+    return status;
+}
+
 int block_reader_rollup(struct block_reader *r, const struct str *names, size_t n_names,
                         struct rollup *ret, struct err *reterr) {
     uint32_t key = 0;
@@ -744,16 +767,7 @@ int block_reader_rollup(struct block_reader *r, const struct str *names, size_t 
             s = &r->info->sections[i];
     if (!s)
         return 0;
-    struct str stored = {0};
-    int status = 0;
-    if (r->ref->place == PLACE_CHUNK && !r->have_head) { /* alone: it is a hundredth of the head */
-        status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
-        stored = buf_str(&r->stored_lines);
-    } else {
-        status = section_bytes(r, s, &stored, reterr);
-    }
-    if (status == 0)
-        status = block_decode_rollup(r->info, s, stored, &r->scratch, ret, reterr);
+    int status = load_rollup(r, s, ret, reterr);
     if (status < 0)
         return blame(r, status, reterr);
     if (columns == 0)

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io.h"
 #include "map.h"
@@ -13,7 +15,17 @@ struct chunk_key {
     uint64_t stream_id, chunk_seq;
 };
 
+enum { KEPT_ROLLUP_MAX = 1024 }; /* a larger one is of a block with many minutes: few of those */
+
+struct kept_rollup {
+    uint32_t offset, size;
+    char bytes[];
+};
+
 struct cached_chunk {
+    struct chunk_cache *cache;
+    /* Per block one or NULL; all NULL until the first is kept. Written once, by whichever reader comes first. */
+    _Atomic(_Atomic(struct kept_rollup *) *) rollups;
     struct cached_chunk *newer, *older; /* LRU list; only while in the cache */
     unsigned holders;
     bool forgotten; /* out of the map; freed with its last holder */
@@ -47,6 +59,10 @@ struct chunk_cache *chunk_cache_new(int dir_fd, size_t budget_bytes) {
 }
 
 static void cached_free(struct cached_chunk *k) {
+    _Atomic(struct kept_rollup *) *rollups = atomic_load(&k->rollups);
+    for (uint32_t i = 0; rollups && i < chunk_block_count(k->chunk); i++)
+        free(atomic_load(&rollups[i]));
+    free(rollups);
     chunk_close(k->chunk);
     free(k);
 }
@@ -154,6 +170,7 @@ static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
         return r;
     }
     memcpy(fresh->path, path, path_size);
+    fresh->cache = c;
     fresh->key = (struct chunk_key){.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
     r = fd < 0 ? chunk_open(c->dir_fd, path, &fresh->chunk, reterr)
                : chunk_open_begun(fd, path, &fresh->chunk, reterr);
@@ -250,6 +267,50 @@ const struct chunk *cached_chunk_get(const struct cached_chunk *held) {
 
 const char *cached_chunk_path(const struct cached_chunk *held) {
     return held->path;
+}
+
+/* ---- rollups */
+
+struct str cached_chunk_rollup(const struct cached_chunk *held, uint32_t block, uint32_t offset) {
+    _Atomic(struct kept_rollup *) *all = atomic_load_explicit(&held->rollups, memory_order_acquire);
+    struct kept_rollup *kept = all ? atomic_load_explicit(&all[block], memory_order_acquire) : NULL;
+    return kept && kept->offset == offset ? str_make(kept->bytes, kept->size) : (struct str){0};
+}
+
+/* The table of the chunk's rollups; NULL without memory. */
+static _Atomic(struct kept_rollup *) *rollup_table(struct cached_chunk *k) {
+    _Atomic(struct kept_rollup *) *all = atomic_load(&k->rollups);
+    if (all)
+        return all;
+    _Atomic(struct kept_rollup *) *fresh = calloc(chunk_block_count(k->chunk), sizeof(*fresh));
+    if (fresh && !atomic_compare_exchange_strong(&k->rollups, &all, fresh)) {
+        free(fresh);
+        fresh = all;
+    }
+    return fresh;
+}
+
+void cached_chunk_keep_rollup(struct cached_chunk *held, uint32_t block, uint32_t offset,
+                              struct str raw) {
+    if (raw.size > KEPT_ROLLUP_MAX)
+        return;
+    _Atomic(struct kept_rollup *) *all = rollup_table(held);
+    struct kept_rollup *kept = all ? malloc(sizeof(*kept) + raw.size) : NULL, *none = NULL;
+    if (!kept)
+        return; /* it is read again, then */
+    *kept = (struct kept_rollup){.offset = offset, .size = (uint32_t)raw.size};
+    memcpy(kept->bytes, raw.data, raw.size);
+    if (!atomic_compare_exchange_strong(&all[block], &none, kept)) {
+        free(kept);
+        return;
+    }
+    struct chunk_cache *c = held->cache;
+    size_t cost = sizeof(*kept) + raw.size + sizeof(*all);
+    (void)pthread_mutex_lock(&c->lock);
+    held->cost_bytes += cost;
+    if (!held->forgotten)
+        c->total_bytes += cost;
+    (void)pthread_mutex_unlock(&c->lock);
 }
 
 void chunk_cache_forget(struct chunk_cache *c, uint64_t stream_id, uint64_t chunk_seq) {

@@ -33,6 +33,13 @@ int chunk_cache_get_begun(struct chunk_cache *c, const struct chunk_id *id, int 
 const struct chunk *cached_chunk_get(const struct cached_chunk *held);
 const char *cached_chunk_path(const struct cached_chunk *held);
 
+/* Rollups of its blocks, once read and found right, stay with the chunk as long as it is open: a volume is asked for
+ * again and again, and they are some hundred bytes a block. `offset`: of the section in the block, whose raw bytes they
+ * are. Find: without data when there is none; valid as long as the chunk is held. */
+struct str cached_chunk_rollup(const struct cached_chunk *held, uint32_t block, uint32_t offset);
+void cached_chunk_keep_rollup(struct cached_chunk *held, uint32_t block, uint32_t offset,
+                              struct str raw);
+
 /* The file is gone: forget it as soon as nobody holds it. */
 void chunk_cache_forget(struct chunk_cache *c, uint64_t stream_id, uint64_t chunk_seq);
 void chunk_cache_stats(struct chunk_cache *c, uint64_t *ret_bytes, uint64_t *ret_count);

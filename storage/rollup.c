@@ -102,16 +102,22 @@ static bool take_text(struct rollup *r, struct str *ret) {
 
 static bool take_row(struct rollup *r, struct rollup_row *ret) {
     uint64_t distance;
-    if (!take(r, &distance) || distance > UINT32_MAX)
+    const uint8_t *p = get_varint(r->at, r->end, &distance);
+    if (!p || distance > UINT32_MAX)
         return false;
     r->minute += (int64_t)distance;
-    *ret = (struct rollup_row){.minute = r->minute};
+    ret->minute = r->minute;
     for (uint32_t id = 0; id <= r->n_values; id++) {
-        if (!take(r, &ret->entries[id]) || ret->entries[id] > UINT32_MAX)
+        ret->bytes[id] = 0;
+        p = get_varint(p, r->end, &ret->entries[id]);
+        if (!p || ret->entries[id] > UINT32_MAX)
             return false;
-        if (ret->entries[id] > 0 && (!take(r, &ret->bytes[id]) || ret->bytes[id] > UINT32_MAX))
+        if (ret->entries[id] > 0)
+            p = get_varint(p, r->end, &ret->bytes[id]);
+        if (!p || ret->bytes[id] > UINT32_MAX)
             return false;
     }
+    r->at = p;
     r->rows_left--;
     return true;
 }
@@ -120,22 +126,37 @@ bool rollup_next(struct rollup *r, struct rollup_row *ret) {
     return r->rows_left > 0 && take_row(r, ret);
 }
 
-int rollup_open(struct str raw, uint32_t count, uint32_t line_bytes, struct rollup *ret) {
-    struct rollup r = {.at = (const uint8_t *)raw.data};
-    r.end = r.at + raw.size;
+/* Up to the first row. */
+static bool take_head(struct str raw, struct rollup *r) {
     uint64_t n_values, rows, first;
-    if (!take_text(&r, &r.name) || !take(&r, &n_values) || n_values > ROLLUP_VALUES_MAX)
-        return -ECORRUPT;
-    r.n_values = (uint32_t)n_values;
-    for (uint32_t id = 1; id <= r.n_values; id++)
-        if (!take_text(&r, &r.values[id]))
-            return -ECORRUPT;
-    if (!take(&r, &rows) || !take(&r, &first) || rows > count)
-        return -ECORRUPT;
+    r->name = (struct str){0};
+    r->values[0] = (struct str){0};
+    r->at = (const uint8_t *)raw.data;
+    r->end = r->at + raw.size;
+    if (!take_text(r, &r->name) || !take(r, &n_values) || n_values > ROLLUP_VALUES_MAX)
+        return false;
+    r->n_values = (uint32_t)n_values;
+    for (uint32_t id = 1; id <= r->n_values; id++)
+        if (!take_text(r, &r->values[id]))
+            return false;
+    r->head = str_make(raw.data, (size_t)((const char *)r->at - raw.data));
+    if (!take(r, &rows) || !take(r, &first) || rows > UINT32_MAX)
+        return false;
+    r->minute = unzigzag(first);
+    r->rows_left = (uint32_t)rows;
+    return true;
+}
+
+void rollup_reopen(struct str raw, struct rollup *ret) {
+    bool right = take_head(raw, ret);
+    assert(right);
+}
+
+int rollup_open(struct str raw, uint32_t count, uint32_t line_bytes, struct rollup *ret) {
+    struct rollup r;
     const int64_t minute_max = INT64_MAX / ROLLUP_MINUTE_NS;
-    r.minute = unzigzag(first);
-    r.rows_left = (uint32_t)rows;
-    if (r.minute > minute_max || r.minute < -minute_max)
+    if (!take_head(raw, &r) || r.rows_left > count || r.minute > minute_max ||
+        r.minute < -minute_max)
         return -ECORRUPT;
     struct rollup walk = r;
     uint64_t entries = 0, bytes = 0;

@@ -49,6 +49,7 @@ struct rollup_input {
 int rollup_write(const struct rollup_input *in, struct buf *out);
 
 struct rollup {
+    struct str head; /* the bytes of name and values */
     struct str name;
     struct str values[ROLLUP_VALUES_MAX + 1]; /* by id; [0] is empty */
     uint32_t n_values;
@@ -66,6 +67,8 @@ struct rollup_row {
 /* Strings borrow `raw`. All rows are walked once: they must hold `count` entries and `line_bytes` bytes. 0 or
  * -ECORRUPT. */
 int rollup_open(struct str raw, uint32_t count, uint32_t line_bytes, struct rollup *ret);
+/* The same bytes again, which rollup_open has found right. */
+void rollup_reopen(struct str raw, struct rollup *ret);
 
 /* The next row; false at the end. */
 bool rollup_next(struct rollup *r, struct rollup_row *ret);

@@ -64,7 +64,8 @@ static void decode(const struct block_info *info, const struct section *s, struc
         check_meta(info, &c);
     struct rollup rollup;
     struct rollup_row row;
-    if (block_decode_rollup(info, s, stored, &scratch, &rollup, &err) == 0) {
+    struct str raw;
+    if (block_decode_rollup(info, s, stored, &scratch, &raw, &rollup, &err) == 0) {
         while (rollup_next(&rollup, &row))
             if (row.entries[0] > info->count)
                 abort();

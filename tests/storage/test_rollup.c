@@ -70,6 +70,14 @@ static void check_against_count(const struct rollup_input *in) {
         }
     }
     CHECK_INT(total, in->count);
+    struct rollup again;
+    rollup_reopen(buf_str(&out), &again);
+    CHECK_STR(again.name, in->name);
+    CHECK_STR(again.head, r.head);
+    for (total = 0; rollup_next(&again, &row);)
+        for (uint32_t id = 0; id <= again.n_values; id++)
+            total += row.entries[id];
+    CHECK_INT(total, in->count);
     buf_done(&out);
 }
 
