@@ -30,6 +30,7 @@ enum {
     CHUNK_CACHE_DEFAULT = 256 << 20,
     SEAL_QUEUE_MAX =
         8, /* more waiting: the appending thread encodes by itself, which slows pushes down */
+    SEAL_REST_LANE = 1, /* of the pool, for seal_rest alone: never full */
     ARENA_MAX = 1 << 30,
 };
 #define WAL_MAX_DEFAULT (UINT64_C(512) << 20)
@@ -265,6 +266,9 @@ static int open_index(struct store *s, struct err *reterr) {
     return r == -ENOSPC ? 0 : r;
 }
 
+static bool seal_submit(struct store *s, struct stream *stream);
+static void seal_rest(void *store);
+
 /* ---- replay */
 
 struct replay {
@@ -279,6 +283,7 @@ struct replay {
     uint64_t entries;
     uint64_t bad_records;
     uint64_t flush_at_bytes; /* of heads */
+    bool left_raw;
 };
 
 static void replay_unpin(struct replay *p) {
@@ -333,6 +338,21 @@ static bool replay_needs(uint64_t id, size_t count, void *ctx) {
     return !flushed;
 }
 
+/* Encoding costs more than all the rest of replay. What the sealing threads have no time for waits until the server is
+ * up, or stays as it is for a reader, while memory allows. */
+static int replay_seal(struct replay *p, struct stream *stream) {
+    struct store *s = p->store;
+    if (s->sealers && seal_submit(s, stream))
+        return 0;
+    if (atomic_load(&s->registry.head_bytes) < store_head_budget(s) / 4 * 3) {
+        p->left_raw = true;
+        return 0;
+    }
+    int r = head_seal(&s->registry, stream, s->encoder, true);
+    return r == -E2BIG ? 0
+                       : r; /* stays as it is: better in memory than a server that does not start */
+}
+
 static int replay_entries(uint64_t id, const struct entry *entries, size_t count, void *ctx) {
     struct replay *p = ctx;
     struct str key = str_make((const char *)&id, sizeof(id));
@@ -348,15 +368,7 @@ static int replay_entries(uint64_t id, const struct entry *entries, size_t count
     if (r < 0)
         return r;
     p->entries += count;
-    if (!sealable)
-        return 0;
-    if (p->store->sealers) {
-        store_seal_soon(p->store, stream);
-        return 0;
-    }
-    r = head_seal(&p->store->registry, stream, p->store->encoder, true);
-    return r == -E2BIG ? 0
-                       : r; /* stays as it is: better in memory than a server that does not start */
+    return sealable ? replay_seal(p, stream) : 0;
 }
 
 /* A flush that fails (the disk may be full) is tried again when some more memory is used: to serve what is there is
@@ -423,6 +435,8 @@ static int replay(struct store *s, struct err *reterr) {
     p.segment = UINT64_MAX;
     int r = wal_replay(wal_fd, replay_record, &p, &s->lost_wal_bytes, reterr);
     replay_unpin(&p);
+    if (r == 0 && p.left_raw && s->sealers)
+        (void)pool_submit_keyed(s->sealers, SEAL_REST_LANE, seal_rest, s);
     arena_done(&p.arena);
     arena_done(&p.ids_arena);
     buf_done(&p.scratch);
@@ -719,17 +733,34 @@ static void run_seal_job(void *arg) {
     free(job);
 }
 
-void store_seal_soon(struct store *s, struct stream *stream) {
+/* False when the sealing threads have enough to do. */
+static bool seal_submit(struct store *s, struct stream *stream) {
     struct seal_job *job = malloc(sizeof(*job));
-    if (job) {
-        *job = (struct seal_job){.store = s, .stream = stream};
-        stream_pin(stream);
-        if (pool_submit(s->sealers, run_seal_job, job) == 0)
-            return;
-        stream_unpin(stream);
-        free(job);
-    }
-    seal_now(s, stream);
+    if (!job)
+        return false;
+    *job = (struct seal_job){.store = s, .stream = stream};
+    stream_pin(stream);
+    if (pool_submit(s->sealers, run_seal_job, job) == 0)
+        return true;
+    stream_unpin(stream);
+    free(job);
+    return false;
+}
+
+void store_seal_soon(struct store *s, struct stream *stream) {
+    if (!seal_submit(s, stream))
+        seal_now(s, stream);
+}
+
+/* What replay has left. */
+static void seal_rest(void *store) {
+    struct store *s = store;
+    size_t count = 0;
+    struct stream **list = registry_list(&s->registry, &count);
+    for (size_t i = 0; i < count; i++)
+        seal_now(s, list[i]);
+    if (list)
+        registry_list_done(list, count);
 }
 
 /* Under append_lock: the record into the WAL. Streams without a definition in the segment that the record goes
