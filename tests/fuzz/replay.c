@@ -7,18 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "test_random.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { INPUT_MAX = 1 << 20, MUTATIONS = 500 };
-
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t random_next(void) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
 
 static void mutate(uint8_t *data, size_t *size) {
     for (unsigned n = 1 + (unsigned)(random_next() % 4); n > 0 && *size > 0; n--) {

@@ -8,15 +8,7 @@
 #include "err.h"
 #include "regex.h"
 #include "test.h"
-
-static uint64_t random_state = 42;
-
-static uint64_t random_below(uint64_t n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
+#include "test_random.h"
 
 static bool re2_matches(const char *pattern, struct str text) {
     char grouped[600];

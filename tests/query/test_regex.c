@@ -6,6 +6,7 @@
 #include "arena.h"
 #include "buf.h"
 #include "regex.h"
+#include "test_random.h"
 #include "utf8.h"
 
 static struct err err;
@@ -253,15 +254,6 @@ static void large_patterns_stay_small(void) {
 
 /* ---- property: what RE2 matches bears the facts out, and exact facts decide */
 
-static uint64_t random_state = 88172645463325252u;
-
-static unsigned random_below(unsigned n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (unsigned)(random_state % n);
-}
-
 static void random_pattern(struct buf *b) {
     static const char *const pieces[] = {
         "a",        "b",    "c",    "ab",     "A",           "B",    "|",     "(",     ")",
@@ -271,7 +263,7 @@ static void random_pattern(struct buf *b) {
         "??",       "\\w",  "\\n",  "(?P<n>", "]",           "}",    "{0,1}", "(?-i)",
     };
     buf_clear(b);
-    for (unsigned i = 1 + random_below(8); i > 0; i--)
+    for (uint64_t i = 1 + random_below(8); i > 0; i--)
         buf_add_str(b, str_from(pieces[random_below(sizeof(pieces) / sizeof(pieces[0]))]));
 }
 
@@ -279,7 +271,7 @@ static void random_text(struct buf *b) {
     static const char *const pieces[] = {"a", "b", "c", "A",    "B", "C", "\n", ".",
                                          "*", "é", "É", "\xff", "]", "}", " "};
     buf_clear(b);
-    for (unsigned i = random_below(7); i > 0; i--)
+    for (uint64_t i = random_below(7); i > 0; i--)
         buf_add_str(b, str_from(pieces[random_below(sizeof(pieces) / sizeof(pieces[0]))]));
 }
 

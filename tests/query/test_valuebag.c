@@ -7,19 +7,11 @@
 
 #include "str.h"
 #include "test.h"
+#include "test_random.h"
 
 enum { VALUES_MAX = 20000 };
 
 static double values[VALUES_MAX], sorted[VALUES_MAX];
-static uint64_t random_state = 1234567;
-
-static uint64_t random_below(uint64_t n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
-
 static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     if (isnan(x) || isnan(y))

@@ -2,6 +2,7 @@
 
 #include "level.h"
 #include "test.h"
+#include "test_random.h"
 
 static const struct str default_fields[] = {
     {"level", 5},
@@ -171,14 +172,6 @@ static const char *model_text(struct str line) {
         }
     }
     return "unknown";
-}
-
-static uint64_t random_state = 0x9e3779b97f4a7c15u;
-static uint64_t random_next(void) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
 }
 
 /* Random text out of pieces that come near level words, at all lengths and places. */

@@ -13,6 +13,7 @@
 #include "index_internal.h"
 #include "io.h"
 #include "test.h"
+#include "test_random.h"
 
 static char dir[4096];
 static const char *self_path;
@@ -255,14 +256,6 @@ static bool in_set(const void *regex, struct str value) {
         if (str_eq(m->set[i], value))
             return true;
     return false;
-}
-
-static uint64_t random_state = 88172645463325252u;
-static size_t random_below(size_t n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (size_t)(random_state % n);
 }
 
 enum { MODEL_STREAMS = 3000 };
