@@ -5,30 +5,19 @@
 
 #include <errno.h>
 #include <math.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "clock.h"
-#include "test.h"
+#include "store_world.h"
+#include "test_random.h"
 #include "units.h"
 
 enum { STREAMS = 6, ENTRIES_MAX = 30000, LEVELS = 4, TRACES = 4, KEYS_MAX = 400, STEPS_MAX = 64 };
 #define BASE_NS (INT64_C(1790000000) * NS_PER_S)
 #define SPAN_NS (3600 * NS_PER_S)
 
-static uint64_t random_state = 88172645463325252u;
 static uint64_t spread_s = SPAN_NS / NS_PER_S; /* entries are within so many seconds of BASE_NS */
-
-static uint64_t random_below(uint64_t n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
 
 /* ---- the model's data */
 
@@ -101,77 +90,31 @@ static struct m_entry random_entry(void) {
 
 /* ---- the store */
 
-static char directory[256];
-static struct store *store;
+static struct store_world world;
 static struct engine *engine;
 static enum block_effort effort = EFFORT_FAST;
 
 static void open_all(void) {
-    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-    (void)snprintf(directory, sizeof(directory), "%s/logq-engine-XXXXXX", base);
-    if (!mkdtemp(directory))
-        abort();
-    struct store_options o = {
-        .data_dir = directory, .wal = {.sync = WAL_SYNC_OFF}, .effort = effort};
-    struct err err;
-    if (store_open(&o, &store, &err) < 0) {
-        printf("open: %s\n", err.text);
-        abort();
-    }
-    struct engine_options eo = {.threads = 3};
-    engine = engine_new(store, &eo);
+    world_begin(&world);
+    world_open(&world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF}, .effort = effort});
+    engine = engine_new(world.store, &(struct engine_options){.threads = 3});
     n_entries = 0;
 }
 
 static void close_all(void) {
     engine_free(engine);
-    store_close(store);
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    if (system(command) != 0)
-        abort();
-}
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-    int status;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    w->status = status;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
+    world_end(&world);
 }
 
 static void append(const struct m_entry *e) {
     struct label set[2], meta[2];
-    struct stream *stream;
-    struct labels labels = stream_set(e->stream, set);
-    if (store_stream(store, STR("t"), labels, STR(""), &stream, NULL) < 0)
-        abort();
     struct entry entry = {
         .ts_ns = e->ts_ns,
         .line = str_from(e->line),
         .meta = meta,
         .meta_count = (uint32_t)meta_set(e, meta),
     };
-    struct batch_stream part = {.stream = stream, .entries = &entry, .count = 1};
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    struct err err;
-    if (store_append(store, &batch, on_done, &w, &err) < 0)
-        abort();
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    store_unpin(store, stream);
-    CHECK_INT(w.status, 0);
+    CHECK_INT(world_append(world.store, STR("t"), stream_set(e->stream, set), &entry, 1), 0);
 }
 
 static void fill(size_t count) {
@@ -588,13 +531,13 @@ static void against_the_model(void) {
     fill(1500);
     check_logs();
     check_metrics();
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     check_logs();
     check_metrics();
     fill(800); /* late and repeated entries in heads over blocks on disk */
     check_logs();
     check_metrics();
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     check_logs();
     check_metrics();
     close_all();
@@ -605,10 +548,10 @@ static void dense_against_the_model(void) {
     spread_s = 300;
     open_all();
     fill(3000);
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     check_metrics();
     fill(300); /* overlaps: duplicates are told from the columns */
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     check_metrics();
     close_all();
     spread_s = SPAN_NS / NS_PER_S;
@@ -620,7 +563,7 @@ static void tables_against_the_model(void) {
     spread_s = 300;
     open_all();
     fill(3000);
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     check_logs();
     check_metrics();
     close_all();
@@ -915,7 +858,7 @@ static void *ask_again_and_again(void *arg) {
 static void many_at_once(void) {
     open_all();
     fill(400);
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     fill(200);
     pthread_t threads[12];
     for (size_t i = 0; i < 12; i++)

@@ -2,96 +2,45 @@
 #include "pattern_query.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "block.h"
 #include "bytes.h"
 #include "clock.h"
 #include "pattern.h"
-#include "test.h"
+#include "store_world.h"
+#include "test_random.h"
 #include "units.h"
 
 enum { LINES_MAX = 8000 };
 #define BASE_NS (INT64_C(1789999200) * NS_PER_S)
 
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t random_below(uint64_t n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
-
 /* ---- the store */
 
-static char directory[256];
-static struct store *store;
+static struct store_world world;
 static struct arena texts;
 static struct str all_lines[LINES_MAX];
 static size_t n_lines;
 
 static void open_store(void) {
-    struct store_options o = {.data_dir = directory, .wal = {.sync = WAL_SYNC_OFF}};
-    if (store_open(&o, &store, NULL) < 0)
-        abort();
+    world_open(&world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF}});
 }
 
 static void open_all(void) {
-    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-    (void)snprintf(directory, sizeof(directory), "%s/logq-patterns-XXXXXX", base);
-    if (!mkdtemp(directory))
-        abort();
+    world_begin(&world);
     open_store();
     texts = arena_make(64 << 20);
     n_lines = 0;
 }
 
 static void close_all(void) {
-    store_close(store);
+    world_end(&world);
     arena_done(&texts);
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    if (system(command) != 0)
-        abort();
-}
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    CHECK_INT(status, 0);
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
 }
 
 static void append(const char *app, int64_t ts_ns, struct str line, const char *level) {
-    struct label label = {STR("app"), str_from(app)};
     struct label meta = {STR("detected_level"), str_from(level)};
-    struct stream *stream;
-    if (store_stream(store, STR("t"), (struct labels){.items = &label, .count = 1}, STR(""),
-                     &stream, NULL) < 0)
-        abort();
     struct entry entry = {.ts_ns = ts_ns, .line = line, .meta = &meta, .meta_count = *level != 0};
-    struct batch_stream part = {.stream = stream, .entries = &entry, .count = 1};
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    if (store_append(store, &batch, on_done, &w, NULL) < 0)
-        abort();
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    store_unpin(store, stream);
+    CHECK_INT(world_append_app(world.store, STR("t"), app, &entry, 1), 0);
     if (n_lines < LINES_MAX)
         all_lines[n_lines++] = arena_copy(&texts, line);
 }
@@ -110,7 +59,7 @@ static struct pattern_result *ask_range(int64_t from_s, int64_t to_s, int64_t st
                               .step_ns = step_s * NS_PER_S};
     struct pattern_result *result = NULL;
     struct err err = {0};
-    CHECK_INT(pattern_query(store, &q, &result, &err), 0);
+    CHECK_INT(pattern_query(world.store, &q, &result, &err), 0);
     if (!result)
         abort();
     return result;
@@ -129,9 +78,9 @@ static const struct pattern_series *find(const struct pattern_result *r, const c
 /* Runs `fn` on memory, on encoded blocks, and on chunk files after another start. */
 static void everywhere(void (*fn)(void)) {
     fn();
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     fn();
-    store_close(store);
+    world_close(&world);
     open_store();
     fn();
 }
@@ -203,7 +152,7 @@ static void blocks_are_joined(void) {
         appendf("a", block * 100 + 1, "info",
                 block ? "job %u of host 7 done" : "job %u of host 8 done", 2);
         appendf("a", block * 100 + 2, "info", "rare thing at 10:00:%02u by 4711", block);
-        CHECK_INT(store_flush(store, NULL), 0);
+        CHECK_INT(store_flush(world.store, NULL), 0);
     }
     everywhere(check_joined);
     close_all();
@@ -263,13 +212,13 @@ static void stops(void) {
                               .cancel = &cancel};
     struct pattern_result *result = NULL;
     struct err err = {0};
-    CHECK_INT(pattern_query(store, &q, &result, &err), -ECANCELED);
+    CHECK_INT(pattern_query(world.store, &q, &result, &err), -ECANCELED);
     q.cancel = NULL;
     q.deadline_mono_ns = 1;
-    CHECK_INT(pattern_query(store, &q, &result, &err), -EEXPIRED);
+    CHECK_INT(pattern_query(world.store, &q, &result, &err), -EEXPIRED);
     q.deadline_mono_ns = 0;
     q.tenant = STR("other");
-    CHECK_INT(pattern_query(store, &q, &result, &err), 0);
+    CHECK_INT(pattern_query(world.store, &q, &result, &err), 0);
     CHECK_INT(result->n_series, 0);
     pattern_result_free(result);
     close_all();
@@ -294,7 +243,7 @@ static void answer_is_limited(void) {
 /* Damages the patterns of the only chunk file. */
 static void damage(void) {
     char path[512], command[400];
-    (void)snprintf(command, sizeof(command), "find '%s' -name '*.chunk'", directory);
+    (void)snprintf(command, sizeof(command), "find '%s' -name '*.chunk'", world.dir);
     FILE *list = popen(command, "r");
     if (!list || !fgets(path, sizeof(path), list))
         abort();
@@ -321,8 +270,8 @@ static void damage_costs_the_block_alone(void) {
     open_all();
     for (unsigned i = 0; i < 10; i++)
         appendf("a", i, "info", "tick %u of clock", i);
-    CHECK_INT(store_flush(store, NULL), 0);
-    store_close(store);
+    CHECK_INT(store_flush(world.store, NULL), 0);
+    world_close(&world);
     damage();
     open_store();
     for (unsigned i = 0; i < 10; i++)

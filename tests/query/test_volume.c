@@ -3,27 +3,15 @@
 #include "volume.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "clock.h"
-#include "test.h"
+#include "store_world.h"
+#include "test_random.h"
 #include "units.h"
 
 enum { STREAMS = 6, ENTRIES_MAX = 4000 };
 #define BASE_NS (INT64_C(1790000000) * NS_PER_S)
 #define SPAN_NS (3600 * NS_PER_S)
-
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t random_below(uint64_t n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
 
 /* ---- the model */
 
@@ -58,60 +46,19 @@ static void remember(const struct m_entry *e) {
 
 /* ---- the store */
 
-static char directory[256];
-static struct store *store;
+static struct store_world world;
 
 static void open_all(void) {
-    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-    (void)snprintf(directory, sizeof(directory), "%s/logq-volume-XXXXXX", base);
-    if (!mkdtemp(directory))
-        abort();
-    struct store_options o = {.data_dir = directory, .wal = {.sync = WAL_SYNC_OFF}};
-    if (store_open(&o, &store, NULL) < 0)
-        abort();
+    world_begin(&world);
+    world_open(&world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF}});
     n_entries = 0;
-}
-
-static void close_all(void) {
-    store_close(store);
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    if (system(command) != 0)
-        abort();
-}
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    CHECK_INT(status, 0);
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
 }
 
 static void append(int stream_index, int64_t ts_ns, struct str line, struct labels meta) {
     struct label set[3];
-    struct stream *stream;
-    if (store_stream(store, STR("t"), stream_set(stream_index, set), STR(""), &stream, NULL) < 0)
-        abort();
     struct entry entry = {
         .ts_ns = ts_ns, .line = line, .meta = meta.items, .meta_count = (uint32_t)meta.count};
-    struct batch_stream part = {.stream = stream, .entries = &entry, .count = 1};
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    if (store_append(store, &batch, on_done, &w, NULL) < 0)
-        abort();
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    store_unpin(store, stream);
+    CHECK_INT(world_append(world.store, STR("t"), stream_set(stream_index, set), &entry, 1), 0);
 }
 
 static void append_model(const struct m_entry *e) {
@@ -139,7 +86,7 @@ static void fill(size_t count) {
 static struct query_result *ask(const struct volume_query *q) {
     struct query_result *r = NULL;
     struct err err = {0};
-    if (volume_query(store, q, &r, &err) < 0) {
+    if (volume_query(world.store, q, &r, &err) < 0) {
         printf("  volume: %s\n", err.text);
         CHECK(false);
     }
@@ -213,13 +160,13 @@ static void against_the_model(void) {
     open_all();
     fill(700);
     check_all();
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     check_all();
     fill(500); /* repeats some of what is in the files */
     check_all();
-    CHECK_INT(store_flush(store, NULL), 0);
+    CHECK_INT(store_flush(world.store, NULL), 0);
     check_all();
-    close_all();
+    world_end(&world);
 }
 
 /* ---- rows: how streams come together */
@@ -276,7 +223,7 @@ static void rows(void) {
         buf_done(&text);
         query_result_free(r);
     }
-    close_all();
+    world_end(&world);
 }
 
 /* Eight bytes for a pair, and each distinct name and value once. */
@@ -300,9 +247,9 @@ static void metadata(void) {
                       2 * 5 + 3 * 8 + sizeof("levelinfowarntracet1") - 1);
         CHECK(r && r->n_series == 1);
         query_result_free(r);
-        CHECK_INT(store_flush(store, NULL), 0);
+        CHECK_INT(store_flush(world.store, NULL), 0);
     }
-    close_all();
+    world_end(&world);
 }
 
 static void refusals(void) {
@@ -337,12 +284,12 @@ static void refusals(void) {
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct query_result *r = NULL;
         struct err err = {0};
-        CHECK_INT(volume_query(store, &cases[i].q, &r, &err), cases[i].want);
+        CHECK_INT(volume_query(world.store, &cases[i].q, &r, &err), cases[i].want);
         CHECK((r != NULL) == (cases[i].want == 0));
         CHECK(cases[i].want == 0 || err.text[0]);
         query_result_free(r);
     }
-    close_all();
+    world_end(&world);
 }
 
 int main(void) {
