@@ -553,6 +553,16 @@ static void trim(struct buf *b) {
         buf_done(b);
 }
 
+/* A table has told most grams' first places; the filter is the same. */
+static size_t build_filter(struct block_encoder *e) {
+    struct str lines = buf_str(&e->lines);
+    bool is_table = e->sections[e->n_sections - 1].codec == CODEC_TABLE;
+    uint32_t n = 0;
+    const struct gram_span *fresh = is_table ? linetab_encoder_fresh(e->table, &n) : NULL;
+    return n > 0 ? gram_build_spans(e->grams, lines, fresh, n, e->filter)
+                 : gram_build(e->grams, lines, e->filter);
+}
+
 /* What block_encode does once sizes are known to be within bounds. */
 static int encode(struct block_encoder *e, const struct block_input *in, enum block_effort effort,
                   size_t raw_size, struct buf *out, struct buf *filter) {
@@ -573,7 +583,7 @@ static int encode(struct block_encoder *e, const struct block_input *in, enum bl
     uint32_t header_size = BLOCK_HEADER_FIXED + e->n_sections * BLOCK_SECTION_SIZE;
     if (e->body.size > UINT32_MAX - header_size)
         return -E2BIG;
-    size_t filter_size = gram_build(e->grams, buf_str(&e->lines), e->filter);
+    size_t filter_size = build_filter(e);
     r = buf_reserve(filter, filter_size);
     if (r < 0)
         return r;

@@ -29,6 +29,8 @@ enum {
     SCRATCH_BITS = 1 << GRAM_HASH_BITS,
     FOLD = 0x20,
     FIFTH = 0x100, /* marks the fifth byte of a long gram, so that the length is part of the hash */
+    GRAM_MAX = 5,  /* bytes of the longer gram */
+    STEP = 8,      /* positions that are hashed at a time */
     M_MIN_SHIFT = 7,                  /* the smallest bitmap has 4 << 7 = 512 bits */
     M_MAX_SHIFT = GRAM_HASH_BITS - 2, /* the largest has 4 << 18 = 2^20 bits */
     M_CLASSES = (M_MAX_SHIFT - M_MIN_SHIFT) * 4 + 1,
@@ -173,6 +175,25 @@ __attribute__((target("avx2"))) static void add_avx2(uint32_t *bits, const char 
             bits[words[k]] |= masks[k];
     }
     add_scalar(bits, p, end);
+}
+
+/* Steps of eight that begin in the spans: what one reads past its span's end is text as well, and adds nothing. */
+__attribute__((target("avx2"))) static void add_spans_avx2(uint32_t *bits, struct str lines,
+                                                           const struct gram_span *spans,
+                                                           uint32_t n_spans) {
+    _Alignas(32) uint32_t words[8];
+    _Alignas(32) uint32_t masks[8];
+    for (uint32_t i = 0; i < n_spans; i++) {
+        uint32_t at = spans[i].from, end = spans[i].end;
+        for (; at < end && at + 16 <= lines.size; at += 8) {
+            hash_eight(lines.data + at, words, masks);
+#pragma GCC unroll 8
+            for (int k = 0; k < 8; k++)
+                bits[words[k]] |= masks[k];
+        }
+        if (at < end)
+            add_scalar(bits, lines.data + at, lines.data + lines.size);
+    }
 }
 
 __attribute__((target("popcnt"))) static uint32_t count_bits_popcnt(const uint32_t *bits) {
@@ -336,28 +357,71 @@ static size_t build_small(struct gram_builder *b, struct str lines, uint8_t *out
     return write_header(m, out);
 }
 
-size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
-    const char *end = lines.data + lines.size;
-    uint32_t n = 0;
-    if (lines.size <= SMALL_BYTES)
-        return build_small(b, lines, out);
-    memset(b->bits, 0, sizeof(b->bits));
-    b->dirty = true;
-    if (b->scalar) {
-        add_scalar(b->bits, lines.data, end);
-        n = count_bits_scalar(b->bits);
-    } else {
+static uint32_t count_bits(const struct gram_builder *b) {
 #if GRAM_AVX2
-        add_avx2(b->bits, lines.data, end);
-        n = count_bits_popcnt(b->bits);
+    if (!b->scalar)
+        return count_bits_popcnt(b->bits);
 #endif
-    }
-    uint32_t m = bits_for(b, n);
+    return count_bits_scalar(b->bits);
+}
+
+/* The filter of the scratch bits. */
+static size_t put_filter(const struct gram_builder *b, uint8_t *out) {
+    uint32_t m = bits_for(b, count_bits(b));
     if (m == SCRATCH_BITS)
         memcpy(out + GRAM_FILTER_HEADER, b->bits, sizeof(b->bits));
     else
         shrink(b, m, out + GRAM_FILTER_HEADER);
     return write_header(m, out);
+}
+
+static void clear_bits(struct gram_builder *b) {
+    memset(b->bits, 0, sizeof(b->bits));
+    b->dirty = true;
+}
+
+size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
+    const char *end = lines.data + lines.size;
+    if (lines.size <= SMALL_BYTES)
+        return build_small(b, lines, out);
+    clear_bits(b);
+#if GRAM_AVX2
+    if (!b->scalar) {
+        add_avx2(b->bits, lines.data, end);
+        return put_filter(b, out);
+    }
+#endif
+    add_scalar(b->bits, lines.data, end);
+    return put_filter(b, out);
+}
+
+static void add_spans_scalar(uint32_t *bits, struct str lines, const struct gram_span *spans,
+                             uint32_t n_spans) {
+    for (uint32_t i = 0; i < n_spans; i++) {
+        size_t end = spans[i].end + (size_t)GRAM_MAX - 1; /* where the last gram ends */
+        add_scalar(bits, lines.data + spans[i].from,
+                   lines.data + (end < lines.size ? end : lines.size));
+    }
+}
+
+size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct gram_span *spans,
+                        uint32_t n_spans, uint8_t *out) {
+    size_t positions = 0;
+    for (uint32_t i = 0; i < n_spans; i++) {
+        assert(spans[i].from <= spans[i].end && spans[i].end <= lines.size);
+        positions += (spans[i].end - spans[i].from + STEP - 1) / STEP * STEP;
+    }
+    if (positions >= lines.size || lines.size <= SMALL_BYTES)
+        return gram_build(b, lines, out);
+    clear_bits(b);
+#if GRAM_AVX2
+    if (!b->scalar) {
+        add_spans_avx2(b->bits, lines, spans, n_spans);
+        return put_filter(b, out);
+    }
+#endif
+    add_spans_scalar(b->bits, lines, spans, n_spans);
+    return put_filter(b, out);
 }
 
 /* ---- asking */

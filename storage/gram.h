@@ -33,6 +33,14 @@ void gram_builder_force_scalar(struct gram_builder *b);
  * returns its stored size: 8 bytes header (u32 bits m, u32 reserved 0), then m bits in whole 8-byte words. */
 size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out);
 
+/* The same where only the grams that begin in some of the spans are new: each other one is equal to one of those. Spans
+ * may overlap. */
+struct gram_span {
+    uint32_t from, end;
+};
+size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct gram_span *spans,
+                        uint32_t n_spans, uint8_t *out);
+
 /* The grams of a needle. count == 0: the filter cannot help, every block may contain it. */
 struct gram_query {
     uint32_t hashes[GRAM_QUERY_MAX]; /* 20 bits each, deduplicated, those likely to be rare first */

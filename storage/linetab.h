@@ -22,6 +22,12 @@ void linetab_encoder_free(struct linetab_encoder *e);
 int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
                    uint32_t count, struct buf *out);
 
+/* After linetab_encode returned 1: spans of the text such that any run of up to LINETAB_RUN bytes within a line has an
+ * equal one within a line that begins in a span, for gram_build_spans. In no order, until the next call; 0: not known. */
+enum { LINETAB_RUN = 5 };
+struct gram_span;
+const struct gram_span *linetab_encoder_fresh(const struct linetab_encoder *e, uint32_t *ret_n);
+
 /* Blocks that did not come back as they were, and were refused for it: 0, or there is an error in this module. */
 uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e);
 

@@ -612,7 +612,7 @@ int column_put(struct linetab_encoder *e, const struct column_plan *plan, bool i
     case COLUMN_TIME:
         return put_time(e, plan);
     case COLUMN_TABLE:
-        return table_put(e, plan->values, plan->n, plan->split, in_dictionary);
+        return table_put(e, plan->values, plan->n, plan->split, plan->distance, in_dictionary);
     case COLUMN_KINDS:
         break;
     }

@@ -21,8 +21,9 @@ enum {
     SCRATCH_PER_BYTE = 28,
     SCRATCH_PER_LINE = 192,
     SCRATCH_MIN = 1 << 20,
-    PATHS_PER_ROW = 8, /* that the splitter may note */
-    PAYS_SHARE = 2,    /* lines that fit no group: at most this share of the bytes */
+    FRESH_MAX = 16 << 20, /* bytes of spans: where there were more, they would save nothing */
+    PATHS_PER_ROW = 8,    /* that the splitter may note */
+    PAYS_SHARE = 2,       /* lines that fit no group: at most this share of the bytes */
 };
 
 struct kind_slot {
@@ -56,6 +57,8 @@ struct table_builder {
     uint32_t n_groups;
     uint32_t *members; /* rows by group */
     enum split split;
+    uint32_t distance;
+    uint32_t tail, tail_end; /* bytes that all rows end with, and where they end in one */
     bool in_dictionary;
 };
 
@@ -176,6 +179,8 @@ struct group_writer {
     struct table_builder *b;
     uint32_t rows;
     uint32_t column; /* of those written */
+    uint32_t varied; /* where the last one ended in the first row */
+    size_t fresh;    /* what is noted of its rows */
     /* dictionaries of this group, for columns that follow them */
     struct {
         const uint32_t *ids;
@@ -265,10 +270,25 @@ static int put_slot(struct group_writer *w, const struct piece *values) {
     buf_add(&w->fixed, first + size - plan.suffix, plan.suffix);
     note_dictionary(w, &plan);
     w->column++;
+    plan.distance = values[0].offset - w->varied;
+    if (!b->in_dictionary)
+        w->fresh = fresh_column(e, &plan, w->fresh);
     r = column_put(e, &plan, b->in_dictionary);
+    w->varied = values[0].offset + size - (plan.kind == COLUMN_TABLE ? e->tail : 0);
     if (plan.kind != COLUMN_DICT) /* whose ids others may follow */
         e->scratch_used = mark;
     return r;
+}
+
+/* The table's tail is what the tails of all its groups have in common, as far as it matters. `size`: of the fixed bytes
+ * that this one's rows end with. */
+static void shorten_tail(struct table_builder *b, struct piece row, uint32_t size) {
+    const char *text = b->e->marks.text;
+    uint32_t n = 0, most = size < row.size ? size : row.size;
+    while (n < most && n < b->tail &&
+           text[row.offset + row.size - 1 - n] == text[b->tail_end - 1 - n])
+        n++;
+    b->tail = n;
 }
 
 /* A group is varint rows, then fixed bytes and a column by turns; the last fixed bytes are followed by kind 0. */
@@ -276,11 +296,17 @@ static int put_group(struct table_builder *b, const uint32_t *members, const str
     struct linetab_encoder *e = b->e;
     const struct row *first = &b->rows[members[0]];
     struct piece whole = b->values[members[0]];
-    struct group_writer w = {.b = b, .rows = g->rows, .fixed = buf_make(LINETAB_TEXT_MAX)};
+    struct group_writer w = {.b = b,
+                             .rows = g->rows,
+                             .varied = whole.offset - b->distance,
+                             .fresh = FRESH_NONE,
+                             .fixed = buf_make(LINETAB_TEXT_MAX)};
     size_t mark = e->scratch_used;
     uint32_t at = whole.offset, stride = g->rows | 1; /* odd: columns do not crowd one cache set */
     const struct piece *columns = turn_columns(b, members, g, stride);
     int r = columns ? 0 : -ENOMEM;
+    if (!b->in_dictionary)
+        fresh_piece(e, whole);
     plan_put_varint(e, g->rows);
     for (uint32_t i = 0; r == 0 && i < first->count; i++) {
         struct piece t = b->tokens[first->first + i];
@@ -294,6 +320,7 @@ static int put_group(struct table_builder *b, const uint32_t *members, const str
     if (r == 0 && w.fixed.failed)
         r = -ENOMEM;
     buf_done(&w.fixed);
+    shorten_tail(b, whole, whole.offset + whole.size - w.varied);
     e->scratch_used = mark;
     return r;
 }
@@ -308,6 +335,8 @@ static int put_odd(struct table_builder *b) {
         values[i] = b->values[b->members[i]];
         if (b->split == SPLIT_LINE)
             e->odd_bytes += values[i].size;
+        if (!b->in_dictionary)
+            fresh_piece(e, values[i]);
     }
     struct column_plan plan = {.kind = COLUMN_TEXT, .n = n, .values = values};
     return column_put(e, &plan, b->in_dictionary);
@@ -324,13 +353,17 @@ static int put_table_ids(struct table_builder *b) {
 }
 
 int table_put(struct linetab_encoder *e, const struct piece *values, uint32_t n, enum split split,
-              bool in_dictionary) {
+              uint32_t distance, bool in_dictionary) {
     size_t mark = e->scratch_used;
     struct table_builder *b = SCRATCH(e, 1, struct table_builder);
     if (!b)
         return -ENOMEM;
-    *b = (struct table_builder){
-        .e = e, .values = values, .n = n, .split = split, .in_dictionary = in_dictionary};
+    *b = (struct table_builder){.e = e,
+                                .values = values,
+                                .n = n,
+                                .split = split,
+                                .distance = distance,
+                                .in_dictionary = in_dictionary};
     int r = split_rows(b);
     if (r == 0)
         r = group_rows(b);
@@ -342,10 +375,13 @@ int table_put(struct linetab_encoder *e, const struct piece *values, uint32_t n,
     if (r == 0 && b->groups[0].rows > 0)
         r = put_odd(b);
     uint32_t at = b->groups[0].rows;
+    b->tail = at > 0 ? 0 : values[0].size < LINETAB_RUN ? values[0].size : LINETAB_RUN;
+    b->tail_end = values[0].offset + values[0].size;
     for (uint32_t g = 1; r == 0 && g <= b->n_groups; g++) {
         r = put_group(b, b->members + at, &b->groups[g]);
         at += b->groups[g].rows;
     }
+    e->tail = b->tail;
     e->scratch_used = mark;
     return r;
 }
@@ -358,6 +394,7 @@ struct linetab_encoder *linetab_encoder_new(void) {
         return NULL;
     e->plan = e->text = e->packed = buf_make(4 * (size_t)LINETAB_TEXT_MAX);
     e->check = buf_make(LINETAB_TEXT_MAX);
+    e->fresh = buf_make(FRESH_MAX);
     e->zstd = ZSTD_createCCtx();
     e->reader = linetab_new();
     if (!e->zstd || !e->reader) {
@@ -375,6 +412,7 @@ void linetab_encoder_free(struct linetab_encoder *e) {
     buf_done(&e->text);
     buf_done(&e->packed);
     buf_done(&e->check);
+    buf_done(&e->fresh);
     linetab_free(e->reader);
     ZSTD_freeCCtx(e->zstd);
     free(e->slots);
@@ -457,6 +495,7 @@ static int prepare(struct linetab_encoder *e, struct str text, uint32_t count) {
     buf_clear(&e->plan);
     buf_clear(&e->text);
     buf_clear(&e->packed);
+    buf_clear(&e->fresh);
     return e->scratch ? text_marks_load(&e->marks, text) : -ENOMEM;
 }
 
@@ -468,7 +507,7 @@ static int put_lines(struct linetab_encoder *e, struct str text, const uint32_t 
         return 0;
     for (uint32_t i = 0; i < count; i++)
         lines[i] = (struct piece){offsets[i], offsets[i + 1] - 1 - offsets[i]};
-    int r = table_put(e, lines, count, SPLIT_LINE, false);
+    int r = table_put(e, lines, count, SPLIT_LINE, LINETAB_RUN, false);
     if (r == -ENOMEM && !e->plan.failed && !e->text.failed && !e->packed.failed)
         return 0; /* the scratch was too small for these lines */
     return r < 0 ? r : e->odd_bytes <= text.size / PAYS_SHARE;
@@ -495,6 +534,11 @@ int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *o
         e->scratch_capacity = 0;
     }
     return r;
+}
+
+const struct gram_span *linetab_encoder_fresh(const struct linetab_encoder *e, uint32_t *ret_n) {
+    *ret_n = e->fresh.failed ? 0 : (uint32_t)(e->fresh.size / sizeof(struct gram_span));
+    return (const struct gram_span *)(const void *)e->fresh.data;
 }
 
 uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "buf.h"
+#include "gram.h"
 #include "linetab.h"
 #include "linetab_format.h"
 #include "linetab_split.h"
@@ -11,7 +12,9 @@ struct linetab_encoder {
     char *scratch; /* a stack: what a column needed is given back when it has been written */
     size_t scratch_capacity, scratch_used;
     struct buf plan, text, packed;
-    uint32_t *slots; /* hash table of distinct values */
+    struct buf fresh; /* struct gram_span */
+    uint32_t tail;    /* of the table written last: bytes that all its rows end with */
+    uint32_t *slots;  /* hash table of distinct values */
     uint32_t slots_capacity;
     void *zstd;
     uint64_t odd_bytes;     /* of lines that fit no group */
@@ -60,8 +63,9 @@ struct column_plan {
     uint64_t *numbers;
     uint32_t *ids, n_distinct;
     struct piece *distinct;
-    enum split split; /* COLUMN_TABLE */
-    uint32_t shared;  /* COLUMN_SHARED: which column of the group */
+    enum split split;  /* COLUMN_TABLE */
+    uint32_t shared;   /* COLUMN_SHARED: which column of the group */
+    uint32_t distance; /* fixed bytes between the values and those of the column before */
 };
 
 /* `split`: how the values came to be. */
@@ -69,7 +73,16 @@ int column_analyse(struct linetab_encoder *e, const struct piece *values, uint32
                    enum split split, bool in_dictionary, struct column_plan *ret);
 int column_put(struct linetab_encoder *e, const struct column_plan *plan, bool in_dictionary);
 
+/* ---- linetab_fresh.c */
+
+/* Notes a piece as a whole; the values of a column that may be like others. */
+void fresh_piece(struct linetab_encoder *e, struct piece p);
+#define FRESH_NONE SIZE_MAX
+/* `before`: what this returned for the column before, or FRESH_NONE. */
+size_t fresh_column(struct linetab_encoder *e, const struct column_plan *plan, size_t before);
+
 /* ---- linetab_encode.c */
 
+/* `distance`: see column_plan. */
 int table_put(struct linetab_encoder *e, const struct piece *values, uint32_t n, enum split split,
-              bool in_dictionary);
+              uint32_t distance, bool in_dictionary);

@@ -1,6 +1,7 @@
 /* Tables of lines: arbitrary bytes as an encoded table, or arbitrary lines there and back. The first byte chooses. */
 #include <stdlib.h>
 
+#include "gram.h"
 #include "linetab.h"
 
 enum { LINES_SIZE = 1 << 16, COUNT_MAX = 4096 };
@@ -59,6 +60,20 @@ static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
     linetab_free(t);
 }
 
+/* Is the filter of the spans that the encoder told that of all lines? */
+static bool fresh_is_all(const struct linetab_encoder *e, struct str text) {
+    static uint8_t want[GRAM_FILTER_MAX_BYTES + 8], got[GRAM_FILTER_MAX_BYTES + 8];
+    static struct gram_builder *grams;
+    uint32_t n = 0;
+    const struct gram_span *spans = linetab_encoder_fresh(e, &n);
+    if (!grams)
+        grams = gram_builder_new();
+    if (!grams)
+        return true;
+    size_t size = gram_build(grams, text, want);
+    return gram_build_spans(grams, text, spans, n, got) == size && memcmp(got, want, size) == 0;
+}
+
 static void there_and_back(struct str bytes) {
     struct linetab_encoder *e = linetab_encoder_new();
     struct linetab *t = linetab_new();
@@ -83,6 +98,8 @@ static void there_and_back(struct str bytes) {
         if (lines && (linetab_open(t, buf_str(&out), count, &err) < 0 ||
                       linetab_lines(t, lines, text.size, &err) < 0 ||
                       memcmp(lines, text.data, text.size) != 0))
+            abort();
+        if (!fresh_is_all(e, buf_str(&text)))
             abort();
         free(lines);
     }

@@ -6,12 +6,14 @@
 #include <zstd.h>
 
 #include "bytes.h"
+#include "gram.h"
 #include "test.h"
 
 enum { LINES_MAX = 70000 };
 
 static struct linetab_encoder *encoder;
 static struct linetab *table;
+static struct gram_builder *grams, *scalar_grams;
 static struct buf text;
 static uint32_t offsets[LINES_MAX + 1], n_lines;
 static uint64_t random_state = 42;
@@ -36,6 +38,30 @@ static void add_line(struct str line) {
     end_line();
 }
 
+/* The filter of the spans that the encoder told is that of all lines. */
+static void check_fresh(void) {
+    static uint8_t want[GRAM_FILTER_MAX_BYTES + 8], got[GRAM_FILTER_MAX_BYTES + 8];
+    uint32_t n = 0;
+    const struct gram_span *spans = linetab_encoder_fresh(encoder, &n);
+    size_t size = gram_build(grams, buf_str(&text), want);
+    CHECK(n > 0);
+    CHECK_INT(gram_build_spans(grams, buf_str(&text), spans, n, got), size);
+    CHECK(memcmp(got, want, size) == 0);
+    CHECK_INT(gram_build_spans(scalar_grams, buf_str(&text), spans, n, got), size);
+    CHECK(memcmp(got, want, size) == 0);
+    /* However much the spans are: nothing but what begins in them. */
+    struct buf runs = buf_make(BUF_NO_MAX);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t end = spans[i].end + (size_t)LINETAB_RUN - 1;
+        buf_add(&runs, text.data + spans[i].from,
+                (end < text.size ? end : text.size) - spans[i].from);
+        buf_add_char(&runs, '\n');
+    }
+    CHECK_INT(gram_build(grams, buf_str(&runs), got), size);
+    CHECK(memcmp(got, want, size) == 0);
+    buf_done(&runs);
+}
+
 /* Encodes the lines, decodes them into exactly their room, compares. The encoded size, 0 when it is refused. */
 static size_t round_trip(void) {
     struct buf out = buf_make(BUF_NO_MAX);
@@ -57,6 +83,7 @@ static size_t round_trip(void) {
                 at++;
             printf("  differs at %zu: want %.40s\n  got  %.40s\n", at, text.data + at, lines + at);
         }
+        check_fresh();
         free(lines);
         free(copy);
     }
@@ -337,6 +364,51 @@ static void check_rows(void) {
     free(lines);
 }
 
+/* A value of a slot: of a few words, a number, an id, words and numbers together. */
+static void add_value(uint32_t kind) {
+    static const char *const words[] = {"GET", "POST1", "a1", "", "web-12", "status", "x"};
+    switch (kind % 5) {
+    case 0:
+        buf_addf(&text, "%s", words[below(7)]);
+        break;
+    case 1:
+        buf_addf(&text, "%u", below(kind % 2 ? 100000 : 12));
+        break;
+    case 2:
+        buf_addf(&text, "%08x", below(1u << 30));
+        break;
+    case 3:
+        buf_addf(&text, "/%s/%u", words[below(3)], below(5000));
+        if (kind % 2)
+            buf_addf(&text, "?p=%u", below(3));
+        break;
+    default:
+        buf_addf(&text, "%c%c", 'a' + below(3), '0' + below(2));
+    }
+}
+
+/* Columns next to one another, with so few fixed bytes between them that a run of bytes touches several. */
+static void close_columns(void) {
+    static const char *const between[] = {" ", "=", ": ", "\"", " - ", "\", \"", "][", " from "};
+    for (unsigned round = 0; round < 300; round++) {
+        uint32_t kinds[2][6], marks[2][6], slots = 1 + below(6), lines = 40 + below(200);
+        for (unsigned i = 0; i < 12; i++) {
+            kinds[i / 6][i % 6] = below(30);
+            marks[i / 6][i % 6] = below(8);
+        }
+        start();
+        for (uint32_t i = 0; i < lines; i++) {
+            unsigned make = below(4) == 0;
+            for (uint32_t k = 0; k < slots; k++) {
+                add_value(kinds[make][k]);
+                buf_addf(&text, "%s", between[marks[make][k]]);
+            }
+            end_line();
+        }
+        (void)round_trip();
+    }
+}
+
 static void searches_are_right(void) {
     size_t decided = 0, all = 0;
     for (unsigned round = 0; round < 300; round++) {
@@ -590,6 +662,9 @@ static void damage_is_survived(void) {
 int main(void) {
     encoder = linetab_encoder_new();
     table = linetab_new();
+    grams = gram_builder_new();
+    scalar_grams = gram_builder_new();
+    gram_builder_force_scalar(scalar_grams);
     text = buf_make(BUF_NO_MAX);
     RUN(numbers);
     RUN(times);
@@ -597,6 +672,7 @@ int main(void) {
     RUN(odd_bytes);
     RUN(many_lines_and_large_ones);
     RUN(random_lines);
+    RUN(close_columns);
     RUN(searches_are_right);
     RUN(words_are_decided);
     RUN(fields_are_right);
@@ -604,6 +680,8 @@ int main(void) {
     RUN(damage_is_survived);
     linetab_encoder_free(encoder);
     linetab_free(table);
+    gram_builder_free(grams);
+    gram_builder_free(scalar_grams);
     buf_done(&text);
     return test_done();
 }
