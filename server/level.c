@@ -228,57 +228,48 @@ static enum level scan_text(struct str line) {
 
 /* ---- level fields */
 
-/* Answers "may this key be a level field?" in a few instructions, so that the list is only walked for keys that
- * have the size and the first letter of one. */
-struct field_filter {
-    const struct str *fields;
-    size_t count;
-    uint64_t sizes;   /* bit n: a field of n bytes, the last bit standing for all longer ones */
-    uint32_t letters; /* bit c & 31: a field that starts with c in either case */
-};
-
-static struct field_filter field_filter_make(const struct limits *limits) {
-    struct field_filter f = {.fields = limits->log_level_fields,
+struct level_fields level_fields_make(const struct limits *limits) {
+    struct level_fields f = {.names = limits->log_level_fields,
                              .count = limits->n_log_level_fields};
     for (size_t i = 0; i < f.count; i++) {
-        size_t size = f.fields[i].size;
+        size_t size = f.names[i].size;
         if (size == 0)
             continue;
         f.sizes |= UINT64_C(1) << (size < 63 ? size : 63);
-        f.letters |= UINT32_C(1) << (f.fields[i].data[0] & 31);
+        f.letters |= UINT32_C(1) << (f.names[i].data[0] & 31);
     }
     return f;
 }
 
-static inline bool field_possible(const struct field_filter *f, struct str key) {
+static inline bool field_possible(const struct level_fields *f, struct str key) {
     return key.size > 0 && (f->sizes >> (key.size < 63 ? key.size : 63) & 1) != 0 &&
            (f->letters >> (key.data[0] & 31) & 1) != 0;
 }
 
-static bool field_is(const struct field_filter *f, struct str key) {
+static bool field_is(const struct level_fields *f, struct str key) {
     if (!field_possible(f, key))
         return false;
     for (size_t i = 0; i < f->count; i++) {
-        if (str_eq(f->fields[i], key))
+        if (str_eq(f->names[i], key))
             return true;
     }
     return false;
 }
 
 /* The first field that equals the key in any case; `count` when there is none. */
-static size_t field_index_nocase(const struct field_filter *f, struct str key) {
+static size_t field_index_nocase(const struct level_fields *f, struct str key) {
     if (!field_possible(f, key))
         return f->count;
     for (size_t i = 0; i < f->count; i++) {
-        if (str_eq_nocase(f->fields[i], key))
+        if (str_eq_nocase(f->names[i], key))
             return i;
     }
     return f->count;
 }
 
-struct str level_of_labels(const struct limits *limits, struct labels labels) {
-    for (size_t i = 0; i < limits->n_log_level_fields && labels.count > 0; i++) {
-        struct str value = labels_get(labels, limits->log_level_fields[i]);
+struct str level_of_labels(const struct level_fields *fields, struct labels labels) {
+    for (size_t i = 0; i < fields->count && labels.count > 0; i++) {
+        struct str value = labels_get(labels, fields->names[i]);
         if (!value.data)
             continue;
         struct str known = level_normalize(value);
@@ -345,7 +336,7 @@ static const char *read_key(const char *p, const char *end, struct str *ret_key)
 
 /* The first string under a level field, raw; .data NULL when there is none before the object ends or is found to
  * be malformed. */
-static struct str json_level_value(const struct field_filter *f, struct str line) {
+static struct str json_level_value(const struct level_fields *f, struct str line) {
     const struct str none = {0};
     const char *p = skip_blanks(line.data, line.data + line.size) + 1, *end = line.data + line.size;
     for (unsigned depth = 1; depth > 0;) {
@@ -452,7 +443,7 @@ static const char *logfmt_value(const char *p, const char *end, struct str *ret)
 }
 
 /* The value of the best level field before the first malformed token; .data NULL when there is none. */
-static struct str logfmt_level_value(const struct field_filter *f, struct str line) {
+static struct str logfmt_level_value(const struct level_fields *f, struct str line) {
     struct str best = {0};
     size_t best_index = f->count;
     const char *p = line.data, *end = p + line.size;
@@ -482,17 +473,14 @@ static struct str logfmt_level_value(const struct field_filter *f, struct str li
 
 /* ---- the steps */
 
-struct str level_of_line(const struct limits *limits, struct str line) {
+struct str level_of_line(const struct level_fields *fields, struct str line) {
     enum level l = LEVEL_UNKNOWN;
     if (line.size == 0)
         return level_text(l);
-    if (looks_like_json(line)) {
-        struct field_filter f = field_filter_make(limits);
-        l = level_parse(json_level_value(&f, line));
-    } else if (memchr(line.data, '=', line.size)) {
-        struct field_filter f = field_filter_make(limits);
-        l = level_parse(logfmt_level_value(&f, line));
-    }
+    if (looks_like_json(line))
+        l = level_parse(json_level_value(fields, line));
+    else if (memchr(line.data, '=', line.size))
+        l = level_parse(logfmt_level_value(fields, line));
     return level_text(l != LEVEL_UNKNOWN ? l : scan_text(line));
 }
 
@@ -508,20 +496,20 @@ static enum level level_of_severity_number(struct str text) {
     return n < 0 ? LEVEL_TRACE : levels[(n - 1) / 4];
 }
 
-struct str level_detect(const struct limits *limits, struct labels stream, struct labels entry_meta,
-                        struct str line) {
+struct str level_detect(const struct level_fields *fields, struct labels stream,
+                        struct labels entry_meta, struct str line) {
     struct str given = labels_get(entry_meta, STR("detected_level"));
     if (given.data) {
         struct str known = level_normalize(given);
         return known.data ? known : given;
     }
-    struct str level = level_of_labels(limits, stream);
+    struct str level = level_of_labels(fields, stream);
     if (!level.data)
-        level = level_of_labels(limits, entry_meta);
+        level = level_of_labels(fields, entry_meta);
     if (level.data)
         return level;
     struct str number = labels_get(entry_meta, STR("severity_number"));
     if (number.size > 0)
         return level_text(level_of_severity_number(number));
-    return level_of_line(limits, line);
+    return level_of_line(fields, line);
 }

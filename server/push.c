@@ -76,6 +76,7 @@ struct group {
 struct push {
     struct store *store;
     const struct limits *limits;
+    struct level_fields level_fields;
     struct push_metrics *metrics;
     const struct push_request *request;
     struct arena arena;
@@ -253,7 +254,7 @@ static void group_check_labels(struct push *p, struct group *g) {
 /* What its labels alone say about the level of a stream's entries. */
 static void group_find_level(struct push *p, struct group *g) {
     g->level.name = STR("detected_level");
-    g->level.value = level_of_labels(p->limits, g->labels);
+    g->level.value = level_of_labels(&p->level_fields, g->labels);
 }
 
 /* ---- grouping */
@@ -418,7 +419,7 @@ static enum discard_reason check_entry(struct push *p, const struct part *part, 
  * again. */
 static int share_metadata(struct push *p, struct part *part, struct entry *e) {
     struct label level = {.name = part->g->level.name};
-    level.value = level_detect(p->limits, part->g->labels, part->shared, e->line);
+    level.value = level_detect(&p->level_fields, part->g->labels, part->shared, e->line);
     size_t i = 0;
     while (i < part->n_sets && !str_eq(part->set_levels[i], level.value))
         i++;
@@ -474,13 +475,14 @@ static int enrich_entry(struct push *p, struct part *part, struct entry *e) {
         e->meta = part->shared.items;
         e->meta_count = (uint32_t)part->shared.count;
     } else if (e->meta_count == 0 && discover) {
-        e->meta = g->level.value.data ? &g->level : level_pair(level_of_line(p->limits, e->line));
+        e->meta =
+            g->level.value.data ? &g->level : level_pair(level_of_line(&p->level_fields, e->line));
         assert(e->meta);
         e->meta_count = 1;
     } else if (discover) {
         struct labels meta = {.items = e->meta, .count = e->meta_count};
         struct label level = {.name = g->level.name};
-        level.value = level_detect(p->limits, g->labels, meta, e->line);
+        level.value = level_detect(&p->level_fields, g->labels, meta, e->line);
         e->meta_count =
             (uint32_t)metadata_set((struct label *)(uintptr_t)e->meta, meta.count, level);
     }
@@ -829,6 +831,7 @@ void push_handle(struct store *store, const struct limits *limits, struct push_m
     struct push p = {
         .store = store,
         .limits = limits,
+        .level_fields = level_fields_make(limits),
         .metrics = metrics,
         .request = request,
         .arena = arena_make_for(BUDGET_PUSHES, body_max * WORK_MEMORY_PER_BODY),

@@ -25,6 +25,7 @@ static const struct limits limits = {
     .log_level_fields = default_fields,
     .n_log_level_fields = sizeof(default_fields) / sizeof(default_fields[0]),
 };
+static struct level_fields fields;
 
 static void test_normalize(void) {
     static const struct {
@@ -130,7 +131,7 @@ static void test_lines(void) {
         /* An exact copy on the heap lets ASan see each byte read outside. */
         char *copy = malloc(line.size > 0 ? line.size : 1);
         memcpy(copy, line.data, line.size);
-        struct str got = level_of_line(&limits, str_make(copy, line.size));
+        struct str got = level_of_line(&fields, str_make(copy, line.size));
         if (!str_eq(got, str_from(line_cases[i].want)))
             printf("  line: %s\n", line_cases[i].line);
         CHECK_STR(got, str_from(line_cases[i].want));
@@ -193,7 +194,7 @@ static void test_text_against_model(void) {
         char *copy = malloc(size > 0 ? size : 1);
         memcpy(copy, text, size);
         struct str line = str_make(copy, size);
-        CHECK_STR(level_of_line(&limits, line), str_from(model_text(line)));
+        CHECK_STR(level_of_line(&fields, line), str_from(model_text(line)));
         free(copy);
     }
 }
@@ -210,15 +211,15 @@ static void test_detect_steps(void) {
 #define SET(items) ((struct labels){items, sizeof(items) / sizeof((items)[0])})
     const struct labels none = {0};
     struct str line = STR("fatal x");
-    CHECK_STR(level_detect(&limits, SET(stream_level), SET(given), line), STR("error"));
-    CHECK_STR(level_detect(&limits, SET(stream_level), SET(given_odd), line), STR("Odd"));
-    CHECK_STR(level_detect(&limits, SET(stream_level), SET(meta_level), line), STR("warn"));
-    CHECK_STR(level_detect(&limits, SET(stream_weird), SET(meta_level), line), STR("x"));
-    CHECK_STR(level_detect(&limits, SET(stream_plain), SET(meta_level), line), STR("debug"));
-    CHECK_STR(level_detect(&limits, SET(stream_plain), SET(other), line), STR("fatal"));
-    CHECK_STR(level_detect(&limits, SET(stream_plain), none, STR("x")), STR("unknown"));
-    CHECK_STR(level_detect(&limits, none, none, STR("x")), STR("unknown"));
-    CHECK(!level_of_labels(&limits, SET(stream_plain)).data);
+    CHECK_STR(level_detect(&fields, SET(stream_level), SET(given), line), STR("error"));
+    CHECK_STR(level_detect(&fields, SET(stream_level), SET(given_odd), line), STR("Odd"));
+    CHECK_STR(level_detect(&fields, SET(stream_level), SET(meta_level), line), STR("warn"));
+    CHECK_STR(level_detect(&fields, SET(stream_weird), SET(meta_level), line), STR("x"));
+    CHECK_STR(level_detect(&fields, SET(stream_plain), SET(meta_level), line), STR("debug"));
+    CHECK_STR(level_detect(&fields, SET(stream_plain), SET(other), line), STR("fatal"));
+    CHECK_STR(level_detect(&fields, SET(stream_plain), none, STR("x")), STR("unknown"));
+    CHECK_STR(level_detect(&fields, none, none, STR("x")), STR("unknown"));
+    CHECK(!level_of_labels(&fields, SET(stream_plain)).data);
 }
 
 static void test_severity_numbers(void) {
@@ -231,12 +232,13 @@ static void test_severity_numbers(void) {
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct label meta[] = {{STR("severity_number"), str_from(cases[i].number)}};
-        struct str got = level_detect(&limits, (struct labels){0}, SET(meta), STR("warn x"));
+        struct str got = level_detect(&fields, (struct labels){0}, SET(meta), STR("warn x"));
         CHECK_STR(got, str_from(cases[i].want));
     }
 }
 
 int main(void) {
+    fields = level_fields_make(&limits);
     RUN(test_normalize);
     RUN(test_lines);
     RUN(test_text_against_model);
