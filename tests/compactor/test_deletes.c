@@ -3,15 +3,12 @@
 #include "deletes.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "io.h"
 #include "retention.h"
 #include "store_private.h"
-#include "test.h"
+#include "store_world.h"
 #include "units.h"
 
 #define BASE_NS (INT64_C(1790035200) * NS_PER_S) /* a midnight */
@@ -79,105 +76,41 @@ static const struct delete_language language = {.compile = compile,
 
 /* ---- a store */
 
-static char directory[256];
+static struct store_world world;
 
-static void fresh_directory(void) {
-    (void)snprintf(directory, sizeof(directory), "%s/logq-deletes-XXXXXX",
-                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(directory))
-        abort();
+static void open_store(void) {
+    world_open(&world, (struct store_options){.wal = {.segment_bytes = 1 << 20}});
 }
 
-static void remove_directory(void) {
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    CHECK_INT(system(command), 0);
+static void begin(void) {
+    world_begin_in_memory(&world);
+    open_store();
 }
 
-static struct store *open_store(void) {
-    struct store_options o = {.data_dir = directory, .wal = {.segment_bytes = 1 << 20}};
-    struct err err = {0};
-    struct store *s = NULL;
-    if (store_open(&o, &s, &err) < 0) {
-        printf("  %s\n", err.text);
-        abort();
-    }
-    return s;
-}
-
-static struct deletes *open_deletes(struct store *s) {
+static struct deletes *open_deletes(void) {
     struct err err = {0};
     struct deletes *d = NULL;
     const struct deletes_options o = {.language = &language, .cancel_period_ns = NS_PER_HOUR};
-    CHECK_INT(deletes_open(s, &o, &d, &err), 0);
+    CHECK_INT(deletes_open(world.store, &o, &d, &err), 0);
     return d;
-}
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    CHECK_INT(status, 0);
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
 }
 
 enum { PER_PUSH = 100 };
 
 /* Every tenth line holds "secret". */
-static void push(struct store *s, const char *app, int64_t start_ns) {
+static void push(const char *app, int64_t start_ns) {
     static char lines[PER_PUSH][32];
-    struct label items[] = {{STR("app"), str_from(app)}};
     struct entry entries[PER_PUSH];
-    struct err err = {0};
-    struct batch_stream part = {.entries = entries, .count = PER_PUSH};
-    CHECK_INT(store_stream(s, STR("t"), (struct labels){items, 1}, STR(""), &part.stream, &err), 0);
     for (int i = 0; i < PER_PUSH; i++) {
         int size = snprintf(lines[i], sizeof(lines[i]), "%s %d", i % 10 ? "plain" : "secret", i);
         entries[i] =
             (struct entry){.ts_ns = start_ns + i, .line = str_make(lines[i], (size_t)size)};
     }
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    CHECK_INT(store_append(s, &batch, on_done, &w, &err), 0);
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    store_unpin(s, part.stream);
+    CHECK_INT(world_append_app(world.store, STR("t"), app, entries, PER_PUSH), 0);
 }
 
-static uint64_t count(struct store *s, const char *app) {
-    struct matcher m = {.op = MATCH_EQ, .name = STR("app"), .value = str_from(app)};
-    struct select sel = {.tenant = STR("t"),
-                         .matchers = &m,
-                         .n_matchers = 1,
-                         .start_ns = INT64_MIN,
-                         .end_ns = INT64_MAX};
-    struct snapshot *snap;
-    struct err err = {0};
-    const struct snap_stream *streams;
-    uint64_t n = 0;
-    CHECK_INT(store_select(s, &sel, &snap, &err), 0);
-    size_t n_streams = snapshot_streams(snap, &streams);
-    struct block_reader *r = block_reader_new();
-    for (size_t i = 0; i < n_streams; i++)
-        for (size_t k = 0; k < streams[i].n_blocks; k++) {
-            struct block_ref_info info;
-            block_ref_get(streams[i].blocks[k], &info);
-            CHECK_INT(block_reader_open(r, streams[i].blocks[k], &err), 0);
-            for (uint32_t m2 = 0; m2 < info.count; m2++)
-                n += !dead_test(block_reader_dead(r), m2);
-        }
-    block_reader_free(r);
-    store_snapshot_free(snap);
-    return n;
+static uint64_t count(const char *app) {
+    return world_count(world.store, STR("t"), app);
 }
 
 static void add(struct deletes *d, const char *query, int64_t start_ns, int64_t end_ns,
@@ -208,22 +141,21 @@ static int run(struct deletes *d, int64_t now_ns, struct deletes_result *ret) {
 /* ---- tests */
 
 static void a_life(void) {
-    fresh_directory();
-    struct store *s = open_store();
-    push(s, "a", BASE_NS);
+    begin();
+    push("a", BASE_NS);
     struct err err = {0};
-    CHECK_INT(store_flush(s, &err), 0);
-    push(s, "a", BASE_NS + NS_PER_S);
-    push(s, "b", BASE_NS);
-    struct deletes *d = open_deletes(s);
+    CHECK_INT(store_flush(world.store, &err), 0);
+    push("a", BASE_NS + NS_PER_S);
+    push("b", BASE_NS);
+    struct deletes *d = open_deletes();
     char secret[DELETE_ID_SIZE + 1], whole[DELETE_ID_SIZE + 1], part[DELETE_ID_SIZE + 1];
     CHECK_INT(deletes_add(d, STR("t"), STR(" "), 0, 1, BASE_NS, secret, &err), -ESYNTAX);
     add(d, "a secret", BASE_NS, BASE_NS + NS_PER_MIN, secret);
     add(d, "b", BASE_NS, BASE_NS + 49, whole);
     add(d, "a", BASE_NS, BASE_NS, part);
     CHECK(strcmp(secret, whole) != 0 && strcmp(whole, part) != 0);
-    CHECK_INT(count(s, "a"), 180);
-    CHECK_INT(count(s, "b"), 50);
+    CHECK_INT(count("a"), 180);
+    CHECK_INT(count("b"), 50);
     CHECK_INT(deletes_cancel(d, STR("u"), str_from(part), false, BASE_NS, &err), -ENOENT);
     CHECK_INT(deletes_cancel(d, STR("t"), str_from(part), false, BASE_NS, &err), 0);
     CHECK_INT(deletes_cancel(d, STR("t"), str_from(part), false, BASE_NS, &err), -ENOENT);
@@ -237,11 +169,11 @@ static void a_life(void) {
     CHECK_INT(seen[0].state, DELETE_RECEIVED);
 
     deletes_close(d); /* and again after a start */
-    store_close(s);
-    s = open_store();
-    CHECK_INT(count(s, "a"), 200);
-    d = open_deletes(s);
-    CHECK_INT(count(s, "a"), 180);
+    world_close(&world);
+    open_store();
+    CHECK_INT(count("a"), 200);
+    d = open_deletes();
+    CHECK_INT(count("a"), 180);
     CHECK_INT(run(d, late_ns, &done), 0);
     CHECK_INT(done.processed, 2);
     CHECK_INT(done.failures, 0);
@@ -255,56 +187,52 @@ static void a_life(void) {
         CHECK(seen[i].receipt.finished_ns >= seen[i].receipt.begun_ns);
     }
     CHECK_INT(deletes_cancel(d, STR("t"), str_from(whole), true, late_ns, &err), -EALREADY);
-    CHECK_INT(count(s, "a"), 180);
-    CHECK_INT(count(s, "b"), 50);
+    CHECK_INT(count("a"), 180);
+    CHECK_INT(count("b"), 50);
     deletes_close(d);
-    CHECK_INT(count(s, "a"), 180); /* not only hidden */
-    store_close(s);
-    s = open_store();
-    CHECK_INT(count(s, "a"), 180);
-    d = open_deletes(s);
+    CHECK_INT(count("a"), 180); /* not only hidden */
+    world_close(&world);
+    open_store();
+    CHECK_INT(count("a"), 180);
+    d = open_deletes();
     look(d);
     CHECK_INT(n_seen, 2);
     CHECK_INT(run(d, late_ns, &done), 0);
     CHECK_INT(done.processed, 0);
     deletes_close(d);
-    store_close(s);
+    world_end(&world);
     CHECK_INT(live_queries, 0);
-    remove_directory();
 }
 
 /* The WAL still has the entries of a stream that was deleted whole and has been forgotten: a start must not replay them. */
 static void nothing_comes_back(void) {
-    fresh_directory();
-    struct store *s = open_store();
-    push(s, "a", BASE_NS);
-    push(s, "b", BASE_NS);
-    struct deletes *d = open_deletes(s);
+    begin();
+    push("a", BASE_NS);
+    push("b", BASE_NS);
+    struct deletes *d = open_deletes();
     struct deletes_result done;
     struct err err = {0};
     char id[DELETE_ID_SIZE + 1];
     add(d, "a", BASE_NS, BASE_NS + NS_PER_MIN, id);
     CHECK_INT(run(d, BASE_NS + NS_PER_HOUR, &done), 0);
     CHECK_INT(done.sums.chunks_removed, 1);
-    registry_evict(&s->registry, INT64_MAX);
+    registry_evict(&world.store->registry, INT64_MAX);
     struct retention_policy *p = retention_policy_new(0, NULL, 0, NULL, NULL);
     struct retention_result got = {0};
-    CHECK_INT(retention_run(s, p, BASE_NS, &got, &err), 0);
+    CHECK_INT(retention_run(world.store, p, BASE_NS, &got, &err), 0);
     CHECK_INT(got.streams, 0);
     deletes_close(d);
-    store_close(s);
-    s = open_store();
-    CHECK_INT(count(s, "a"), 0);
-    CHECK_INT(count(s, "b"), PER_PUSH);
+    world_close(&world);
+    open_store();
+    CHECK_INT(count("a"), 0);
+    CHECK_INT(count("b"), PER_PUSH);
     retention_policy_unref(p);
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 static void what_others_have_written(void) {
-    fresh_directory();
-    struct store *s = open_store();
-    struct deletes *d = open_deletes(s);
+    begin();
+    struct deletes *d = open_deletes();
     char id[DELETE_ID_SIZE + 1];
     add(d, "a", BASE_NS, BASE_NS, id);
     deletes_close(d);
@@ -314,16 +242,15 @@ static void what_others_have_written(void) {
         struct err err = {0};
         char key[9];
         (void)snprintf(key, sizeof(key), "bad%05zu", i);
-        CHECK_INT(index_begin(store_index(s), &t, &err), 0);
+        CHECK_INT(index_begin(store_index(world.store), &t, &err), 0);
         CHECK_INT(index_put_delete(t, str_from(key), str_from(records[i]), &err), 0);
         CHECK_INT(index_commit(t, &err), 0);
     }
-    d = open_deletes(s);
+    d = open_deletes();
     look(d);
     CHECK_INT(n_seen, 1);
     deletes_close(d);
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 /* ---- faults */
@@ -341,14 +268,13 @@ static int on_io(enum io_op op, const char *path, void *ctx) {
 static void each_call_fails(void) {
     bool untouched = false;
     for (int n = 1; !untouched && n < 500; n++) {
-        fresh_directory();
-        struct store *s = open_store();
+        begin();
         struct err err = {0};
-        push(s, "a", BASE_NS);
-        push(s, "c", BASE_NS);
-        CHECK_INT(store_flush(s, &err), 0);
-        push(s, "a", BASE_NS + NS_PER_S);
-        struct deletes *d = open_deletes(s);
+        push("a", BASE_NS);
+        push("c", BASE_NS);
+        CHECK_INT(store_flush(world.store, &err), 0);
+        push("a", BASE_NS + NS_PER_S);
+        struct deletes *d = open_deletes();
         char id[DELETE_ID_SIZE + 1];
         add(d, "a secret", BASE_NS, BASE_NS + NS_PER_MIN, id);
         add(d, "c", BASE_NS, BASE_NS + NS_PER_MIN, id);
@@ -359,23 +285,22 @@ static void each_call_fails(void) {
         (void)run(d, BASE_NS + NS_PER_HOUR, &done);
         io_set_hook(NULL, NULL);
         untouched = atomic_load(&calls) < n;
-        CHECK_INT(count(s, "a"), 180);
-        CHECK_INT(count(s, "c"), 0);
+        CHECK_INT(count("a"), 180);
+        CHECK_INT(count("c"), 0);
         deletes_close(d);
-        store_close(s);
-        s = open_store();
-        CHECK(store_sweep_orphans(s, &err) >= 0);
-        d = open_deletes(s);
-        CHECK_INT(count(s, "a"), 180);
+        world_close(&world);
+        open_store();
+        CHECK(store_sweep_orphans(world.store, &err) >= 0);
+        d = open_deletes();
+        CHECK_INT(count("a"), 180);
         CHECK_INT(run(d, BASE_NS + NS_PER_HOUR, &done), 0);
         look(d);
         CHECK_INT(seen[0].state, DELETE_PROCESSED);
         CHECK_INT(seen[1].state, DELETE_PROCESSED);
         deletes_close(d);
-        CHECK_INT(count(s, "a"), 180);
-        CHECK_INT(count(s, "c"), 0);
-        store_close(s);
-        remove_directory();
+        CHECK_INT(count("a"), 180);
+        CHECK_INT(count("c"), 0);
+        world_end(&world);
         if (test_case_failures > 0) {
             printf("  call %d\n", n);
             return;

@@ -1,14 +1,9 @@
 /* Forty days of a store under a simulated clock: three tenants, five kinds of streams, each day pushed, flushed, merged and
  * passed over by retention. After each day exactly what should be there is there, to the entry; budgets are held to
  * within one chunk; what goes for space is the oldest; the plan says before what the pass then does. */
-#include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "budget.h"
 #include "compactor.h"
-#include "test.h"
+#include "store_world.h"
 #include "units.h"
 
 enum { DAYS = 40, TENANTS = 3, KINDS = 5, PER_DAY = 24, FLUSHES = 3 };
@@ -25,7 +20,6 @@ static int period_days(int tenant, int kind) {
     return tenant == 0 && kind == 3 ? 3 : days[kind];
 }
 
-static char directory[64];
 static int64_t now_ns;
 
 #define TEXT(literal)                                                                              \
@@ -44,34 +38,13 @@ static int64_t visible_from(void *ctx, struct str tenant, struct labels labels) 
 
 /* ---- pushing and reading */
 
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    CHECK_INT(status, 0);
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
-}
-
 static int64_t entry_ns(int day, int number) {
     return FIRST_NS + day * NS_PER_DAY + number * (NS_PER_DAY / PER_DAY);
 }
 
 static void push(struct store *s, int tenant, int kind, int day, int from, int to) {
     static char lines[PER_DAY][1200];
-    struct label items[] = {{STR("app"), str_from(kinds[kind])}};
     struct entry entries[PER_DAY];
-    struct err err = {0};
-    struct batch_stream part = {.entries = entries, .count = (size_t)(to - from)};
-    CHECK_INT(store_stream(s, str_from(tenants[tenant]), (struct labels){items, 1}, STR(""),
-                           &part.stream, &err),
-              0);
     uint64_t random = (uint64_t)(day * 1000 + tenant * 100 + kind * 10 + 1);
     for (int i = from; i < to; i++) {
         int size = snprintf(lines[i], sizeof(lines[i]), "%d %d ", day, i);
@@ -82,52 +55,26 @@ static void push(struct store *s, int tenant, int kind, int day, int from, int t
         entries[i - from] =
             (struct entry){.ts_ns = entry_ns(day, i), .line = str_make(lines[i], 1000)};
     }
-    struct batch b = {.tenant = str_from(tenants[tenant]), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    CHECK_INT(store_append(s, &b, on_done, &w, &err), 0);
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    store_unpin(s, part.stream);
+    CHECK_INT(
+        world_append_app(s, str_from(tenants[tenant]), kinds[kind], entries, (size_t)(to - from)),
+        0);
 }
 
 static unsigned char seen[KINDS][DAYS][PER_DAY];
 
-static void note_block(struct block_reader *r, const struct snap_stream *s, size_t k) {
-    struct err err = {0};
-    struct block_ref_info info;
-    const int64_t *times;
+static void note_entry(const struct snap_stream *s, const struct entry *e, void *ctx) {
+    (void)ctx;
     struct str app = labels_get(s->labels, STR("app"));
     int kind = 0;
     while (kind < KINDS && !str_eq(app, str_from(kinds[kind])))
         kind++;
-    block_ref_get(s->blocks[k], &info);
-    CHECK_INT(block_reader_open(r, s->blocks[k], &err), 0);
-    CHECK_INT(block_reader_times(r, &times, &err), 0);
-    for (uint32_t i = 0; i < info.count; i++) {
-        int64_t day = (times[i] - FIRST_NS) / NS_PER_DAY;
-        if (dead_test(block_reader_dead(r), i) || times[i] < s->visible_from_ns)
-            continue;
-        seen[kind][day][(times[i] - entry_ns((int)day, 0)) / (NS_PER_DAY / PER_DAY)]++;
-    }
+    int64_t day = (e->ts_ns - FIRST_NS) / NS_PER_DAY;
+    seen[kind][day][(e->ts_ns - entry_ns((int)day, 0)) / (NS_PER_DAY / PER_DAY)]++;
 }
 
 static void read_tenant(struct store *s, int tenant) {
-    struct select sel = {
-        .tenant = str_from(tenants[tenant]), .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    struct snapshot *snap;
-    struct err err = {0};
-    const struct snap_stream *streams;
     memset(seen, 0, sizeof(seen));
-    CHECK_INT(store_select(s, &sel, &snap, &err), 0);
-    size_t n = snapshot_streams(snap, &streams);
-    struct block_reader *r = block_reader_new();
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < streams[i].n_blocks; k++)
-            note_block(r, &streams[i], k);
-    block_reader_free(r);
-    store_snapshot_free(snap);
+    world_walk_tenant(s, str_from(tenants[tenant]), note_entry, NULL);
 }
 
 /* ---- one day */
@@ -202,14 +149,10 @@ static void check_periods(struct store *s, int today) {
 
 static void forty_days(const struct retention_policy *policy,
                        void (*check)(struct store *s, int today)) {
-    (void)snprintf(directory, sizeof(directory), "%s/logq-days-XXXXXX",
-                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(directory))
-        abort();
-    struct store_options o = {.data_dir = directory};
+    struct store_world world;
     struct err err = {0};
-    struct store *s;
-    CHECK_INT(store_open(&o, &s, &err), 0);
+    world_begin_in_memory(&world);
+    struct store *s = world_open(&world, (struct store_options){0});
     store_set_visibility(s, visible_from, (void *)policy);
     for (int day = 0; day < DAYS && test_case_failures == 0; day++) {
         push_day(s, day);
@@ -218,17 +161,14 @@ static void forty_days(const struct retention_policy *policy,
         pass_day(s, policy);
         check(s, day);
         if (day % 13 == 12) { /* what a start finds is the same */
-            store_close(s);
-            CHECK_INT(store_open(&o, &s, &err), 0);
+            world_close(&world);
+            s = world_open(&world, (struct store_options){0});
             CHECK_INT(store_sweep_orphans(s, &err), 0);
             store_set_visibility(s, visible_from, (void *)policy);
             check(s, day);
         }
     }
-    store_close(s);
-    char command[100];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    CHECK_INT(system(command), 0);
+    world_end(&world);
 }
 
 #define DAYS_NS(n) ((n)*NS_PER_DAY)

@@ -2,14 +2,9 @@
  * rounds over a real store. */
 #include "merge.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "clock.h"
 #include "compactor.h"
-#include "test.h"
+#include "store_world.h"
 #include "units.h"
 
 #define KIB(n) ((uint64_t)(n) << 10)
@@ -167,81 +162,26 @@ static void bytes_are_written_a_few_times(void) {
 
 /* ---- a real store */
 
-static char directory[64];
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    CHECK_INT(status, 0);
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
-}
-
 enum { PER_PUSH = 20 };
 
 static void push(struct store *s, const char *app, int64_t ts_ns) {
-    struct label items[] = {{STR("app"), str_from(app)}};
-    struct err err = {0};
     struct entry entries[PER_PUSH];
-    struct batch_stream part = {.entries = entries, .count = PER_PUSH};
-    CHECK_INT(store_stream(s, STR("t"), (struct labels){items, 1}, STR(""), &part.stream, &err), 0);
     for (int i = 0; i < PER_PUSH; i++)
         entries[i] = (struct entry){.ts_ns = ts_ns + i, .line = STR("a line of text")};
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    CHECK_INT(store_append(s, &batch, on_done, &w, &err), 0);
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    store_unpin(s, part.stream);
+    CHECK_INT(world_append_app(s, STR("t"), app, entries, PER_PUSH), 0);
 }
 
 static uint64_t count_entries(struct store *s) {
-    struct select sel = {.tenant = STR("t"), .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    struct snapshot *snap;
-    struct err err = {0};
-    const struct snap_stream *streams;
-    uint64_t n = 0;
-    CHECK_INT(store_select(s, &sel, &snap, &err), 0);
-    size_t n_streams = snapshot_streams(snap, &streams);
-    struct block_reader *r = block_reader_new();
-    for (size_t i = 0; i < n_streams; i++)
-        for (size_t k = 0; k < streams[i].n_blocks; k++) {
-            struct block_ref_info info;
-            block_ref_get(streams[i].blocks[k], &info);
-            CHECK_INT(block_reader_open(r, streams[i].blocks[k], &err), 0);
-            for (uint32_t m = 0; m < info.count; m++)
-                n += !dead_test(block_reader_dead(r), m);
-        }
-    block_reader_free(r);
-    store_snapshot_free(snap);
-    return n;
-}
-
-static uint64_t count_chunks(struct store *s) {
-    struct index_stats stats = {0};
-    CHECK_INT(index_get_stats(store_index(s), &stats), 0);
-    return stats.chunks;
+    return world_count(s, STR("t"), NULL);
 }
 
 /* Three streams, four days, six flushes a day; one push of each day comes twice. The compactor's rounds leave a file per
  * stream and day, today's ones only when asked. */
 static void rounds_over_a_store(void) {
-    (void)snprintf(directory, sizeof(directory), "/tmp/logq-merge-XXXXXX");
-    if (!mkdtemp(directory))
-        abort();
-    struct store *s = NULL;
+    struct store_world world;
     struct err err = {0};
-    struct store_options o = {.data_dir = directory};
-    CHECK_INT(store_open(&o, &s, &err), 0);
+    world_begin(&world);
+    struct store *s = world_open(&world, (struct store_options){0});
     static const char *const apps[] = {"a", "b", "c"};
     int64_t midnight_ns = clock_now_ns() / NS_PER_DAY * NS_PER_DAY;
     for (int flush = 0; flush < 6; flush++) {
@@ -251,7 +191,7 @@ static void rounds_over_a_store(void) {
         CHECK_INT(store_flush(s, &err), 0);
     }
     const uint64_t entries = 5 * 4 * 3 * PER_PUSH;
-    CHECK_INT(count_chunks(s), 6 * 4 * 3);
+    CHECK_INT(world_index_stats(s).chunks, 6 * 4 * 3);
     CHECK_INT(count_entries(s), entries);
     struct compactor *c = NULL;
     struct compactor_options co = {.merge_policy = {.settle_ns = 1}};
@@ -260,11 +200,11 @@ static void rounds_over_a_store(void) {
     CHECK_INT(compactor_merge_once(c, false, &got, &err), 0);
     CHECK_INT(got.rewrites, 9);
     CHECK_INT(got.sums.duplicates, 9 * PER_PUSH);
-    CHECK_INT(count_chunks(s), 9 + 6 * 3);
+    CHECK_INT(world_index_stats(s).chunks, 9 + 6 * 3);
     CHECK_INT(count_entries(s), entries);
     CHECK_INT(compactor_merge_once(c, true, &got, &err), 0);
     CHECK_INT(got.rewrites, 3);
-    CHECK_INT(count_chunks(s), 4 * 3);
+    CHECK_INT(world_index_stats(s).chunks, 4 * 3);
     CHECK_INT(count_entries(s), entries);
     CHECK_INT(compactor_merge_once(c, true, &got, &err), 0);
     CHECK_INT(got.rewrites, 0);
@@ -276,13 +216,9 @@ static void rounds_over_a_store(void) {
     compactor_stop(c);
     CHECK_INT(store_reap(s), 0);
     CHECK_INT(store_sweep_orphans(s, &err), 0);
-    store_close(s);
-    CHECK_INT(store_open(&o, &s, &err), 0);
-    CHECK_INT(count_entries(s), entries);
-    store_close(s);
-    char command[100];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    CHECK_INT(system(command), 0);
+    world_close(&world);
+    CHECK_INT(count_entries(world_open(&world, (struct store_options){0})), entries);
+    world_end(&world);
 }
 
 int main(void) {

@@ -2,17 +2,12 @@
  * streams that an interrupted pass left empty, and the compactor's thread. */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "compactor.h"
 #include "io.h"
 #include "retention.h"
-#include "test.h"
+#include "store_world.h"
 
 #define HOUR (INT64_C(3600) * 1000000000)
 #define DAY (24 * HOUR)
@@ -114,33 +109,10 @@ static void policy_is_counted(void) {
 
 /* ---- a store with data */
 
-static char directory[256];
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static void directory_make(void) {
-    (void)snprintf(directory, sizeof(directory), "/tmp/logq-retention-XXXXXX");
-    if (!mkdtemp(directory))
-        abort();
-}
-
-static void directory_remove(void) {
-    (void)nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
+static struct store_world world;
 
 static struct store *store_start(void) {
-    struct store *s = NULL;
-    struct err err = {0};
-    struct store_options o = {.data_dir = directory};
-    int r = store_open(&o, &s, &err);
-    if (r < 0) {
-        printf("  %s\n", err.text);
-        exit(1);
-    }
-    return s;
+    return world_open(&world, (struct store_options){0});
 }
 
 static int remove_segment(const char *name, bool is_dir, void *ctx) {
@@ -149,77 +121,25 @@ static int remove_segment(const char *name, bool is_dir, void *ctx) {
 
 /* Streams whose definition is still in the WAL come back to memory when it is replayed and count as active until
  * they have been idle for a while. Everything is in chunk files after a close, so the WAL can go. */
-static void store_stop(struct store *s) {
-    store_close(s);
+static void store_stop(void) {
+    world_close(&world);
     char path[300];
-    (void)snprintf(path, sizeof(path), "%s/wal", directory);
+    (void)snprintf(path, sizeof(path), "%s/wal", world.dir);
     int fd = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     CHECK_INT(io_list(fd, ".", remove_segment, &fd), 0);
     io_close(fd);
 }
 
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    CHECK_INT(status, 0);
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
-}
-
-/* One entry per given time into the stream {app="<app>"} of a tenant; a chunk file each. */
+/* One entry into the stream {app="<app>"} of a tenant; a chunk file of its own. */
 static void push(struct store *s, const char *tenant, const char *app, int64_t ts_ns) {
-    struct label items[] = {{STR("app"), str_from(app)}};
-    struct stream *stream;
-    struct err err = {0};
-    CHECK_INT(store_stream(s, str_from(tenant), (struct labels){items, 1}, (struct str){0}, &stream,
-                           &err),
-              0);
     struct entry entry = {.ts_ns = ts_ns, .line = STR("a line of text")};
-    struct batch_stream part = {.stream = stream, .entries = &entry, .count = 1};
-    struct batch batch = {.tenant = str_from(tenant), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    CHECK_INT(store_append(s, &batch, on_done, &w, &err), 0);
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    store_unpin(s, stream);
+    struct err err = {0};
+    CHECK_INT(world_append_app(s, str_from(tenant), app, &entry, 1), 0);
     CHECK_INT(store_flush(s, &err), 0);
 }
 
-static size_t file_count;
-
-static int count_file(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)ftw;
-    size_t size = strlen(path);
-    file_count += type == FTW_F && size > 6 && strcmp(path + size - 6, ".chunk") == 0;
-    return 0;
-}
-
-static size_t chunk_files(void) {
-    file_count = 0;
-    (void)nftw(directory, count_file, 16, FTW_PHYS);
-    return file_count;
-}
-
-static struct index_stats index_stats(struct store *s) {
-    struct index_stats stats = {0};
-    CHECK_INT(index_get_stats(store_index(s), &stats), 0);
-    return stats;
-}
-
 static size_t series_count(struct store *s, const char *tenant) {
-    struct select sel = {.tenant = str_from(tenant), .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    struct snapshot *snap;
-    struct err err = {0};
-    CHECK_INT(store_select(s, &sel, &snap, &err), 0);
+    struct snapshot *snap = world_select(s, str_from(tenant), NULL);
     const struct snap_stream *streams;
     size_t count = snapshot_streams(snap, &streams);
     store_snapshot_free(snap);
@@ -236,8 +156,8 @@ static void fill(int64_t now_ns) {
     push(s, "a", "old", now_ns - 45 * DAY);
     push(s, "b", "old", now_ns - 50 * DAY);
     push(s, "b", "keep", now_ns - 50 * DAY);
-    store_stop(s);
-    CHECK_INT(chunk_files(), 7);
+    store_stop();
+    CHECK_INT(world_chunk_files(&world), 7);
 }
 
 static const struct matcher app_keep[] = {
@@ -245,7 +165,7 @@ static const struct matcher app_keep[] = {
 static const struct retention_rule keep_rule[] = {RULE("b", app_keep, 1, 0)};
 
 static void pass_over_store(void) {
-    directory_make();
+    world_begin(&world);
     int64_t now_ns = clock_now_ns();
     fill(now_ns);
     struct store *s = store_start();
@@ -258,9 +178,9 @@ static void pass_over_store(void) {
     CHECK(got.bytes > 0);
     CHECK_INT(got.streams, 2);
     CHECK_INT(store_reap(s), 0);
-    CHECK_INT(chunk_files(), 3);
-    CHECK_INT(index_stats(s).chunks, 3);
-    CHECK_INT(index_stats(s).streams, 2);
+    CHECK_INT(world_chunk_files(&world), 3);
+    CHECK_INT(world_index_stats(s).chunks, 3);
+    CHECK_INT(world_index_stats(s).streams, 2);
     CHECK_INT(series_count(s, "a"), 1);
     CHECK_INT(series_count(s, "b"), 1);
     /* Nothing is left to do. */
@@ -281,20 +201,17 @@ static void pass_over_store(void) {
     CHECK_INT(retention_run(s, p, INT64_MAX, &got, &err), 0);
     CHECK_INT(got.chunks + got.streams, 0);
     retention_policy_unref(p);
-    store_stop(s);
-    directory_remove();
+    world_end(&world);
 }
 
 /* A running query keeps the files that it may need; a stream in memory keeps its row. */
 static void queries_and_active_streams(void) {
-    directory_make();
+    world_begin(&world);
     int64_t now_ns = clock_now_ns();
     fill(now_ns);
     struct store *s = store_start();
-    struct select sel = {.tenant = STR("a"), .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    struct snapshot *snap;
+    struct snapshot *snap = world_select(s, STR("a"), NULL);
     struct err err = {0};
-    CHECK_INT(store_select(s, &sel, &snap, &err), 0);
     struct label items[] = {{STR("app"), STR("old")}};
     struct stream *pinned;
     CHECK_INT(store_stream(s, STR("a"), (struct labels){items, 1}, (struct str){0}, &pinned, &err),
@@ -305,25 +222,24 @@ static void queries_and_active_streams(void) {
     CHECK_INT(got.chunks, 5);
     CHECK_INT(got.streams, 2); /* both of b; a's is pinned */
     CHECK(store_reap(s) > 0);
-    CHECK_INT(chunk_files(), 7);
+    CHECK_INT(world_chunk_files(&world), 7);
     store_snapshot_free(snap);
     CHECK_INT(store_reap(s), 0);
-    CHECK_INT(chunk_files(), 2);
-    CHECK_INT(index_stats(s).streams, 2);
+    CHECK_INT(world_chunk_files(&world), 2);
+    CHECK_INT(world_index_stats(s).streams, 2);
     store_unpin(s, pinned);
-    store_stop(s);
+    store_stop();
     /* The stream that had lost its chunks before is found without them. */
     s = store_start();
     CHECK_INT(retention_run(s, p, now_ns, &got, &err), 0);
     CHECK_INT(got.chunks, 0);
     CHECK_INT(got.streams, 1);
-    CHECK_INT(index_stats(s).streams, 1);
+    CHECK_INT(world_index_stats(s).streams, 1);
     /* Its label set can come back. */
     push(s, "a", "old", now_ns);
     CHECK_INT(series_count(s, "a"), 2);
     retention_policy_unref(p);
-    store_stop(s);
-    directory_remove();
+    world_end(&world);
 }
 
 static int commits_left;
@@ -339,7 +255,7 @@ static void interrupted_passes(void) {
     int64_t now_ns = clock_now_ns();
     struct retention_policy *p = retention_policy_new(30 * DAY, NULL, 0, NULL, NULL);
     for (int fail_at = 0; fail_at < 6; fail_at++) {
-        directory_make();
+        world_begin(&world);
         fill(now_ns);
         struct store *s = store_start();
         struct retention_result got = {0};
@@ -351,17 +267,16 @@ static void interrupted_passes(void) {
         io_set_hook(NULL, NULL);
         /* Four transactions: chunks and streams of each tenant. */
         CHECK_INT(r, fail_at < 4 ? commit_code : 0);
-        store_close(s); /* files not reaped yet become orphans or are reaped */
+        world_close(&world); /* files not reaped yet become orphans or are reaped */
         s = store_start();
         CHECK_INT(retention_run(s, p, now_ns, &got, &err), 0);
         CHECK(store_sweep_orphans(s, &err) >= 0);
         (void)store_reap(s);
-        CHECK_INT(chunk_files(), 2);
-        CHECK_INT(index_stats(s).chunks, 2);
-        CHECK_INT(index_stats(s).streams, 1);
+        CHECK_INT(world_chunk_files(&world), 2);
+        CHECK_INT(world_index_stats(s).chunks, 2);
+        CHECK_INT(world_index_stats(s).streams, 1);
         CHECK_INT(series_count(s, "a"), 1);
-        store_stop(s);
-        directory_remove();
+        world_end(&world);
     }
     retention_policy_unref(p);
 }
@@ -392,7 +307,7 @@ static int put_many(struct index_txn *txn, void *ctx, struct err *reterr) {
 }
 
 static void many_rows(void) {
-    directory_make();
+    world_begin(&world);
     int64_t now_ns = clock_now_ns();
     struct store *s = store_start();
     struct err err = {0};
@@ -402,13 +317,12 @@ static void many_rows(void) {
     CHECK_INT(retention_run(s, p, now_ns, &got, &err), 0);
     CHECK_INT(got.chunks, 1250);
     CHECK_INT(got.streams, 1250);
-    CHECK_INT(index_stats(s).streams, 1250);
+    CHECK_INT(world_index_stats(s).streams, 1250);
     CHECK_INT(retention_run(s, p, now_ns + 60 * DAY, &got, &err), 0);
     CHECK_INT(got.chunks, 1250);
-    CHECK_INT(index_stats(s).streams, 0);
+    CHECK_INT(world_index_stats(s).streams, 0);
     retention_policy_unref(p);
-    store_stop(s);
-    directory_remove();
+    world_end(&world);
 }
 
 /* ---- the thread */
@@ -423,7 +337,7 @@ static void on_log(int level, const char *msg, const char *pairs) {
 }
 
 static void compactor_thread(void) {
-    directory_make();
+    world_begin(&world);
     int64_t now_ns = clock_now_ns();
     fill(now_ns);
     struct store *s = store_start();
@@ -443,10 +357,8 @@ static void compactor_thread(void) {
     CHECK_INT(compactor_start(s, p, &o, &c, &err), 0);
     retention_policy_unref(p);
     /* Expired entries are invisible before any pass. */
-    CHECK_INT(chunk_files(), 8);
-    struct select sel = {.tenant = STR("a"), .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    struct snapshot *snap;
-    CHECK_INT(store_select(s, &sel, &snap, &err), 0);
+    CHECK_INT(world_chunk_files(&world), 8);
+    struct snapshot *snap = world_select(s, STR("a"), NULL);
     const struct snap_stream *streams;
     size_t count = snapshot_streams(snap, &streams);
     for (size_t i = 0; i < count; i++)
@@ -454,7 +366,7 @@ static void compactor_thread(void) {
     store_snapshot_free(snap);
 
     CHECK_INT(compactor_run_once(c, &err), 0);
-    CHECK_INT(chunk_files(), 2);
+    CHECK_INT(world_chunk_files(&world), 2);
     CHECK_INT(logged, 1);
     CHECK(strstr(last_pairs, "chunks=5 ") && strstr(last_pairs, "orphans=1 "));
     struct compactor_stats stats;
@@ -469,7 +381,7 @@ static void compactor_thread(void) {
     compactor_set_policy(c, NULL);
     CHECK_INT(released, 1);
     CHECK_INT(compactor_run_once(c, &err), 0);
-    CHECK_INT(chunk_files(), 2);
+    CHECK_INT(world_chunk_files(&world), 2);
     p = retention_policy_new(2 * DAY, NULL, 0, &owner, on_release);
     compactor_set_policy(c, p);
     retention_policy_unref(p);
@@ -480,15 +392,14 @@ static void compactor_thread(void) {
     io_set_hook(NULL, NULL);
     CHECK(err.text[0] != '\0' && strstr(last_pairs, "err=\"") != NULL);
     CHECK_INT(compactor_run_once(c, &err), 0);
-    CHECK_INT(chunk_files(), 1);
+    CHECK_INT(world_chunk_files(&world), 1);
     compactor_get_stats(c, &stats);
     CHECK_INT(stats.runs, 4);
     CHECK_INT(stats.failures, 1);
     compactor_stop(c);
     compactor_stop(NULL);
     CHECK_INT(released, 2);
-    store_stop(s);
-    directory_remove();
+    world_end(&world);
 }
 
 int main(void) {
