@@ -33,12 +33,18 @@ static inline void world_begin_in_memory(struct store_world *w) {
 }
 
 /* Opens the store with these options, in the world's folder. */
-static inline struct store *world_open(struct store_world *w, struct store_options options) {
-    struct err err;
+static inline int world_try_open(struct store_world *w, struct store_options options,
+                                 struct err *reterr) {
     options.data_dir = w->dir;
     if (w->store)
         abort();
-    if (store_open(&options, &w->store, &err) < 0) {
+    return store_open(&options, &w->store, reterr);
+}
+
+/* The same where it must succeed. */
+static inline struct store *world_open(struct store_world *w, struct store_options options) {
+    struct err err = {0};
+    if (world_try_open(w, options, &err) < 0) {
         (void)fprintf(stderr, "%s\n", err.text);
         abort();
     }

@@ -4,17 +4,13 @@
  * acknowledged entry once and nothing that was never pushed; so must an index rebuilt from the chunk files. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "io.h"
-#include "store.h"
 #include "store_private.h"
-#include "test.h"
+#include "store_world.h"
 #include "units.h"
 
 enum {
@@ -63,47 +59,21 @@ enum state { NEVER, PUSHED, ACKNOWLEDGED, EXPIRED };
 
 static _Atomic(enum state) states[ENTRIES_MAX];
 static unsigned counts[ENTRIES_MAX];
-static char directory[256];
+static struct store_world world;
 
-static void fresh_directory(void) {
-    /* Hundreds of stores with an fsync per push: in memory unless TMPDIR says otherwise. */
-    const char *base = getenv("TMPDIR");
-    if (!base)
-        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    (void)snprintf(directory, sizeof(directory), "%s/logq-faults-XXXXXX", base);
-    if (!mkdtemp(directory))
-        abort();
+static void begin(void) {
+    world_begin_in_memory(&world);
     for (size_t i = 0; i < ENTRIES_MAX; i++)
         atomic_store(&states[i], NEVER);
 }
 
-static void remove_directory(void) {
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    if (system(command) != 0)
-        abort();
-}
-
 static int open_store(struct store **ret) {
-    struct store_options o = {.data_dir = directory, .wal = {.segment_bytes = 256 << 10}};
     struct err err = {0};
-    return store_open(&o, ret, &err);
-}
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-    int status;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    w->status = status;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
+    struct store_options o = {.wal = {.segment_bytes = 256 << 10}};
+    int r = world_try_open(&world, o, &err);
+    if (r == 0)
+        *ret = world.store;
+    return r;
 }
 
 static struct stream *get_stream(struct store *s, const char *name) {
@@ -120,8 +90,8 @@ static char text[PUSH_MAX][LINE_SIZE + 1];
 /* Entries [first, first + n): random bytes, so that WAL and chunk files are not compressed away. */
 static void push(struct store *s, const char *name, unsigned first, unsigned n, int64_t step_ns) {
     struct entry entries[PUSH_MAX];
-    struct batch_stream part = {.stream = get_stream(s, name), .entries = entries, .count = n};
-    if (!part.stream)
+    struct stream *stream = get_stream(s, name);
+    if (!stream)
         return;
     uint64_t random = 88172645463325252u + first;
     for (unsigned i = 0; i < n; i++) {
@@ -134,59 +104,29 @@ static void push(struct store *s, const char *name, unsigned first, unsigned n, 
                                     .line = str_make(text[i], LINE_SIZE)};
         atomic_store(&states[first + i], PUSHED);
     }
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    struct err err = {0};
-    if (store_append(s, &batch, on_done, &w, &err) == 0) {
-        pthread_mutex_lock(&w.lock);
-        while (!w.done)
-            pthread_cond_wait(&w.cond, &w.lock);
-        pthread_mutex_unlock(&w.lock);
-        for (unsigned i = 0; i < n && w.status == 0; i++)
-            atomic_store(&states[first + i], ACKNOWLEDGED);
-    }
-    store_unpin(s, part.stream);
+    int r = world_append_pinned(s, STR("t"), stream, entries, n);
+    for (unsigned i = 0; i < n && r == 0; i++)
+        atomic_store(&states[first + i], ACKNOWLEDGED);
+    store_unpin(s, stream);
 }
 
 /* ---- reading back */
 
-static void count_block(struct block_reader *r, const struct block_ref *b) {
-    struct err err = {0};
-    const uint32_t *offsets;
-    struct str lines;
-    struct block_ref_info info;
-    block_ref_get(b, &info);
-    if (block_reader_open(r, b, &err) < 0 || block_reader_offsets(r, &offsets, &err) < 0 ||
-        block_reader_lines(r, &lines, &err) < 0) {
-        printf("  block: %s\n", err.text);
-        CHECK(false);
-        return;
-    }
-    for (uint32_t i = 0; i < info.count; i++) {
-        unsigned number = ENTRIES_MAX;
-        (void)sscanf(lines.data + offsets[i], "%5u ", &number);
-        CHECK(number < ENTRIES_MAX);
-        if (number < ENTRIES_MAX && !dead_test(block_reader_dead(r), i))
-            counts[number]++;
-    }
+static void count_entry(const struct snap_stream *stream, const struct entry *e, void *ctx) {
+    (void)stream, (void)ctx;
+    unsigned number = ENTRIES_MAX;
+    (void)sscanf(e->line.data, "%5u ", &number);
+    CHECK(number < ENTRIES_MAX);
+    if (number < ENTRIES_MAX)
+        counts[number]++;
 }
 
 static void check_entries(struct store *s, const char *when) {
-    struct select sel = {.tenant = STR("t"), .start_ns = 0, .end_ns = INT64_MAX};
-    struct snapshot *snap = NULL;
-    struct err err = {0};
     memset(counts, 0, sizeof(counts));
-    int r = store_select(s, &sel, &snap, &err);
-    CHECK_INT(r, 0);
-    if (r < 0)
+    struct snapshot *snap = world_select(s, STR("t"), NULL);
+    if (!snap)
         return;
-    struct block_reader *reader = block_reader_new();
-    const struct snap_stream *streams;
-    size_t n_streams = snapshot_streams(snap, &streams);
-    for (size_t i = 0; i < n_streams; i++)
-        for (size_t k = 0; k < streams[i].n_blocks; k++)
-            count_block(reader, streams[i].blocks[k]);
-    block_reader_free(reader);
+    world_walk(snap, count_entry, NULL);
     store_snapshot_free(snap);
     unsigned lost = 0, doubled = 0, invented = 0;
     for (size_t i = 0; i < ENTRIES_MAX; i++) {
@@ -264,12 +204,12 @@ static void scenario(void) {
     push(s, "b", 700, 2, NS_PER_S);
     int64_t swept = store_sweep_orphans(s, &err);
     (void)swept;
-    store_close(s);
+    world_close(&world);
 }
 
 static void lose_index(void) {
     char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s/index'", directory);
+    (void)snprintf(command, sizeof(command), "rm -rf '%s/index'", world.dir);
     if (system(command) != 0)
         abort();
 }
@@ -287,14 +227,14 @@ static void check_after(bool rebuild) {
     CHECK_INT(store_flush(s, NULL), 0);
     CHECK(store_sweep_orphans(s, NULL) >= 0);
     check_entries(s, "after a flush and a sweep");
-    store_close(s);
+    world_close(&world);
     if (rebuild) {
         struct store_rebuild done;
         struct err err = {0};
-        CHECK_INT(store_rebuild_index(directory, &done, &err), 0);
+        CHECK_INT(store_rebuild_index(world.dir, &done, &err), 0);
         CHECK_INT(open_store(&s), 0);
         check_entries(s, "after rebuilding the index");
-        store_close(s);
+        world_close(&world);
     }
 }
 
@@ -302,14 +242,14 @@ static int fail_everywhere(int error, bool sticky, bool without_index) {
     int position = 0;
     for (bool hit = true; hit && position < POSITIONS_MAX && test_case_failures == 0;) {
         position++;
-        fresh_directory();
+        begin();
         set_fault(position, error, sticky);
         scenario();
         hit = atomic_load(&fault.hit);
         if (without_index)
             lose_index();
         check_after(position % REBUILD_EACH == 0);
-        remove_directory();
+        world_end(&world);
     }
     printf("  %d calls failed in turn (%d%s)\n", position - 1, error, sticky ? ", sticky" : "");
     CHECK(position > 50);
@@ -343,12 +283,12 @@ static void reopen_and_check(const char *when) {
     CHECK_INT(open_store(&s), 0);
     CHECK(store_sweep_orphans(s, NULL) >= 0);
     check_entries(s, when);
-    store_close(s);
+    world_close(&world);
 }
 
 /* The index folder is gone: its chunk files must neither be swept away nor be overwritten. */
 static void test_lost_index(void) {
-    fresh_directory();
+    begin();
     set_fault(0, 0, false);
     struct store *s = NULL;
     CHECK_INT(open_store(&s), 0);
@@ -357,15 +297,15 @@ static void test_lost_index(void) {
     push(s, "b", 200, 200, NS_PER_S);
     CHECK_INT(store_flush(s, NULL), 0);
     push(s, "b", 400, 200, NS_PER_S);
-    store_close(s);
+    world_close(&world);
     lose_index();
     CHECK_INT(open_store(&s), 0);
     push(s, "c", 600, 50, NS_PER_S);
     push(s, "a", 700, 50, NS_PER_S);
-    store_close(s);
+    world_close(&world);
     for (unsigned i = 0; i < 3; i++)
         reopen_and_check("without the index");
-    remove_directory();
+    world_end(&world);
 }
 
 static int put_request(struct index_txn *t, void *ctx, struct err *reterr) {
@@ -384,7 +324,7 @@ static int count_request(struct str key, struct str value, void *ctx) {
 static void test_damaged_index(void) {
     unsigned damaged = 0, requests = 0;
     for (off_t at = 12; test_case_failures == 0; at += 4096) {
-        fresh_directory();
+        begin();
         set_fault(0, 0, false);
         struct store *s = NULL;
         CHECK_INT(open_store(&s), 0);
@@ -392,9 +332,9 @@ static void test_damaged_index(void) {
         CHECK_INT(store_flush(s, NULL), 0);
         push(s, "b", 200, 200, NS_PER_S);
         CHECK_INT(store_index_update(s, put_request, NULL, NULL), 0);
-        store_close(s);
+        world_close(&world);
         char path[300];
-        (void)snprintf(path, sizeof(path), "%s/index/data.mdb", directory);
+        (void)snprintf(path, sizeof(path), "%s/index/data.mdb", world.dir);
         int fd = open(path, O_RDWR | O_CLOEXEC);
         uint8_t byte;
         bool more = pread(fd, &byte, 1, at) == 1;
@@ -402,19 +342,18 @@ static void test_damaged_index(void) {
         if (more)
             CHECK_INT(pwrite(fd, &byte, 1, at), 1);
         (void)close(fd);
-        struct store_options o = {.data_dir = directory, .read_only = true};
-        CHECK_INT(store_open(&o, &s, NULL), 0);
+        s = world_open(&world, (struct store_options){.read_only = true});
         check_entries(s, "read beside a damaged index");
-        store_close(s);
+        world_close(&world);
         reopen_and_check("with a damaged index");
-        (void)snprintf(path, sizeof(path), "%s/index.old-1", directory);
+        (void)snprintf(path, sizeof(path), "%s/index.old-1", world.dir);
         if (access(path, F_OK) == 0) {
             damaged++;
             CHECK_INT(open_store(&s), 0);
             CHECK_INT(index_walk_deletes(store_index(s), count_request, &requests, NULL), 0);
-            store_close(s);
+            world_close(&world);
         }
-        remove_directory();
+        world_end(&world);
         if (!more)
             break;
     }
@@ -427,7 +366,7 @@ static void test_damaged_index(void) {
 static void test_cut_off_rebuild(void) {
     int position = 0;
     for (bool hit = true; hit && test_case_failures == 0;) {
-        fresh_directory();
+        begin();
         set_fault(0, 0, false);
         struct store *s = NULL;
         CHECK_INT(open_store(&s), 0);
@@ -435,16 +374,16 @@ static void test_cut_off_rebuild(void) {
         push(s, "b", 200, 200, NS_PER_S);
         CHECK_INT(store_flush(s, NULL), 0);
         push(s, "days", 400, 5, 20 * NS_PER_HOUR);
-        store_close(s);
+        world_close(&world);
         set_fault(++position, -EIO, true);
         struct store_rebuild done;
         struct err err = {0};
-        (void)store_rebuild_index(directory, &done, &err);
+        (void)store_rebuild_index(world.dir, &done, &err);
         hit = atomic_load(&fault.hit);
         io_set_hook(NULL, NULL);
         for (unsigned i = 0; i < 2; i++)
             reopen_and_check("after a cut off rebuild");
-        remove_directory();
+        world_end(&world);
     }
     printf("  %d calls of a rebuild failed in turn\n", position - 1);
 }
@@ -455,7 +394,7 @@ static void test_more_days_than_descriptors(void) {
     CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
     few = before;
     few.rlim_cur = 400;
-    fresh_directory();
+    begin();
     set_fault(0, 0, false);
     struct store *s = NULL;
     CHECK_INT(open_store(&s), 0);
@@ -466,14 +405,14 @@ static void test_more_days_than_descriptors(void) {
     CHECK_INT(store_flush(s, &err), 0);
     check_entries(s, "after flushing many days");
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
-    store_close(s);
+    world_close(&world);
     reopen_and_check("with many days");
-    remove_directory();
+    world_end(&world);
 }
 
 /* Without descriptors a query must fail, not leave chunks out quietly. */
 static void test_query_without_descriptors_fails(void) {
-    fresh_directory();
+    begin();
     set_fault(0, 0, false);
     struct store *s = NULL;
     CHECK_INT(open_store(&s), 0);
@@ -486,13 +425,12 @@ static void test_query_without_descriptors_fails(void) {
     CHECK_INT(store_select(s, &sel, &snap, &err), -EMFILE);
     io_set_hook(NULL, NULL);
     check_entries(s, "with descriptors again");
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 /* A stream that no block can hold (metadata beyond a column's bound) must not keep others in memory. */
 static void test_one_stream_cannot_be_encoded(void) {
-    fresh_directory();
+    begin();
     set_fault(0, 0, false);
     struct store *s = NULL;
     CHECK_INT(open_store(&s), 0);
@@ -501,18 +439,15 @@ static void test_one_stream_cannot_be_encoded(void) {
     memset(value, 'x', size);
     struct label meta = {STR("k"), str_make(value, size)};
     struct entry entry = {.ts_ns = BASE_NS, .line = STR("line"), .meta = &meta, .meta_count = 1};
-    struct batch_stream part = {.stream = get_stream(s, "bad"), .entries = &entry, .count = 1};
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    struct err err = {0};
-    CHECK_INT(store_append(s, &batch, on_done, &w, &err), -E2BIG);
-    store_unpin(s, part.stream);
+    struct stream *stream = get_stream(s, "bad");
+    CHECK_INT(world_append_pinned(s, STR("t"), stream, &entry, 1), -E2BIG);
+    store_unpin(s, stream);
     free(value);
     push(s, "good", 0, 5, NS_PER_S);
     CHECK_INT(store_flush(s, NULL), 0);
-    store_close(s);
+    world_close(&world);
     reopen_and_check("beside a stream that cannot be encoded");
-    remove_directory();
+    world_end(&world);
 }
 
 /* A failed fsync is final for the WAL: pushes are refused with the reason, queries and flushes go on. */
@@ -522,7 +457,7 @@ static int fail_fsync(enum io_op op, const char *path, void *ctx) {
 }
 
 static void test_failed_fsync_of_the_wal(void) {
-    fresh_directory();
+    begin();
     set_fault(0, 0, false);
     struct store *s = NULL;
     struct err err = {0};
@@ -540,14 +475,13 @@ static void test_failed_fsync_of_the_wal(void) {
     check_entries(s, "beside a failed WAL");
     CHECK_INT(store_flush(s, &err), 0);
     check_entries(s, "flushed beside a failed WAL");
-    store_close(s);
+    world_close(&world);
     CHECK_INT(open_store(&s), 0);
     CHECK_INT(store_writable(s, &err), 0);
     push(s, "a", 15, 5, NS_PER_S);
     CHECK_INT(atomic_load(&states[15]), ACKNOWLEDGED);
     check_entries(s, "after a failed WAL");
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 int main(void) {

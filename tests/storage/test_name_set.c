@@ -2,35 +2,18 @@
  * in memory, in the index, in both; some are out of the range, some have expired; values are longer than a key. */
 #include "name_set.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "clock.h"
-#include "store.h"
-#include "test.h"
+#include "store_world.h"
+#include "test_random.h"
 #include "units.h"
 
 enum { STREAMS = 120, LONG = 700 };
 #define BASE_NS (INT64_C(1790000000) * NS_PER_S)
 
-static char directory[256];
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t random_below(uint64_t n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
-
-static void on_done(void *ctx, int status) {
-    (void)ctx;
-    (void)status;
-}
+static struct store_world world;
 
 /* Stream `number`: "only<n>" stands in few streams, "long" has values that share their first 600 bytes. */
-static void append(struct store *s, unsigned number) {
+static void append(unsigned number) {
     static char long_value[LONG];
     char n[16], group[16], only[16];
     (void)snprintf(n, sizeof(n), "%u", number);
@@ -44,14 +27,8 @@ static void append(struct store *s, unsigned number) {
                             {str_from(only), STR("1")}};
     struct labels labels = {.items = items, .count = number % 3 == 0 ? 4 : 3};
     struct str tenant = number % 10 == 9 ? STR("other") : STR("t");
-    struct stream *stream;
-    if (store_stream(s, tenant, labels, STR(""), &stream, NULL) < 0)
-        abort();
     struct entry e = {.ts_ns = BASE_NS + number * NS_PER_MIN, .line = STR("a line")};
-    struct batch_stream part = {.stream = stream, .entries = &e, .count = 1};
-    struct batch batch = {.tenant = tenant, .streams = &part, .n_streams = 1};
-    CHECK_INT(store_append(s, &batch, on_done, NULL, NULL), 0);
-    store_unpin(s, stream);
+    CHECK_INT(world_append(world.store, tenant, labels, &e, 1), 0);
 }
 
 struct model {
@@ -69,13 +46,13 @@ static int add_all(struct labels labels, void *ctx) {
     return 0;
 }
 
-static void compare(struct store *s, const struct select *sel, struct str label) {
+static void compare(const struct select *sel, struct str label) {
     struct name_set want, got;
     name_set_init(&want, BUDGET_NONE, 1 << 20);
     name_set_init(&got, BUDGET_NONE, 1 << 20);
     struct model m = {.set = &want, .label = label};
-    CHECK_INT(store_series(s, sel, add_all, &m, NULL), 0);
-    CHECK_INT(store_names(s, sel, label, &got, NULL), 0);
+    CHECK_INT(store_series(world.store, sel, add_all, &m, NULL), 0);
+    CHECK_INT(store_names(world.store, sel, label, &got, NULL), 0);
     name_set_sort(&want);
     name_set_sort(&got);
     CHECK_INT(got.count, want.count);
@@ -85,7 +62,7 @@ static void compare(struct store *s, const struct select *sel, struct str label)
     name_set_done(&got);
 }
 
-static void compare_ranges(struct store *s) {
+static void compare_ranges(void) {
     static const char *const labels[] = {NULL, "group", "long", "n", "only0", "only2", "none", ""};
     for (unsigned round = 0; round < 60 && test_case_failures == 0; round++) {
         int64_t from = (int64_t)random_below(STREAMS + 40) - 20;
@@ -97,12 +74,12 @@ static void compare_ranges(struct store *s) {
         if (round % 10 == 0)
             sel.start_ns = 0, sel.end_ns = INT64_MAX;
         for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++)
-            compare(s, &sel, str_from(labels[i]));
+            compare(&sel, str_from(labels[i]));
         struct matcher m = {.op = MATCH_EQ, .name = STR("group"), .value = STR("g1")};
         sel.matchers = &m;
         sel.n_matchers = 1;
-        compare(s, &sel, (struct str){0});
-        compare(s, &sel, STR("n"));
+        compare(&sel, (struct str){0});
+        compare(&sel, STR("n"));
     }
 }
 
@@ -115,41 +92,30 @@ static int64_t visible(void *ctx, struct str tenant, struct labels labels) {
     return n % 4 == 1 ? INT64_MAX : INT64_MIN;
 }
 
-static struct store *open_store(void) {
-    struct store_options o = {.data_dir = directory, .wal = {.sync = WAL_SYNC_OFF}};
-    struct store *s = NULL;
-    if (store_open(&o, &s, NULL) < 0)
-        abort();
-    return s;
+static void open_store(void) {
+    world_open(&world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF}});
 }
 
 static void names_are_those_of_all_series(void) {
-    (void)snprintf(directory, sizeof(directory), "%s/logq-names-XXXXXX",
-                   getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-    if (!mkdtemp(directory))
-        abort();
-    struct store *s = open_store();
-    compare_ranges(s); /* no tenant at all */
+    world_begin(&world);
+    open_store();
+    compare_ranges(); /* no tenant at all */
     for (unsigned i = 0; i < STREAMS; i++)
-        append(s, i);
-    compare_ranges(s); /* all in memory */
-    CHECK_INT(store_flush(s, NULL), 0);
-    compare_ranges(s); /* in both */
-    store_set_visibility(s, visible, NULL);
-    compare_ranges(s);
-    store_set_visibility(s, NULL, NULL);
-    store_close(s);
-    s = open_store();
-    compare_ranges(s); /* in the index alone */
+        append(i);
+    compare_ranges(); /* all in memory */
+    CHECK_INT(store_flush(world.store, NULL), 0);
+    compare_ranges(); /* in both */
+    store_set_visibility(world.store, visible, NULL);
+    compare_ranges();
+    store_set_visibility(world.store, NULL, NULL);
+    world_close(&world);
+    open_store();
+    compare_ranges(); /* in the index alone */
     for (unsigned i = STREAMS / 2; i < STREAMS + 20; i += 3)
-        append(s, i);
-    store_set_visibility(s, visible, NULL);
-    compare_ranges(s);
-    store_close(s);
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    if (system(command) != 0)
-        abort();
+        append(i);
+    store_set_visibility(world.store, visible, NULL);
+    compare_ranges();
+    world_end(&world);
 }
 
 static void names_stand_once(void) {

@@ -4,47 +4,22 @@
 #include "rewrite.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "io.h"
 #include "snapshot.h"
-#include "test.h"
+#include "store_world.h"
 #include "units.h"
 
 #define BASE_NS (INT64_C(1790035200) * NS_PER_S) /* a midnight */
 
 enum { MODEL_MAX = 40000, LINE_MAX = 400 };
 
-static char directory[256];
-
-static void fresh_directory(void) {
-    const char *base = getenv("TMPDIR");
-    if (!base)
-        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    (void)snprintf(directory, sizeof(directory), "%s/logq-rewrite-XXXXXX", base);
-    if (!mkdtemp(directory))
-        abort();
-}
-
-static void remove_directory(void) {
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    if (system(command) != 0)
-        abort();
-}
+static struct store_world world;
 
 static struct store *open_store(void) {
-    struct store_options o = {.data_dir = directory, .wal = {.segment_bytes = 1 << 20}};
-    struct err err = {0};
-    struct store *s = NULL;
-    if (store_open(&o, &s, &err) < 0) {
-        printf("  cannot open: %s\n", err.text);
-        abort();
-    }
-    return s;
+    return world_open(&world, (struct store_options){.wal = {.segment_bytes = 1 << 20}});
 }
 
 /* ---- a stream's entries: what the store should show */
@@ -92,34 +67,12 @@ static size_t make_line(char out[static LINE_MAX], uint32_t number) {
 
 /* ---- pushing */
 
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-    int status;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    w->status = status;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
-}
-
-static const struct label stream_items[] = {{{"app", 3}, {"test", 4}}};
-#define STREAM_LABELS ((struct labels){.items = stream_items, .count = 1})
-
 enum { PUSH_MAX = 500 };
 
 static void push(struct store *s, const struct model_entry *list, size_t n) {
     static char lines[PUSH_MAX][LINE_MAX], values[PUSH_MAX][16];
     struct entry entries[PUSH_MAX];
     struct label meta[PUSH_MAX][2];
-    struct err err = {0};
-    struct batch_stream part = {.entries = entries, .count = n};
-    CHECK(store_stream(s, STR("t"), STREAM_LABELS, STR(""), &part.stream, &err) == 0);
     for (size_t i = 0; i < n; i++) {
         uint32_t number = list[i].number;
         (void)snprintf(values[i], sizeof(values[i]), "v%u", number % 7);
@@ -130,15 +83,7 @@ static void push(struct store *s, const struct model_entry *list, size_t n) {
                                     .meta = meta[i],
                                     .meta_count = number % 3};
     }
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    CHECK(store_append(s, &batch, on_done, &w, &err) == 0);
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    CHECK_INT(w.status, 0);
-    store_unpin(s, part.stream);
+    CHECK_INT(world_append_app(s, STR("t"), "test", entries, n), 0);
 }
 
 /* ---- reading */
@@ -146,58 +91,22 @@ static void push(struct store *s, const struct model_entry *list, size_t n) {
 static struct model_entry seen[2 * MODEL_MAX];
 static size_t n_seen;
 
-static void read_block(struct block_reader *r, const struct block_ref *b) {
-    struct err err = {0};
-    struct block_ref_info info;
-    const int64_t *times;
-    const uint32_t *offsets;
-    struct str lines;
-    const struct meta_column *columns;
-    size_t n_columns;
-    block_ref_get(b, &info);
-    if (block_reader_open(r, b, &err) < 0 || block_reader_times(r, &times, &err) < 0 ||
-        block_reader_offsets(r, &offsets, &err) < 0 || block_reader_lines(r, &lines, &err) < 0 ||
-        block_reader_meta(r, &columns, &n_columns, &err) < 0) {
-        printf("  %s\n", err.text);
-        CHECK(!"block is readable");
-        return;
-    }
-    for (uint32_t i = 0; i < info.count; i++) {
-        if (dead_test(block_reader_dead(r), i))
-            continue;
-        char wanted[LINE_MAX];
-        struct str line = str_make(lines.data + offsets[i], offsets[i + 1] - 1 - offsets[i]);
-        uint32_t number = (uint32_t)strtoul(line.data, NULL, 10), n_meta = 0;
-        CHECK_STR(line, str_make(wanted, make_line(wanted, number)));
-        for (size_t m = 0; m < n_columns; m++) {
-            if (columns[m].ids[i] == 0)
-                continue;
-            char value[16];
-            (void)snprintf(value, sizeof(value), "v%u", number % 7);
-            CHECK_STR(columns[m].values[columns[m].ids[i] - 1],
-                      n_meta == 0 ? str_from(value) : STR("same"));
-            n_meta++;
-        }
-        CHECK_INT(n_meta, number % 3);
-        if (n_seen < 2 * MODEL_MAX)
-            seen[n_seen++] = (struct model_entry){times[i], number};
-    }
+static void see(const struct snap_stream *stream, const struct entry *e, void *ctx) {
+    (void)stream, (void)ctx;
+    char wanted[LINE_MAX], value[16];
+    uint32_t number = (uint32_t)strtoul(e->line.data, NULL, 10);
+    CHECK_STR(e->line, str_make(wanted, make_line(wanted, number)));
+    (void)snprintf(value, sizeof(value), "v%u", number % 7);
+    for (uint32_t m = 0; m < e->meta_count; m++)
+        CHECK_STR(e->meta[m].value, m == 0 ? str_from(value) : STR("same"));
+    CHECK_INT(e->meta_count, number % 3);
+    if (n_seen < 2 * MODEL_MAX)
+        seen[n_seen++] = (struct model_entry){e->ts_ns, number};
 }
 
 static void read_all(struct store *s) {
-    struct err err = {0};
-    struct snapshot *snap = NULL;
-    struct select sel = {.tenant = STR("t"), .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    const struct snap_stream *streams;
     n_seen = 0;
-    CHECK(store_select(s, &sel, &snap, &err) == 0);
-    size_t n = snapshot_streams(snap, &streams);
-    struct block_reader *r = block_reader_new();
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < streams[i].n_blocks; k++)
-            read_block(r, streams[i].blocks[k]);
-    block_reader_free(r);
-    store_snapshot_free(snap);
+    world_walk_tenant(s, STR("t"), see, NULL);
 }
 
 /* `unsorted`: blocks may overlap, so that only the set counts. */
@@ -231,18 +140,6 @@ static void list_rows(struct store *s) {
     struct err err = {0};
     n_rows = 0;
     CHECK(index_walk_chunks(store_index(s), STR("t"), note_row, NULL, &err) == 0);
-}
-
-static int count_file(const char *name, bool is_dir, void *ctx) {
-    (void)name, (void)is_dir;
-    (*(size_t *)ctx)++;
-    return 0;
-}
-
-static size_t count_files(struct store *s) {
-    size_t n = 0;
-    (void)io_list(store_dir_fd(s), "chunks/t/2026-09-22", count_file, &n);
-    return n;
 }
 
 static int rewrite(struct store *s, size_t from, size_t n, uint8_t reencode_below,
@@ -293,7 +190,7 @@ static void fill(struct store *s, int rounds, uint32_t spread_ms, unsigned batch
 static void begin(uint64_t seed) {
     random_state = seed;
     n_model = 0;
-    fresh_directory();
+    world_begin_in_memory(&world);
 }
 
 /* ---- tests */
@@ -312,14 +209,11 @@ static void merges_to_one(void) {
     CHECK_INT(result.entries, n_model);
     CHECK(result.output_bytes > 0 && result.output_bytes < result.source_bytes);
     (void)store_reap(s);
-    CHECK_INT(count_files(s), 1);
+    CHECK_INT(world_chunk_files(&world), 1);
     check_store(s);
     /* What is there now stands in order and in full blocks. */
-    struct snapshot *snap = NULL;
-    struct err err = {0};
-    struct select sel = {.tenant = STR("t"), .start_ns = INT64_MIN, .end_ns = INT64_MAX};
+    struct snapshot *snap = world_select(s, STR("t"), NULL);
     const struct snap_stream *streams;
-    CHECK(store_select(s, &sel, &snap, &err) == 0);
     CHECK_INT(snapshot_streams(snap, &streams), 1);
     for (size_t i = 0; i < streams[0].n_blocks; i++) {
         struct block_ref_info info;
@@ -329,14 +223,13 @@ static void merges_to_one(void) {
             CHECK(info.line_bytes >= BLOCK_RAW_TARGET);
     }
     store_snapshot_free(snap);
-    store_close(s);
+    world_close(&world);
     s = open_store();
     check_store(s);
     list_rows(s);
     CHECK_INT(n_rows, 1);
     CHECK_INT(rows[0].grade, 1);
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 static void cuts_files_at_the_target(void) {
@@ -354,8 +247,7 @@ static void cuts_files_at_the_target(void) {
         CHECK(rows[i].sums.file_bytes < 600 << 10);
         CHECK(i == 0 || rows[i].sums.first_ns >= rows[i - 1].sums.last_ns);
     }
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 /* Many seeds: groups of any size again and again, copied or encoded anew, until all is one. */
@@ -381,8 +273,7 @@ static void any_groups(void) {
         check_store(s);
         if (test_case_failures > 0)
             printf("  seed %llu\n", (unsigned long long)seed);
-        store_close(s);
-        remove_directory();
+        world_end(&world);
     }
 }
 
@@ -428,7 +319,7 @@ static void erases(void) {
         CHECK_INT(result.sources, 0);
         CHECK_INT(result.erased_entries, 0);
     }
-    CHECK_INT(count_files(s), 5);
+    CHECK_INT(world_chunk_files(&world), 5);
     modulus = 5;
     for (size_t i = 0; i < n_rows; i++) {
         w.sources = &rows[i];
@@ -449,9 +340,8 @@ static void erases(void) {
     n_model = 0;
     check_store(s);
     (void)store_reap(s);
-    CHECK_INT(count_files(s), 0);
-    store_close(s);
-    remove_directory();
+    CHECK_INT(world_chunk_files(&world), 0);
+    world_end(&world);
 }
 
 static void a_source_that_went_is_stale(void) {
@@ -467,9 +357,8 @@ static void a_source_that_went_is_stale(void) {
     CHECK_INT(rewrite(s, 1, 2, 1, 32 << 20, &result), -ESTALE);
     check_store(s);
     (void)store_reap(s);
-    CHECK(count_files(s) == 2);
-    store_close(s);
-    remove_directory();
+    CHECK(world_chunk_files(&world) == 2);
+    world_end(&world);
 }
 
 /* The sweep of a start looks at all numbers that the process has found, here at all. */
@@ -488,28 +377,19 @@ static void snapshots_keep_their_files(void) {
     struct store *s = open_store();
     fill(s, 6, 50000, 2);
     list_rows(s);
-    struct err err = {0};
-    struct snapshot *snap = NULL;
-    struct select sel = {.tenant = STR("t"), .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    const struct snap_stream *streams;
-    CHECK(store_select(s, &sel, &snap, &err) == 0);
+    struct snapshot *snap = world_select(s, STR("t"), NULL);
     struct rewrite_result result = {0};
     CHECK_INT(rewrite(s, 0, n_rows, 1, 32 << 20, &result), 0);
     CHECK_INT(store_reap(s), 6);
     CHECK_INT(sweep_as_after_a_start(s), 0);
     check_store(s);
     n_seen = 0;
-    struct block_reader *r = block_reader_new();
-    (void)snapshot_streams(snap, &streams);
-    for (size_t k = 0; k < streams[0].n_blocks; k++)
-        read_block(r, streams[0].blocks[k]);
-    block_reader_free(r);
+    world_walk(snap, see, NULL);
     CHECK_INT(n_seen, n_model);
     store_snapshot_free(snap);
     CHECK_INT(store_reap(s), 0);
-    CHECK_INT(count_files(s), 1);
-    store_close(s);
-    remove_directory();
+    CHECK_INT(world_chunk_files(&world), 1);
+    world_end(&world);
 }
 
 /* ---- failing calls and lost indexes */
@@ -529,7 +409,7 @@ static int on_io(enum io_op op, const char *path, void *ctx) {
 static void lose_index(void) {
     struct err err = {0};
     struct store_rebuild found;
-    CHECK_INT(store_rebuild_index(directory, &found, &err), 0);
+    CHECK_INT(store_rebuild_index(world.dir, &found, &err), 0);
 }
 
 /* In run n the n-th call into the file system fails while three chunks become several; then the store goes on, is
@@ -551,7 +431,7 @@ static void failures_at_each_call(void) {
         untouched = atomic_load(&calls) < n;
         CHECK(r == 0 || !untouched);
         check_store(s);
-        store_close(s);
+        world_close(&world);
         if (n % 3 == 0)
             lose_index();
         s = open_store();
@@ -560,13 +440,12 @@ static void failures_at_each_call(void) {
         CHECK(store_sweep_orphans(s, &err) >= 0);
         check_store(s);
         list_rows(s);
-        CHECK_INT(count_files(s), n_rows);
-        store_close(s);
+        CHECK_INT(world_chunk_files(&world), n_rows);
+        world_close(&world);
         lose_index();
         s = open_store();
         check_store(s);
-        store_close(s);
-        remove_directory();
+        world_end(&world);
         if (test_case_failures > 0) {
             printf("  call %d\n", n);
             return;
@@ -577,7 +456,7 @@ static void failures_at_each_call(void) {
 
 static void copy_chunks(const char *command) {
     char text[1024];
-    (void)snprintf(text, sizeof(text), command, directory, directory);
+    (void)snprintf(text, sizeof(text), command, world.dir, world.dir);
     CHECK(system(text) == 0);
 }
 
@@ -607,7 +486,7 @@ static void replaced_files_stay_out(void) {
     CHECK_INT(result.outputs, 1);
     model_erase(3);
     check_store(s);
-    store_close(s);
+    world_close(&world);
     copy_chunks("cp -an '%s/kept/.' '%s/chunks'");
     lose_index();
     s = open_store();
@@ -616,8 +495,7 @@ static void replaced_files_stay_out(void) {
     list_rows(s);
     CHECK_INT(n_rows, 1);
     check_store(s);
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 static void damaged_sources_are_named(void) {
@@ -625,12 +503,12 @@ static void damaged_sources_are_named(void) {
     struct store *s = open_store();
     fill(s, 3, 50000, 2);
     list_rows(s);
-    store_close(s);
+    world_close(&world);
     char path[CHUNK_PATH_MAX], command[2 * CHUNK_PATH_MAX];
     CHECK(chunk_path(path, STR("t"), rows[1].day, rows[1].stream_id, rows[1].chunk_seq) == 0);
     (void)snprintf(command, sizeof(command),
                    "printf xxxxxxxx | dd of='%s/%s' bs=1 seek=3000 conv=notrunc 2>/dev/null",
-                   directory, path);
+                   world.dir, path);
     CHECK(system(command) == 0);
     s = open_store();
     struct err err = {0};
@@ -645,9 +523,8 @@ static void damaged_sources_are_named(void) {
     CHECK_INT(store_rewrite(s, &w, &result, &bad, &err), -ECORRUPT);
     CHECK_INT(bad, 1);
     (void)store_reap(s);
-    CHECK_INT(count_files(s), 3);
-    store_close(s);
-    remove_directory();
+    CHECK_INT(world_chunk_files(&world), 3);
+    world_end(&world);
 }
 
 int main(void) {

@@ -3,45 +3,20 @@
 #include "store.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "io.h"
-#include "test.h"
+#include "store_world.h"
+#include "test_random.h"
 #include "units.h"
 
 enum { STREAMS = 7, MODEL_MAX = 40000 };
 
-static char directory[256];
-
-static void fresh_directory(void) {
-    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-    (void)snprintf(directory, sizeof(directory), "%s/logq-store-XXXXXX", base);
-    if (!mkdtemp(directory))
-        abort();
-}
-
-static void remove_directory(void) {
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    if (system(command) != 0)
-        abort();
-}
-
-static uint64_t random_state;
-
-static uint64_t random_below(uint64_t n) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
+static struct store_world world;
 
 /* ---- the model */
 
@@ -80,35 +55,6 @@ static size_t sort_unique(struct model_entry *list, size_t n) {
 
 /* ---- appending */
 
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-    int status;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    w->status = status;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
-}
-
-static int append_wait(struct store *s, const struct batch *batch) {
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    struct err err = {0};
-    int r = store_append(s, batch, on_done, &w, &err);
-    if (r < 0)
-        return r;
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    return w.status;
-}
-
 static struct stream *get_stream(struct store *s, uint32_t number) {
     char text[32], value[16];
     (void)snprintf(text, sizeof(text), "{n=\"%u\"}", number);
@@ -130,17 +76,16 @@ static const struct label meta_values[4] = {{{"k", 1}, {"one", 3}},
 
 static int append_model(struct store *s, const struct model_entry *list, size_t n) {
     struct entry entries[256];
-    struct batch_stream part = {.stream = get_stream(s, list[0].stream), .entries = entries};
+    struct stream *stream = get_stream(s, list[0].stream);
     for (size_t i = 0; i < n; i++)
-        entries[part.count++] = (struct entry){
+        entries[i] = (struct entry){
             .ts_ns = list[i].ts_ns,
             .line = str_from(list[i].line),
             .meta = list[i].meta ? &meta_values[list[i].meta - 1] : NULL,
             .meta_count = list[i].meta ? 1 : 0,
         };
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    int r = append_wait(s, &batch);
-    store_unpin(s, part.stream);
+    int r = world_append_pinned(s, STR("t"), stream, entries, n);
+    store_unpin(s, stream);
     return r;
 }
 
@@ -196,8 +141,15 @@ static uint32_t meta_number(const struct meta_column *c, uint32_t i) {
     return 99;
 }
 
-static size_t read_block(struct block_reader *r, const struct block_ref *b, uint32_t stream,
-                         struct model_entry *out) {
+struct found {
+    struct model_entry *entries;
+    size_t n;
+};
+
+/* Asks for the metadata's column by its name, as a query does. */
+static void read_block(struct block_reader *r, const struct snap_stream *stream,
+                       const struct block_ref *b, void *ctx) {
+    struct found *found = ctx;
     struct err err = {0};
     const int64_t *times;
     const uint32_t *offsets;
@@ -209,40 +161,28 @@ static size_t read_block(struct block_reader *r, const struct block_ref *b, uint
         block_reader_offsets(r, &offsets, &err) < 0 || block_reader_lines(r, &lines, &err) < 0 ||
         block_reader_meta_column(r, STR("k"), &column, &err) < 0) {
         printf("  block: %s\n", err.text);
-        return 0;
+        CHECK(!"block is readable");
+        return;
     }
-    size_t n = 0;
     for (uint32_t i = 0; i < info.count; i++) {
-        if (i > 0)
-            CHECK(times[i - 1] <= times[i]);
+        CHECK(i == 0 || times[i - 1] <= times[i]);
         if (dead_test(block_reader_dead(r), i))
             continue;
-        struct model_entry *e = &out[n++];
-        *e = (struct model_entry){
-            .stream = stream, .ts_ns = times[i], .meta = meta_number(column, i)};
+        struct model_entry *e = &found->entries[found->n++];
+        *e = (struct model_entry){.stream = stream_number(stream->labels),
+                                  .ts_ns = times[i],
+                                  .meta = meta_number(column, i)};
         (void)snprintf(e->line, sizeof(e->line), "%.*s", (int)(offsets[i + 1] - 1 - offsets[i]),
                        lines.data + offsets[i]);
     }
-    return n;
 }
 
 static size_t read_all(struct store *s, struct model_entry *out) {
-    struct select sel = {.tenant = STR("t"), .start_ns = 0, .end_ns = INT64_MAX};
-    struct snapshot *snap = NULL;
-    struct err err = {0};
-    if (store_select(s, &sel, &snap, &err) < 0) {
-        printf("  select: %s\n", err.text);
-        return 0;
-    }
-    struct block_reader *r = block_reader_new();
-    const struct snap_stream *streams;
-    size_t n_streams = snapshot_streams(snap, &streams), n = 0;
-    for (size_t i = 0; i < n_streams; i++)
-        for (size_t k = 0; k < streams[i].n_blocks; k++)
-            n += read_block(r, streams[i].blocks[k], stream_number(streams[i].labels), out + n);
-    block_reader_free(r);
+    struct found found = {.entries = out};
+    struct snapshot *snap = world_select(s, STR("t"), NULL);
+    world_walk_blocks(snap, read_block, &found);
     store_snapshot_free(snap);
-    return n;
+    return found.n;
 }
 
 static void check_model(struct store *s, const char *when) {
@@ -265,19 +205,12 @@ static void check_model(struct store *s, const char *when) {
 }
 
 static struct store *open_store(void) {
-    struct store_options o = {.data_dir = directory,
-                              .wal = {.sync = WAL_SYNC_OFF, .segment_bytes = 1 << 20}};
-    struct store *s = NULL;
-    struct err err = {0};
-    if (store_open(&o, &s, &err) < 0) {
-        printf("open: %s\n", err.text);
-        abort();
-    }
-    return s;
+    return world_open(
+        &world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF, .segment_bytes = 1 << 20}});
 }
 
 static void test_random_against_model(void) {
-    fresh_directory();
+    world_begin(&world);
     random_state = 88172645463325252u;
     model_count = 0;
     struct store *s = open_store();
@@ -291,13 +224,12 @@ static void test_random_against_model(void) {
         if (round % 50 == 49)
             check_model(s, "while open");
         if (round % 100 == 99) {
-            store_close(s);
+            world_close(&world);
             s = open_store();
             check_model(s, "after reopening");
         }
     }
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 /* A child appends and is killed at a random moment; what it had acknowledged (told through a pipe after each push) must
@@ -367,11 +299,11 @@ static void kill_once(uint64_t seed) {
     /* What was appended but not acknowledged may be there, too: from now on it is part of the model. */
     model_count = 0;
     remember(got, n_got);
-    store_close(s);
+    world_close(&world);
 }
 
 static void test_kills(void) {
-    fresh_directory();
+    world_begin(&world);
     model_count = 0;
     random_state = 4711;
     for (uint64_t i = 1; i <= 25; i++) {
@@ -382,27 +314,25 @@ static void test_kills(void) {
     struct store *s = open_store();
     CHECK(store_sweep_orphans(s, NULL) >= 0);
     check_model(s, "after the sweep");
-    store_close(s);
+    world_close(&world);
     struct store_rebuild counts;
     struct err err = {0};
-    CHECK_INT(store_rebuild_index(directory, &counts, &err), 0);
+    CHECK_INT(store_rebuild_index(world.dir, &counts, &err), 0);
     CHECK_INT(counts.damaged, 0);
     s = open_store();
     check_model(s, "after rebuilding the index");
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 static void test_one_server_per_directory(void) {
-    fresh_directory();
-    struct store *s = open_store();
-    struct store_options o = {.data_dir = directory};
+    world_begin(&world);
+    open_store();
+    struct store_options o = {.data_dir = world.dir};
     struct store *second = NULL;
     struct err err = {0};
     CHECK_INT(store_open(&o, &second, &err), -EBUSY);
     CHECK(strstr(err.text, "in use") != NULL);
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 /* Bytes that a push of lines of one letter adds to the WAL. */
@@ -414,17 +344,10 @@ static uint64_t wal_bytes_of_push(struct store *s, int64_t first_ns) {
     for (int i = 0; i < LINES; i++)
         entries[i] =
             (struct entry){.ts_ns = first_ns + i, .line = str_make(letters, sizeof(letters))};
-    struct label label = {STR("app"), STR("packed")};
-    struct batch_stream part = {.entries = entries, .count = LINES};
-    CHECK_INT(store_stream(s, STR("t"), (struct labels){.items = &label, .count = 1}, STR(""),
-                           &part.stream, NULL),
-              0);
     struct store_stats before, after;
     store_get_stats(s, &before);
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    CHECK_INT(append_wait(s, &batch), 0);
+    CHECK_INT(world_append_app(s, STR("t"), "packed", entries, LINES), 0);
     store_get_stats(s, &after);
-    store_unpin(s, part.stream);
     return after.wal.appended_bytes - before.wal.appended_bytes;
 }
 
@@ -432,36 +355,34 @@ static uint64_t wal_bytes_of_push(struct store *s, int64_t first_ns) {
  * are. */
 static void test_wal_packing(void) {
     for (int always = 0; always < 2; always++) {
-        fresh_directory();
-        struct store_options o = {
-            .data_dir = directory, .wal_compress = always, .wal_max_bytes = 60000};
-        struct store *s = NULL;
-        CHECK_INT(store_open(&o, &s, NULL), 0);
+        world_begin(&world);
+        struct store *s = world_open(
+            &world, (struct store_options){.wal_compress = always, .wal_max_bytes = 60000});
         CHECK((wal_bytes_of_push(s, 1000) < 10000) == always);
         CHECK(wal_bytes_of_push(s, 2000) < 10000);
-        store_close(s);
-        remove_directory();
+        world_end(&world);
     }
 }
 
 static void test_unknown_format_is_refused(void) {
-    fresh_directory();
-    store_close(open_store());
+    world_begin(&world);
+    open_store();
+    world_close(&world);
     char path[300];
-    (void)snprintf(path, sizeof(path), "%s/format", directory);
+    (void)snprintf(path, sizeof(path), "%s/format", world.dir);
     FILE *f = fopen(path, "w");
     (void)fputs("logq 2\n", f);
     (void)fclose(f);
-    struct store_options o = {.data_dir = directory};
+    struct store_options o = {.data_dir = world.dir};
     struct store *s = NULL;
     struct err err = {0};
     CHECK_INT(store_open(&o, &s, &err), -EFORMAT);
-    remove_directory();
+    world_end(&world);
 }
 
 /* A snapshot goes on showing a chunk whose file was deleted meanwhile. */
 static void test_deletion_waits_for_snapshots(void) {
-    fresh_directory();
+    world_begin(&world);
     model_count = 0;
     random_state = 99;
     struct store *s = open_store();
@@ -469,9 +390,7 @@ static void test_deletion_waits_for_snapshots(void) {
     size_t n = random_push(push);
     CHECK_INT(append_model(s, push, n), 0);
     CHECK_INT(store_flush(s, NULL), 0);
-    struct select sel = {.tenant = STR("t"), .start_ns = 0, .end_ns = INT64_MAX};
-    struct snapshot *snap = NULL;
-    CHECK_INT(store_select(s, &sel, &snap, NULL), 0);
+    struct snapshot *snap = world_select(s, STR("t"), NULL);
     const struct snap_stream *streams;
     CHECK_INT(snapshot_streams(snap, &streams), 1);
     uint64_t id = streams[0].id;
@@ -488,18 +407,11 @@ static void test_deletion_waits_for_snapshots(void) {
     for (size_t i = 0; i < n_chunks; i++)
         store_delete_chunk_file(s, STR("t"), chunks[i].day, id, chunks[i].chunk_seq);
     CHECK_INT(store_reap(s), n_chunks);
-    struct model_entry out[128];
-    struct block_reader *r = block_reader_new();
-    size_t got = 0;
-    for (size_t k = 0; k < streams[0].n_blocks; k++)
-        got += read_block(r, streams[0].blocks[k], 0, out + got);
-    CHECK(got > 0);
-    block_reader_free(r);
+    CHECK_INT(world_count_in(snap), sort_unique(push, n));
     store_snapshot_free(snap);
     CHECK_INT(store_reap(s), 0);
     arena_done(&arena);
-    store_close(s);
-    remove_directory();
+    world_end(&world);
 }
 
 int main(void) {

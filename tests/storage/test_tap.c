@@ -1,39 +1,21 @@
 /* Taps: who gets which entries, what a full queue does, and the seam between a snapshot and what
  * comes after it. */
-#include "test.h"
+#include "tap.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "store.h"
+#include "store_world.h"
 #include "units.h"
 
 enum { WRITERS = 3, PUSHES = 400, LINES_PER_PUSH = 10, TAPS = 12, STREAMS = 4 };
 
-static char dir[64];
-static struct store *store;
+static struct store_world world;
 
 static void open_store(void) {
-    (void)snprintf(dir, sizeof(dir), "/tmp/logq-tap-XXXXXX");
-    CHECK(mkdtemp(dir) != NULL);
-    struct err err = {0};
-    const struct store_options o = {.data_dir = dir, .wal = {.sync = WAL_SYNC_OFF}};
-    CHECK_INT(store_open(&o, &store, &err), 0);
-}
-
-static void close_store(void) {
-    store_close(store);
-    char command[128];
-    (void)snprintf(command, sizeof(command), "rm -rf %s", dir);
-    CHECK_INT(system(command), 0);
-}
-
-static void on_done(void *ctx, int status) {
-    (void)status;
-    atomic_fetch_add((atomic_int *)ctx, 1);
+    world_begin(&world);
+    world_open(&world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF}});
 }
 
 static void nap(void) {
@@ -43,18 +25,10 @@ static void nap(void) {
 
 /* One push of `count` entries to one stream of {app=..}; waits until it is durable. */
 static void push(struct str tenant, const char *name, const struct entry *entries, size_t count) {
-    const struct label label = {STR("app"), str_from(name)};
-    struct stream *stream;
-    struct err err = {0};
-    CHECK_INT(store_stream(store, tenant, (struct labels){&label, 1}, STR(""), &stream, &err), 0);
-    const struct batch_stream part = {.stream = stream, .entries = entries, .count = count};
-    const struct batch batch = {.tenant = tenant, .streams = &part, .n_streams = 1};
-    atomic_int answered = 0;
-    while (store_append(store, &batch, on_done, &answered, &err) < 0)
+    int r;
+    while ((r = world_append_app(world.store, tenant, name, entries, count)) == -EBUSYNOW)
         nap();
-    while (atomic_load(&answered) == 0)
-        nap();
-    store_unpin(store, stream);
+    CHECK_INT(r, 0);
 }
 
 static bool starts_with_w(const void *regex, struct str value) {
@@ -67,7 +41,7 @@ static struct tap *open_tap(struct str tenant, const struct matcher *m, size_t q
         .tenant = tenant, .matchers = m, .n_matchers = 1, .queue_max = queue_max};
     struct tap *tap = NULL;
     struct err err = {0};
-    CHECK_INT(tap_open(store, &o, &tap, &err), 0);
+    CHECK_INT(tap_open(world.store, &o, &tap, &err), 0);
     return tap;
 }
 
@@ -119,7 +93,7 @@ static void gets_what_matches(void) {
     tap_close(many);
     tap_close(NULL);
     push_line(STR("t"), "web", 8, "to nobody");
-    close_store();
+    world_end(&world);
 }
 
 static void count_wake(void *ctx) {
@@ -137,7 +111,7 @@ static void full_queue_drops(void) {
                                   .wake_ctx = &wakes};
     struct tap *tap = NULL;
     struct err err = {0};
-    CHECK_INT(tap_open(store, &o, &tap, &err), 0);
+    CHECK_INT(tap_open(world.store, &o, &tap, &err), 0);
     static char line[1000];
     memset(line, 'x', sizeof(line));
     static struct entry entries[2000];
@@ -165,7 +139,7 @@ static void full_queue_drops(void) {
     CHECK_INT(tap_next(tap, &e), 1);
     CHECK_INT(tap_next_drop(tap, &d), 0);
     tap_close(tap);
-    close_store();
+    world_end(&world);
 }
 
 /* ---- the seam */
@@ -195,7 +169,7 @@ static void *write_lines(void *arg) {
 static void *flush_all_the_time(void *unused) {
     struct err err;
     while (atomic_load(&writers_left) > 0)
-        (void)store_flush(store, &err);
+        (void)store_flush(world.store, &err);
     return unused;
 }
 
@@ -206,19 +180,9 @@ static void count_line(uint8_t *seen, struct str line) {
     seen[number]++;
 }
 
-static void count_block(uint8_t *seen, struct block_reader *reader, const struct block_ref *block) {
-    struct err err = {0};
-    struct block_ref_info info;
-    const uint32_t *offsets;
-    struct str lines;
-    block_ref_get(block, &info);
-    CHECK_INT(block_reader_open(reader, block, &err), 0);
-    CHECK_INT(block_reader_offsets(reader, &offsets, &err), 0);
-    CHECK_INT(block_reader_lines(reader, &lines, &err), 0);
-    const uint64_t *dead = block_reader_dead(reader);
-    for (uint32_t i = 0; i < info.count; i++)
-        if (!dead_test(dead, i))
-            count_line(seen, str_make(lines.data + offsets[i], offsets[i + 1] - 1 - offsets[i]));
+static void count_entry(const struct snap_stream *stream, const struct entry *e, void *ctx) {
+    (void)stream;
+    count_line(ctx, e->line);
 }
 
 static void count_snapshot(uint8_t *seen, struct tap *tap) {
@@ -230,14 +194,8 @@ static void count_snapshot(uint8_t *seen, struct tap *tap) {
                                .tap = tap};
     struct snapshot *snap;
     struct err err = {0};
-    CHECK_INT(store_select(store, &sel, &snap, &err), 0);
-    struct block_reader *reader = block_reader_new();
-    const struct snap_stream *streams;
-    size_t n = snapshot_streams(snap, &streams);
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < streams[i].n_blocks; k++)
-            count_block(seen, reader, streams[i].blocks[k]);
-    block_reader_free(reader);
+    CHECK_INT(store_select(world.store, &sel, &snap, &err), 0);
+    world_walk(snap, count_entry, seen);
     store_snapshot_free(snap);
 }
 
@@ -280,7 +238,7 @@ static void each_entry_once(void) {
         CHECK_INT(doubles, 0);
         tap_close(taps[i]);
     }
-    close_store();
+    world_end(&world);
 }
 
 /* What the snapshot contains but does not show, because it is older than the range, comes from
@@ -298,7 +256,7 @@ static void late_entries_come(void) {
                                .tap = tap};
     struct snapshot *snap;
     struct err err = {0};
-    CHECK_INT(store_select(store, &sel, &snap, &err), 0);
+    CHECK_INT(store_select(world.store, &sel, &snap, &err), 0);
     store_snapshot_free(snap);
     CHECK_INT(tap_take(tap), 0);
     struct tap_entry e;
@@ -306,7 +264,7 @@ static void late_entries_come(void) {
     CHECK_STR(e.entry.line, STR("late"));
     CHECK_INT(tap_next(tap, &e), 0);
     tap_close(tap);
-    close_store();
+    world_end(&world);
 }
 
 /* A matcher of a select is asked about heads first and about the index later. In between, an
@@ -316,7 +274,7 @@ static int asked;
 static void *push_and_flush(void *unused) {
     push_line(STR("t"), "web", 3, "between");
     struct err err = {0};
-    CHECK_INT(store_flush(store, &err), 0);
+    CHECK_INT(store_flush(world.store, &err), 0);
     return unused;
 }
 
@@ -334,7 +292,7 @@ static void flushed_meanwhile(void) {
     open_store();
     struct err err = {0};
     push_line(STR("t"), "web", 1, "old");
-    CHECK_INT(store_flush(store, &err), 0);
+    CHECK_INT(store_flush(world.store, &err), 0);
     struct tap *tap = open_tap(STR("t"), &web, 0);
     push_line(STR("t"), "web", 2, "in the head");
     const struct matcher slow = {.op = MATCH_RE, .name = STR("app"), .matches = flushes_between};
@@ -346,22 +304,12 @@ static void flushed_meanwhile(void) {
                                .tap = tap};
     struct snapshot *snap;
     asked = 0;
-    CHECK_INT(store_select(store, &sel, &snap, &err), 0);
+    CHECK_INT(store_select(world.store, &sel, &snap, &err), 0);
     CHECK(asked >= 2);
-    size_t shown = 0;
     const struct snap_stream *streams;
     CHECK_INT(snapshot_streams(snap, &streams), 1);
-    struct block_reader *reader = block_reader_new();
-    for (size_t k = 0; k < streams[0].n_blocks; k++) {
-        struct block_ref_info info;
-        block_ref_get(streams[0].blocks[k], &info);
-        CHECK_INT(block_reader_open(reader, streams[0].blocks[k], &err), 0);
-        for (uint32_t i = 0; i < info.count; i++)
-            shown += !dead_test(block_reader_dead(reader), i);
-    }
-    block_reader_free(reader);
+    CHECK_INT(world_count_in(snap), 3);
     store_snapshot_free(snap);
-    CHECK_INT(shown, 3);
     push_line(STR("t"), "web", 4, "after");
     CHECK_INT(tap_take(tap), 0);
     struct tap_entry e;
@@ -369,19 +317,18 @@ static void flushed_meanwhile(void) {
     CHECK_STR(e.entry.line, STR("after"));
     CHECK_INT(tap_next(tap, &e), 0);
     tap_close(tap);
-    close_store();
+    world_end(&world);
 }
 
 static void needs_a_writer(void) {
-    open_store();
-    store_close(store);
     struct err err = {0};
-    const struct store_options o = {.data_dir = dir, .read_only = true};
-    CHECK_INT(store_open(&o, &store, &err), 0);
+    open_store();
+    world_close(&world);
+    world_open(&world, (struct store_options){.read_only = true});
     const struct tap_options tap_options = {.tenant = STR("t")};
     struct tap *tap = NULL;
-    CHECK(tap_open(store, &tap_options, &tap, &err) < 0);
-    close_store();
+    CHECK(tap_open(world.store, &tap_options, &tap, &err) < 0);
+    world_end(&world);
 }
 
 int main(void) {
