@@ -55,6 +55,16 @@ static void look_for(struct value_needle *v, struct str value, const struct orig
     v->escapes = origin->unescaped ? (uint8_t)nibbles : 0;
 }
 
+/* A label whose name stands in the stream, too, is given out as NAME_extracted. */
+static void name_meta(struct value_needle *v, struct str value) {
+    struct str end = STR("_extracted");
+    gram_query_add_value(&v->meta, block_meta_hash(v->name, value));
+    if (!str_ends(v->name, end))
+        return;
+    v->plain_name = str_make(v->name.data, v->name.size - end.size);
+    gram_query_add_value(&v->plain_meta, block_meta_hash(v->plain_name, value));
+}
+
 /* Room for the filters of a stage. */
 static size_t count_filters(const struct label_filter *f) {
     return f->kind == FILTER_AND ? count_filters(f->left) + count_filters(f->right) : 1;
@@ -73,6 +83,7 @@ static void add_filter(struct value_needles *n, const struct label_filter *f,
         return;
     struct value_needle *v = &n->items[n->count];
     *v = (struct value_needle){.name = f->name, .in_lines = origin->parsed};
+    name_meta(v, f->text);
     if (v->in_lines)
         look_for(v, f->text, origin);
     if (!v->in_lines || v->grams.count > 0)
@@ -100,12 +111,10 @@ static bool may_stand_in_line(const struct value_needle *v, const struct block_r
     return block_ref_may_contain(block, &v->grams) || (block_ref_escapes(block) & v->escapes);
 }
 
-/* A label whose name stands in the stream, too, is given out as NAME_extracted. */
 static bool may_be_meta(const struct value_needle *v, const struct block_ref *block) {
-    struct str end = STR("_extracted");
-    return block_ref_may_have_meta(block, v->name) ||
-           (str_ends(v->name, end) &&
-            block_ref_may_have_meta(block, str_make(v->name.data, v->name.size - end.size)));
+    return block_ref_may_have_meta(block, v->name, &v->meta) ||
+           (v->plain_name.size > 0 &&
+            block_ref_may_have_meta(block, v->plain_name, &v->plain_meta));
 }
 
 bool value_needles_may_be_in(const struct value_needles *n, struct labels labels,

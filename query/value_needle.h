@@ -17,7 +17,8 @@
 #include "labels.h"
 
 struct value_needle {
-    struct str name;
+    struct str name, plain_name; /* the latter without _extracted */
+    struct gram_query meta, plain_meta;
     bool in_lines;           /* a parser stands before the filter */
     struct gram_query grams; /* of the parts of the value that no writer changes but by \u00XX */
     uint8_t

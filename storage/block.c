@@ -128,6 +128,7 @@ int block_parse_header(struct str bytes, struct arena *arena, struct block_info 
         .first_ns = (int64_t)get_le64(p + BLOCK_AT_FIRST),
         .last_ns = (int64_t)get_le64(p + BLOCK_AT_LAST),
         .escapes = find_escapes(get_le32(p + BLOCK_AT_COMPAT)),
+        .meta_in_filter = get_le32(p + BLOCK_AT_COMPAT) & BLOCK_META_IN_FILTER,
         .n_sections = n,
         .sections = sections,
     };

@@ -20,6 +20,7 @@
 #include "arena.h"
 #include "buf.h"
 #include "err.h"
+#include "hash.h"
 #include "labels.h"
 #include "linetab.h"
 #include "rollup.h"
@@ -75,6 +76,7 @@ struct block_info {
     int64_t first_ns, last_ns;
     /* Bit n: some line may hold \u00n, by which writers of JSON can put an ASCII character of 0xn0 to 0xnf. */
     uint8_t escapes;
+    bool meta_in_filter; /* the filter knows all values of metadata (block_meta_hash) */
     uint32_t n_sections;
     const struct section *sections; /* owned by whoever parsed (arena) */
 };
@@ -107,6 +109,11 @@ int block_encode(struct block_encoder *e, const struct block_input *in, enum blo
  * The section table is allocated in `arena`. -ECORRUPT with what is wrong. */
 int block_parse_header(struct str bytes, struct arena *arena, struct block_info *ret,
                        struct err *reterr);
+
+/* By which a filter knows a value of metadata: gram_query_add_value. */
+static inline uint64_t block_meta_hash(struct str name, struct str value) {
+    return hash_mix(hash_str(value), hash_str(name));
+}
 
 /* Upper bound for header bytes that block_parse_header can ever need. */
 enum { BLOCK_HEADER_FIXED = 64, BLOCK_SECTION_SIZE = 24 };

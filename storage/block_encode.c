@@ -40,6 +40,7 @@ struct timed {
 struct block_encoder {
     struct meta_builder *meta;
     struct gram_builder *grams;
+    struct buf places; /* of metadata in the filter */
     struct pattern_miner *patterns;
     void *lz4_state, *lz4hc_state;
     ZSTD_CCtx *zstd;
@@ -68,6 +69,7 @@ struct block_encoder *block_encoder_new(void) {
     e->lines = buf_make(BLOCK_RAW_MAX + LINETAB_SLACK);
     e->column = buf_make(BLOCK_RAW_MAX);
     e->body = buf_make(UINT32_MAX);
+    e->places = buf_make(BUF_NO_MAX);
     if (!e->meta || !e->grams || !e->patterns || !e->lz4_state || !e->sorted || !e->order ||
         !e->ids) {
         block_encoder_free(e);
@@ -91,6 +93,7 @@ void block_encoder_free(struct block_encoder *e) {
     free(e->order);
     free(e->ids);
     buf_done(&e->lines);
+    buf_done(&e->places);
     buf_done(&e->column);
     buf_done(&e->body);
     free(e);
@@ -473,6 +476,20 @@ static uint32_t incompatible_flags(const struct block_encoder *e) {
     return flags;
 }
 
+/* Values of metadata that the next filter is to know. */
+static int note_meta(struct block_encoder *e) {
+    size_t n = meta_builder_values(e->meta);
+    buf_clear(&e->places);
+    int r = buf_reserve(&e->places, n * GRAM_VALUE_BITS * sizeof(uint32_t));
+    if (r < 0)
+        return r;
+    uint32_t *places = (uint32_t *)(void *)e->places.data;
+    for (size_t i = 0; i < n; i++)
+        gram_value_places(meta_builder_hash(e->meta, i), places + i * GRAM_VALUE_BITS);
+    gram_builder_add(e->grams, places, n * GRAM_VALUE_BITS);
+    return 0;
+}
+
 static uint8_t find_escapes(struct str lines) {
     const char *p = lines.data, *end = lines.data + lines.size;
     unsigned found = 0;
@@ -494,7 +511,7 @@ static int write_block(const struct block_encoder *e, const struct block_info *i
     put_le16(p + BLOCK_AT_SECTIONS, (uint16_t)e->n_sections);
     put_le16(p + BLOCK_AT_SECTIONS + 2, 0);
     put_le32(p + BLOCK_AT_INCOMPAT, incompatible_flags(e));
-    put_le32(p + BLOCK_AT_COMPAT, BLOCK_ESCAPES_KNOWN | info->escapes);
+    put_le32(p + BLOCK_AT_COMPAT, BLOCK_ESCAPES_KNOWN | BLOCK_META_IN_FILTER | info->escapes);
     put_le32(p + BLOCK_AT_COUNT, info->count);
     put_le32(p + BLOCK_AT_LINE_BYTES, info->line_bytes);
     put_le32(p + BLOCK_AT_META_BYTES, info->meta_bytes);
@@ -583,6 +600,9 @@ static int encode(struct block_encoder *e, const struct block_input *in, enum bl
     uint32_t header_size = BLOCK_HEADER_FIXED + e->n_sections * BLOCK_SECTION_SIZE;
     if (e->body.size > UINT32_MAX - header_size)
         return -E2BIG;
+    r = note_meta(e);
+    if (r < 0)
+        return r;
     size_t filter_size = build_filter(e);
     r = buf_reserve(filter, filter_size);
     if (r < 0)
@@ -614,5 +634,6 @@ int block_encode(struct block_encoder *e, const struct block_input *in, enum blo
     trim(&e->lines);
     trim(&e->column);
     trim(&e->body);
+    trim(&e->places);
     return r;
 }

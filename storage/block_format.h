@@ -48,7 +48,11 @@ enum {
 };
 
 /* Flags of the compatible word. With BLOCK_ESCAPES_KNOWN, bit n of 2 to 7 is set where a line holds "\\u00n". */
-enum { BLOCK_ESCAPES_KNOWN = 1, BLOCK_ESCAPES = 0xfc };
+enum {
+    BLOCK_ESCAPES_KNOWN = 1,
+    BLOCK_META_IN_FILTER = 2, /* the filter knows all values of metadata */
+    BLOCK_ESCAPES = 0xfc
+};
 
 /* Times may be stored in units of 1, 1 000, 1 000 000 or 1 000 000 000 ns: 10 ^ (3 * code). */
 enum { TIME_SCALES = 4 };

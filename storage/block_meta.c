@@ -142,7 +142,7 @@ static int find_column(struct meta_builder *b, struct str name, uint32_t *ret) {
 }
 
 static int find_value(struct meta_builder *b, uint32_t column, struct str text, uint32_t *ret_id) {
-    uint64_t hash = hash_mix(hash_str(text), column);
+    uint64_t hash = hash_mix(hash_str(text), b->columns[column].hash);
     size_t at = hash & (b->n_slots - 1);
     for (; b->slots[at] != 0; at = (at + 1) & (b->n_slots - 1)) {
         const struct value *v = &b->values[b->slots[at] - 1];
@@ -263,6 +263,14 @@ int meta_builder_load(struct meta_builder *b, const struct block_input *in, uint
     memset(b->uses, 0, in->n_meta_sets * sizeof(b->uses[0]));
     *ret_bytes = bytes;
     return 0;
+}
+
+size_t meta_builder_values(const struct meta_builder *b) {
+    return b->n_values;
+}
+
+uint64_t meta_builder_hash(const struct meta_builder *b, size_t i) {
+    return b->values[i].hash;
 }
 
 uint32_t meta_builder_count(const struct meta_builder *b) {

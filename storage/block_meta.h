@@ -17,6 +17,10 @@ int meta_builder_load(struct meta_builder *b, const struct block_input *in, uint
 /* The columns, in the order of their names. */
 uint32_t meta_builder_count(const struct meta_builder *b);
 
+/* Distinct values, over all columns, and the hash of each with its name (block_meta_hash). */
+size_t meta_builder_values(const struct meta_builder *b);
+uint64_t meta_builder_hash(const struct meta_builder *b, size_t i);
+
 /* The column's name and values, when it has at most `max` values; else false. */
 bool meta_builder_small(const struct meta_builder *b, uint32_t i, uint32_t max,
                         struct str *ret_name, struct str *ret_values, uint32_t *ret_count);

@@ -78,14 +78,15 @@ uint8_t block_ref_escapes(const struct block_ref *b) {
     return info ? info->escapes : UINT8_MAX;
 }
 
-bool block_ref_may_have_meta(const struct block_ref *b, struct str name) {
+bool block_ref_may_have_meta(const struct block_ref *b, struct str name,
+                             const struct gram_query *value) {
     const struct block_info *info = encoded_info(b);
     if (!info)
         return true;
     uint32_t key = (uint32_t)hash_str(name);
     for (uint32_t i = 0; i < info->n_sections; i++)
         if (info->sections[i].kind == SECTION_META && info->sections[i].key == key)
-            return true;
+            return !info->meta_in_filter || block_ref_may_contain(b, value);
     return false;
 }
 

@@ -34,8 +34,10 @@ void block_ref_get(const struct block_ref *b, struct block_ref_info *ret);
 bool block_ref_may_contain(const struct block_ref *b, const struct gram_query *q);
 /* Bit n: some line may hold \u00n, see struct block_info. */
 uint8_t block_ref_escapes(const struct block_ref *b);
-/* May an entry have structured metadata of that name? Touches no column. */
-bool block_ref_may_have_meta(const struct block_ref *b, struct str name);
+/* May an entry have structured metadata of that name, with that value? `value`: gram_query_add_value of it. Touches no
+ * column. */
+bool block_ref_may_have_meta(const struct block_ref *b, struct str name,
+                             const struct gram_query *value);
 
 struct block_reader *block_reader_new(void);
 void block_reader_free(struct block_reader *r);

@@ -40,10 +40,13 @@ enum {
 /* Half full is the optimum of information per bit for one hash. */
 static const double gram_fill_max = 0.5;
 
+static const uint64_t value_multiply = 0x9e3779b97f4a7c15u;
 static const uint32_t multiply_1 = 0x9e3779b1u, multiply_2 = 0x85ebca77u;
 
 struct gram_builder {
     bool scalar;
+    const uint32_t *places; /* that the next filter has besides its grams */
+    size_t n_places;
     bool dirty;                 /* bits is not all zeros */
     uint32_t limits[M_CLASSES]; /* most scratch bits that class i takes without passing the fill */
     uint32_t bits[SCRATCH_BITS / 32];
@@ -341,11 +344,28 @@ static size_t write_header(uint32_t m, uint8_t *out) {
     return GRAM_FILTER_HEADER + m / 8;
 }
 
+static uint32_t list_given(struct gram_builder *b, uint32_t n) {
+    for (size_t i = 0; i < b->n_places; i++) {
+        uint32_t x = b->places[i], *word = &b->bits[x >> 5], bit = 1u << (x & 31);
+        b->set[n] = x;
+        n += !(*word & bit);
+        *word |= bit;
+    }
+    b->n_places = 0;
+    return n;
+}
+
+static void set_given(struct gram_builder *b) {
+    for (size_t i = 0; i < b->n_places; i++)
+        set_bit(b->bits, b->places[i]);
+    b->n_places = 0;
+}
+
 static size_t build_small(struct gram_builder *b, struct str lines, uint8_t *out) {
     if (b->dirty)
         memset(b->bits, 0, sizeof(b->bits));
     b->dirty = false;
-    uint32_t n = list_places(b, lines);
+    uint32_t n = list_given(b, list_places(b, lines));
     uint32_t m = bits_for(b, n);
     uint8_t *map = out + GRAM_FILTER_HEADER;
     memset(map, 0, m / 8);
@@ -366,7 +386,8 @@ static uint32_t count_bits(const struct gram_builder *b) {
 }
 
 /* The filter of the scratch bits. */
-static size_t put_filter(const struct gram_builder *b, uint8_t *out) {
+static size_t put_filter(struct gram_builder *b, uint8_t *out) {
+    set_given(b);
     uint32_t m = bits_for(b, count_bits(b));
     if (m == SCRATCH_BITS)
         memcpy(out + GRAM_FILTER_HEADER, b->bits, sizeof(b->bits));
@@ -380,9 +401,14 @@ static void clear_bits(struct gram_builder *b) {
     b->dirty = true;
 }
 
+void gram_builder_add(struct gram_builder *b, const uint32_t *places, size_t n) {
+    b->places = places;
+    b->n_places = n;
+}
+
 size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
     const char *end = lines.data + lines.size;
-    if (lines.size <= SMALL_BYTES)
+    if (lines.size + b->n_places <= SMALL_BYTES)
         return build_small(b, lines, out);
     clear_bits(b);
 #if GRAM_AVX2
@@ -411,7 +437,7 @@ size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct g
         assert(spans[i].from <= spans[i].end && spans[i].end <= lines.size);
         positions += (spans[i].end - spans[i].from + STEP - 1) / STEP * STEP;
     }
-    if (positions >= lines.size || lines.size <= SMALL_BYTES)
+    if (positions >= lines.size || lines.size + b->n_places <= SMALL_BYTES)
         return gram_build(b, lines, out);
     clear_bits(b);
 #if GRAM_AVX2
@@ -425,6 +451,13 @@ size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct g
 }
 
 /* ---- asking */
+
+void gram_value_places(uint64_t hash, uint32_t ret[static GRAM_VALUE_BITS]) {
+    for (unsigned i = 0; i < GRAM_VALUE_BITS; i++) {
+        hash *= value_multiply;
+        ret[i] = (uint32_t)(hash >> (64 - GRAM_HASH_BITS));
+    }
+}
 
 static bool gram_is_safe(const uint8_t *p, unsigned length, bool fold_unicode) {
     for (unsigned i = 0; i < length; i++) {
@@ -476,6 +509,13 @@ void gram_query_init(struct gram_query *q, struct str needle, bool fold_unicode)
             query_add(q, gram_hash(four, length == 5 ? (uint32_t)(FIFTH | p[i + 4] | FOLD) : 0));
         }
     }
+}
+
+void gram_query_add_value(struct gram_query *q, uint64_t hash) {
+    uint32_t places[GRAM_VALUE_BITS];
+    gram_value_places(hash, places);
+    for (unsigned i = 0; i < GRAM_VALUE_BITS; i++)
+        query_add(q, places[i]);
 }
 
 void gram_query_add(struct gram_query *q, const struct gram_query *other) {

@@ -41,6 +41,12 @@ struct gram_span {
 size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct gram_span *spans,
                         uint32_t n_spans, uint8_t *out);
 
+/* A filter also knows values of structured metadata, as a whole and each by some bits that follow from a hash of name and
+ * value. `places`, GRAM_VALUE_BITS per value, go into the filter that is built next and must stay until then. */
+enum { GRAM_VALUE_BITS = 4 };
+void gram_value_places(uint64_t hash, uint32_t ret[static GRAM_VALUE_BITS]);
+void gram_builder_add(struct gram_builder *b, const uint32_t *places, size_t n);
+
 /* The grams of a needle. count == 0: the filter cannot help, every block may contain it. */
 struct gram_query {
     uint32_t hashes[GRAM_QUERY_MAX]; /* 20 bits each, deduplicated, those likely to be rare first */
@@ -51,6 +57,9 @@ struct gram_query {
  * `fold_unicode` (a Go (?i) literal) grams that hold k or s are left out, as these also match U+212A and
  * U+017F; so are grams with a byte >= 0x80. */
 void gram_query_init(struct gram_query *q, struct str needle, bool fold_unicode);
+
+/* Looks for a value of metadata. */
+void gram_query_add_value(struct gram_query *q, uint64_t hash);
 
 /* Adds the grams of `other`: both needles are looked for. */
 void gram_query_add(struct gram_query *q, const struct gram_query *other);

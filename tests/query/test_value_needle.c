@@ -99,7 +99,7 @@ static void behind_json(void) {
     expect("| json | a_id=`" VALUE "`", " json-inside ", 9);
     expect("| json found=`id` | found=`" VALUE "`",
            " json json-escaped-letter json-escaped-digit json-all-escaped ", 9);
-    expect("| json | id=`no such value`", " ", 6);
+    expect("| json | id=`no such value`", " ", 4);
 }
 
 static void behind_logfmt(void) {
@@ -118,6 +118,9 @@ static void without_parser(void) {
     expect("| id=`" VALUE "`", " meta meta-json label label-json ", 4);
     expect("| id=`" VALUE "` and app=`meta`", " meta ", 4);
     expect("| id=`" VALUE "` or app=`json`", " json meta meta-json label label-json ", SAMPLES);
+    expect("| id=`nothing like it`", " ", 2); /* streams with the label */
+    expect("| other=`" VALUE "`", " absent-meta ", 1);
+    expect("| other=`nothing like it`", " ", 0);
     expect("| nosuch=`x`", " ", 0);
     expect("| nosuch=``| app=`json`", " json ", SAMPLES);
 }
