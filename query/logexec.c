@@ -6,7 +6,10 @@
  * same time as the threshold are still compared, because the complete order decides who stays:
  *   time, then the hash of the final label set, then the stream's id, then arrival (block order, place in it);
  * backward queries turn time and arrival round. The hash is Loki's, which merges by it. The order is total, so answers do not depend on how the
- * workers ran. */
+ * workers ran.
+ *
+ * Mostly the limit is reached at the asked end of a long range: so that the blocks of all of it need not be listed and
+ * their filters asked, a part of it there is tried first, and the rest only when that had too few. */
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -17,6 +20,15 @@
 #include "hash.h"
 #include "plan.h"
 #include "scan.h"
+#include "units.h"
+
+enum {
+    PARTS_MAX = 2,
+    FIRST_SHARE = 32,              /* of the range is tried first */
+    WHOLE_SECONDS = 3600,          /* shorter ranges are not cut */
+    FIRST_LIMIT_MAX = 1000 * 1000, /* so many are hardly there */
+    COMMON_SIZE_MAX = 7,           /* of a literal that many blocks have */
+};
 
 struct candidate {
     int64_t ts_ns;
@@ -44,11 +56,18 @@ struct log_worker {
     struct buf scratch;
 };
 
+/* A part of the range. What candidates refer to lives until the answer is made. */
+struct log_part {
+    struct plan plan;
+    struct log_worker *workers;
+};
+
 struct log_query {
     struct exec *exec;
-    struct plan plan;
     bool backward;
-    struct log_worker *workers;
+    struct log_part parts[PARTS_MAX];
+    struct log_part *part; /* the one that is searched */
+    size_t n_parts;
     unsigned n_workers;
 
     atomic_bool full;
@@ -242,27 +261,42 @@ static int take_line(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns
     return r;
 }
 
+/* Lines that are worse than all that is kept are not even written. */
+static int search_block(struct log_query *q, struct scanner *s, struct log_worker *w,
+                        struct err *reterr) {
+    int r = 0;
+    if (atomic_load_explicit(&q->full, memory_order_acquire)) {
+        int64_t worst_ns = atomic_load_explicit(&q->threshold_ns, memory_order_relaxed);
+        bool cuts = q->backward ? s->task->first_ns < worst_ns : s->task->last_ns > worst_ns;
+        if (cuts)
+            r = scan_narrow(s, q->backward ? worst_ns : INT64_MIN,
+                            q->backward ? INT64_MAX : worst_ns, reterr);
+    }
+    return r < 0 || s->from >= s->to ? r : scan_entries(s, take_line, w, reterr);
+}
+
 static int run_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct err *reterr) {
     struct log_query *q = ctx;
-    struct log_worker *w = &q->workers[worker];
+    struct plan *plan = &q->part->plan;
+    struct log_worker *w = &q->part->workers[worker];
     struct scanner *s = &w->scanner;
     if (!w->ready) {
         w->ready = true;
         w->query = q;
         w->scratch = buf_make(EXEC_BYTES_MAX);
-        int r = scanner_init(s, &q->plan, reterr);
+        int r = scanner_init(s, plan, reterr);
         if (r < 0)
             return r;
     }
     for (size_t i = from; i < to; i++) {
-        const struct plan_task *task = &q->plan.tasks[i];
+        const struct plan_task *task = &plan->tasks[i];
         if (!time_counts(q, q->backward ? task->last_ns : task->first_ns))
             return 1; /* tasks are in this order too */
         int r = exec_check(q->exec, reterr);
         if (r == 0)
             r = scan_begin(s, task, reterr);
         if (r > 0)
-            r = scan_entries(s, take_line, w, reterr);
+            r = search_block(q, s, w, reterr);
         if (r < 0 && block_ref_is_lost(task->block, r))
             exec_note_lost(&s->stats, 1, reterr->text);
         else if (r < 0)
@@ -382,13 +416,72 @@ static int answer(struct log_query *q, struct query_result *result, struct err *
     return 0;
 }
 
-static int scan_all(struct log_query *q, struct err *reterr) {
-    q->n_workers = crew_slots(q->exec->crew);
-    q->workers = arena_array(&q->exec->arena, q->n_workers, sizeof(*q->workers));
-    if (!q->workers)
-        return exec_no_memory(reterr);
-    struct crew_job job = {.run = run_tasks, .ctx = q, .n_tasks = q->plan.n_tasks, .batch = 1};
+/* All entries of [start_ns, end_ns], both inclusive, that are better than what has been kept. */
+static int scan_part(struct log_query *q, const struct log_expr *log, int64_t start_ns,
+                     int64_t end_ns, struct err *reterr) {
+    struct log_part *part = q->part = &q->parts[q->n_parts++];
+    uint64_t streams_before = q->exec->stats.streams;
+    struct plan_options options = {
+        .log = log,
+        .pipeline = {.needs = {.all = true}},
+        .start_ns = start_ns,
+        .end_ns = end_ns,
+        .order = q->backward ? PLAN_NEWEST_FIRST : PLAN_OLDEST_FIRST,
+        .shows_lines = true,
+    };
+    part->workers = arena_array(&q->exec->arena, q->n_workers, sizeof(*part->workers));
+    int r =
+        part->workers ? plan_make(q->exec, &options, &part->plan, reterr) : exec_no_memory(reterr);
+    if (r < 0)
+        return r;
+    /* Streams that both parts have are counted once. */
+    if (streams_before > part->plan.n_streams)
+        q->exec->stats.streams = streams_before;
+    else
+        q->exec->stats.streams = part->plan.n_streams;
+    struct crew_job job = {.run = run_tasks, .ctx = q, .n_tasks = part->plan.n_tasks, .batch = 1};
     return crew_run(q->exec->crew, &job, reterr);
+}
+
+/* A long literal is rare: its filters are better asked for all of the range at once. */
+static bool seeks_rare(const struct log_expr *log) {
+    for (const struct stage *s = log->stages; s; s = s->next) {
+        const struct line_operand *o = s->line_filter.operands;
+        if (s->kind == STAGE_LINE_FILTER && s->line_filter.op == LINE_CONTAINS && o && !o->next &&
+            o->text.size > COMMON_SIZE_MAX)
+            return true;
+    }
+    return false;
+}
+
+static int scan_all(struct log_query *q, const struct log_expr *log, struct err *reterr) {
+    const struct query *query = q->exec->query;
+    int64_t first_ns = query->start_ns, last_ns = time_sub(query->end_ns, 1);
+    int64_t span_ns = time_sub(last_ns, first_ns), share_ns = span_ns / FIRST_SHARE;
+    /* A tail's history is one snapshot, which its tap is told of. */
+    if (span_ns < WHOLE_SECONDS * NS_PER_S || q->limit > FIRST_LIMIT_MAX || query->tap ||
+        seeks_rare(log))
+        return scan_part(q, log, first_ns, last_ns, reterr);
+    int64_t cut_ns = q->backward ? last_ns - share_ns : first_ns + share_ns;
+    int r = q->backward ? scan_part(q, log, cut_ns + 1, last_ns, reterr)
+                        : scan_part(q, log, first_ns, cut_ns, reterr);
+    if (r < 0 || q->n_heap == q->limit)
+        return r;
+    return q->backward ? scan_part(q, log, first_ns, cut_ns, reterr)
+                       : scan_part(q, log, cut_ns + 1, last_ns, reterr);
+}
+
+static void part_done(struct log_query *q, struct log_part *part) {
+    for (unsigned i = 0; part->workers && i < q->n_workers; i++) {
+        struct log_worker *w = &part->workers[i];
+        if (!w->ready)
+            continue;
+        exec_add_stats(&q->exec->stats, &w->scanner.stats);
+        scanner_done(&w->scanner);
+        free(w->ties);
+        buf_done(&w->scratch);
+    }
+    plan_done(&part->plan);
 }
 
 int exec_log(struct exec *x, const struct log_expr *log, struct query_result *result,
@@ -398,36 +491,19 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
         .exec = x,
         .backward = query->direction == DIR_BACKWARD,
         .limit = query->limit ? query->limit : UINT32_MAX,
+        .n_workers = crew_slots(x->crew),
     };
     pthread_mutex_init(&q.lock, NULL);
     result->type = RESULT_STREAMS;
-    struct plan_options options = {
-        .log = log,
-        .pipeline = {.needs = {.all = true}},
-        .start_ns = query->start_ns,
-        .end_ns = time_sub(query->end_ns, 1),
-        .order = q.backward ? PLAN_NEWEST_FIRST : PLAN_OLDEST_FIRST,
-        .shows_lines = true,
-    };
-    int r = plan_make(x, &options, &q.plan, reterr);
-    if (r == 0)
-        r = scan_all(&q, reterr);
+    int r = scan_all(&q, log, reterr);
     if (r == 0)
         r = answer(&q, result, reterr);
-    for (unsigned i = 0; q.workers && i < q.n_workers; i++) {
-        struct log_worker *w = &q.workers[i];
-        if (!w->ready)
-            continue;
-        exec_add_stats(&x->stats, &w->scanner.stats);
-        scanner_done(&w->scanner);
-        free(w->ties);
-        buf_done(&w->scratch);
-    }
+    for (size_t i = 0; i < q.n_parts; i++)
+        part_done(&q, &q.parts[i]);
     for (size_t i = 0; i < q.capacity; i++)
         free(q.heap[i].line);
     free(q.heap);
     budget_give(BUDGET_QUERIES, q.heap_bytes);
-    plan_done(&q.plan);
     pthread_mutex_destroy(&q.lock);
     return r;
 }

@@ -67,11 +67,9 @@ int scan_begin(struct scanner *s, const struct plan_task *task, struct err *rete
     s->n_columns = 0;
     s->dead = block_reader_dead(s->reader);
     if (task->first_ns < low || task->last_ns > high) {
-        r = scan_times(s, reterr);
+        r = scan_narrow(s, low, high, reterr);
         if (r < 0)
             return r;
-        s->from = lower_bound(s->times, s->info.count, low);
-        s->to = high == INT64_MAX ? s->info.count : lower_bound(s->times, s->info.count, high + 1);
     }
     if (s->from >= s->to)
         return 0;
@@ -91,6 +89,18 @@ int scan_begin(struct scanner *s, const struct plan_task *task, struct err *rete
 
 int scan_times(struct scanner *s, struct err *reterr) {
     return s->times ? 0 : block_reader_times(s->reader, &s->times, reterr);
+}
+
+int scan_narrow(struct scanner *s, int64_t low_ns, int64_t high_ns, struct err *reterr) {
+    int r = scan_times(s, reterr);
+    if (r < 0)
+        return r;
+    uint32_t from = lower_bound(s->times, s->info.count, low_ns);
+    uint32_t to =
+        high_ns == INT64_MAX ? s->info.count : lower_bound(s->times, s->info.count, high_ns + 1);
+    s->from = from > s->from ? from : s->from;
+    s->to = to < s->to ? to : s->to;
+    return 0;
 }
 
 int scan_offsets(struct scanner *s, struct err *reterr) {
@@ -421,7 +431,7 @@ int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr) 
             return r;
     }
     scan_enter_stream(s);
-    uint32_t total = s->to - s->from;
+    uint32_t total = s->to > s->from ? s->to - s->from : 0;
     for (uint32_t done = 0; done < total;) {
         uint32_t size = total - done < SCAN_SEGMENT ? total - done : SCAN_SEGMENT;
         uint32_t from = p->backward ? s->to - done - size : s->from + done;

@@ -50,6 +50,8 @@ void scanner_done(struct scanner *s);
 int scan_begin(struct scanner *s, const struct plan_task *task, struct err *reterr);
 
 int scan_times(struct scanner *s, struct err *reterr);
+/* Of the block that is open only entries in [low_ns, high_ns] are of interest any more. */
+int scan_narrow(struct scanner *s, int64_t low_ns, int64_t high_ns, struct err *reterr);
 int scan_offsets(struct scanner *s, struct err *reterr);
 /* The metadata columns that the plan needs, into s->columns. */
 int scan_columns(struct scanner *s, struct err *reterr);

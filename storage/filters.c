@@ -243,8 +243,10 @@ void filters_expect(const struct filters *f, const struct gram_query *q) {
     if (!f || !f->map || q->count == 0)
         return; /* a copy needs nothing */
     if (!is_sliced(f)) {
-        if (state_of(f, 0) == PART_UNKNOWN)
+        if (state_of(f, 0) == PART_UNKNOWN) {
             io_map_will_need(f->map, f->map_size);
+            set_state(f, 0, PART_COMING);
+        }
         return;
     }
     uint32_t wanted = 32 - (uint32_t)__builtin_clz(f->layout.n) + GRAMS_TO_SPARE;

@@ -374,11 +374,51 @@ static void check_volume(int which) {
     }
 }
 
+/* Of a long range a part is searched first. The limit is reached in it, in the rest, or not at all: the answer is that of the
+ * hour that has all lines, which is searched at once. */
+static void check_long_range(int which, const char *text, uint32_t limit,
+                             enum query_direction direction) {
+    int64_t end = BASE_NS + (LINES + 1) * STEP_NS, reach = 32 * (LINES / 2) * STEP_NS;
+    struct query hour = {.tenant = STR("t"),
+                         .text = str_from(text),
+                         .start_ns = BASE_NS,
+                         .end_ns = end,
+                         .limit = limit,
+                         .direction = direction};
+    struct query longer = hour;
+    if (direction == DIR_BACKWARD)
+        longer.start_ns = end - reach;
+    else
+        longer.end_ns = BASE_NS + reach;
+    struct query_result *results[2] = {NULL};
+    struct err err;
+    CHECK_INT(engine_query(engines[which], &hour, &results[0], &err), 0);
+    CHECK_INT(engine_query(engines[which], &longer, &results[1], &err), 0);
+    CHECK(same_answers(results[0], results[1]));
+    CHECK(results[0]->stats.streams == results[1]->stats.streams || limit < LINES);
+    query_result_free(results[0]);
+    query_result_free(results[1]);
+}
+
+static void check_long_ranges(int which) {
+    static const char *const queries[] = {
+        "{app=~`.+`}", "{app=~`.+`} |= `Error`", "{app=~`.+`} |= `request failed`",
+        "{app=`s4`} | json | status > 300", "{app=~`.+`} |= `nowhere`"};
+    static const uint32_t limits[] = {1, 30, 3000, 5000};
+    for (size_t i = 0; i < sizeof(queries) / sizeof(*queries); i++)
+        for (size_t k = 0; k < sizeof(limits) / sizeof(*limits); k++) {
+            check_long_range(which, queries[i], limits[k], DIR_BACKWARD);
+            check_long_range(which, queries[i], limits[k], DIR_FORWARD);
+        }
+}
+
 static void answers_are_the_same(void) {
     open_all();
     fill();
     for (int which = 0; which < STORES; which++)
         check_volume(which);
+    for (int which = 0; which < STORES; which++)
+        check_long_ranges(which);
     int64_t end = BASE_NS + (LINES + 1) * STEP_NS;
     for (size_t i = 0; i < sizeof(stages) / sizeof(*stages); i++) {
         char text[300];
