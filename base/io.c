@@ -260,6 +260,13 @@ int io_file_size(int fd, uint64_t *ret_size) {
     return 0;
 }
 
+uint64_t io_skip_hole(int fd, uint64_t offset, uint64_t size) {
+    off_t at = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (at < 0)
+        return errno == ENXIO ? size : offset;
+    return (uint64_t)at < size ? (uint64_t)at : size;
+}
+
 void io_read_at_random(int fd) {
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
 }

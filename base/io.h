@@ -60,6 +60,9 @@ int io_allocate(int fd, uint64_t size);
 /* Reserves the blocks of the first `size` bytes and leaves the file's size alone. */
 int io_reserve(int fd, uint64_t size);
 int io_file_size(int fd, uint64_t *ret_size);
+/* The first byte from `offset` on that may be other than zero for want of anything written there; `size`, the file's, when
+ * there is none. */
+uint64_t io_skip_hole(int fd, uint64_t offset, uint64_t size);
 /* Hints: the file will be read in places far apart; these bytes of it soon, so the disk may begin now. */
 void io_read_at_random(int fd);
 void io_will_need(int fd, uint64_t offset, size_t size);

@@ -31,6 +31,7 @@ enum {
     FOLDER_ATTEMPTS = 5,
     TAKE_BLOCKS_MAX = 4096, /* a quarter of CHUNK_BLOCKS_MAX: one cut may become many blocks */
     TICK_MS = 1000,
+    FRESH_SEGMENT_BYTES = 256 << 10, /* of a WAL that nobody needs: the next start would read it */
 };
 
 /* One stream's part of a group: its oldest `n` sealed blocks. */
@@ -587,6 +588,8 @@ static void truncate_wal(struct store *s) {
         (void)pthread_mutex_unlock(&list[i]->lock);
     }
     registry_list_done(list, n);
+    if (lowest == w.next_lsn && w.bytes >= FRESH_SEGMENT_BYTES)
+        wal_begin_fresh(s->wal);
     (void)wal_truncate(s->wal, lowest);
 }
 

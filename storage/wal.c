@@ -88,7 +88,7 @@ struct wal {
     pthread_mutex_t lock;   /* guards all down to the blank line */
     struct batch *filling, *writing;
     size_t writing_bytes; /* of *writing, whose content is the thread's own */
-    bool wake, stop, flush_wanted;
+    bool wake, stop, flush_wanted, fresh_wanted;
     uint64_t next_segment, next_offset; /* of the next record, unless it does not fit */
     uint64_t appended, settled_count;   /* records accepted; records durable (or failed) */
     uint64_t synced_count;              /* of the settled ones, how many an fsync covers */
@@ -525,6 +525,26 @@ static void probe(struct wal *w) {
         enter_failure(w, is_passing(r) ? -ENOSPC : -EIO);
 }
 
+/* Begins a new segment though the last one has room. Not when that would leave too little of the disk, nor between a
+ * caller's question and its record. Called and left with the lock held, with no record waiting. */
+static void begin_fresh(struct wal *w) {
+    bool used = w->next_offset > WAL_HEADER_SIZE || (w->fd < 0 && w->n_closed > 0);
+    if (!used || w->asked || w->failed != 0 || check_space(w, w->o.segment_bytes) < 0)
+        return;
+    w->next_segment += w->next_offset > WAL_HEADER_SIZE;
+    w->next_offset = WAL_HEADER_SIZE;
+    uint64_t number = w->next_segment;
+    pthread_mutex_unlock(&w->lock);
+    int r = w->fd >= 0 && w->unsynced && w->o.sync != WAL_SYNC_OFF ? sync_segment(w) : 0;
+    if (r == 0) {
+        leave_segment(w, w->written_end);
+        r = create_segment(w, number, WAL_HEADER_SIZE);
+    }
+    pthread_mutex_lock(&w->lock);
+    if (r < 0)
+        enter_failure(w, is_passing(r) ? -ENOSPC : -EIO);
+}
+
 static void wait_for_work(struct wal *w) {
     bool syncs = w->unsynced && w->o.sync == WAL_SYNC_INTERVAL;
     if (!syncs && w->failed != -ENOSPC) {
@@ -540,7 +560,8 @@ static void *wal_main(void *arg) {
     struct wal *w = arg;
     pthread_mutex_lock(&w->lock);
     for (;;) {
-        while (!w->wake && !w->stop && !w->flush_wanted && !sync_is_due(w) && !probe_is_due(w))
+        while (!w->wake && !w->stop && !w->flush_wanted && !w->fresh_wanted && !sync_is_due(w) &&
+               !probe_is_due(w))
             wait_for_work(w);
         if (probe_is_due(w) && !w->stop) {
             probe(w);
@@ -552,6 +573,10 @@ static void *wal_main(void *arg) {
             (w->o.sync == WAL_SYNC_INTERVAL && (w->flush_wanted || w->stop || sync_is_due(w)));
         w->flush_wanted = false;
         run_batch(w, sync && w->failed != -EIO);
+        if (w->fresh_wanted && w->filling->records == 0 && !w->filling->doomed)
+            begin_fresh(w);
+        w->fresh_wanted = false;
+        pthread_cond_broadcast(&w->settled);
         if (stopping)
             break;
     }
@@ -708,6 +733,15 @@ int wal_flush(struct wal *w) {
         r = -ENOSPC;
     pthread_mutex_unlock(&w->lock);
     return r;
+}
+
+void wal_begin_fresh(struct wal *w) {
+    pthread_mutex_lock(&w->lock);
+    w->fresh_wanted = true;
+    pthread_cond_signal(&w->work);
+    while (w->fresh_wanted)
+        pthread_cond_wait(&w->settled, &w->lock);
+    pthread_mutex_unlock(&w->lock);
 }
 
 /* Takes the oldest segment off the list when it holds only records below `lsn`; false when there is none. */

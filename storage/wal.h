@@ -60,6 +60,10 @@ uint64_t wal_next_segment(struct wal *w, size_t payload_size);
 /* Waits until everything appended so far is durable. 0 or the failure. */
 int wal_flush(struct wal *w);
 
+/* Begins a new segment, so that wal_truncate can remove the one that is open: a start would read it for nothing. It
+ * stays as it is when a record waits or the disk is nearly full. */
+void wal_begin_fresh(struct wal *w);
+
 /* Removes segments that hold only records below `lsn`. Never the open one. */
 int wal_truncate(struct wal *w, uint64_t lsn);
 

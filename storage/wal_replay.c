@@ -182,6 +182,8 @@ static bool all_zero(const uint8_t *p, size_t size) {
 static uint64_t scanner_lost(struct scanner *s) {
     uint64_t start = s->offset, lost = 0;
     while (s->offset < s->file_size && !s->read_failed && !s->window.failed) {
+        /* What is allocated and has never been written need not be read. */
+        s->offset = io_skip_hole(s->fd, s->offset, s->file_size);
         uint64_t left = s->file_size - s->offset;
         size_t size = left < READ_AHEAD ? (size_t)left : READ_AHEAD;
         const uint8_t *p = scanner_peek(s, size);

@@ -259,6 +259,48 @@ static void truncate_by_position(void) {
     dir_remove();
 }
 
+/* What nobody needs is not left for the next start to read. */
+static void fresh_segment(void) {
+    dir_make();
+    struct wal *w = open_wal((struct wal_options){0});
+    struct wal_stats stats;
+    wal_begin_fresh(w); /* nothing is there yet: nothing to do */
+    CHECK_INT(segment_count(), 0);
+    uint64_t first = append(w, 0, NULL, NULL);
+    CHECK_INT(wal_flush(w), 0);
+    wal_begin_fresh(w);
+    CHECK_INT(segment_count(), 2);
+    wal_get_stats(w, &stats);
+    CHECK_INT(stats.next_lsn, wal_lsn_make((first >> 32) + 1, WAL_HEADER_SIZE));
+    CHECK_INT(wal_truncate(w, first + 1), 0); /* record 0 is still needed */
+    CHECK_INT(replay(&got), 0);
+    CHECK_INT(got.count, 1);
+    CHECK_INT(wal_truncate(w, stats.next_lsn), 0);
+    CHECK_INT(segment_count(), 1);
+    wal_begin_fresh(w); /* it is */
+    CHECK_INT(segment_count(), 1);
+    /* Between a caller's question and its record the segment stays what was said. */
+    CHECK_INT(append(w, 1, NULL, NULL), stats.next_lsn);
+    uint64_t segment = wal_next_segment(w, 100);
+    wal_begin_fresh(w);
+    CHECK_INT(append(w, 2, NULL, NULL) >> 32, segment);
+    CHECK_INT(wal_flush(w), 0);
+    wal_close(w);
+    CHECK_INT(replay(&got), 0);
+    CHECK(got.count == 2 && got.numbers[0] == 1 && got.numbers[1] == 2);
+
+    /* One that was left by a process before: the number of the next was not given yet. */
+    w = open_wal((struct wal_options){0});
+    wal_begin_fresh(w);
+    CHECK_INT(wal_truncate(w, UINT64_MAX), 0);
+    CHECK_INT(segment_count(), 1);
+    CHECK_INT(append(w, 3, NULL, NULL) >> 32, segment + 1);
+    wal_close(w);
+    CHECK_INT(replay(&got), 0);
+    CHECK(got.count == 1 && got.numbers[0] == 3);
+    dir_remove();
+}
+
 static void limits(void) {
     dir_make();
     struct wal *w = open_wal((struct wal_options){.buffer_max_bytes = 4096});
@@ -682,6 +724,7 @@ int main(void) {
     RUN(empty_and_foreign_folders);
     RUN(rotation);
     RUN(truncate_by_position);
+    RUN(fresh_segment);
     RUN(limits);
     RUN(torn_tail);
     RUN(damaged_bytes);
