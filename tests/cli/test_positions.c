@@ -7,9 +7,10 @@
 #include "io.h"
 #include "positions.h"
 #include "test.h"
+#include "test_folder.h"
 
-static char folder[] = "/tmp/logq-test-positions-XXXXXX";
-static char path[64];
+static char folder[TEST_FOLDER_MAX];
+static char path[TEST_FOLDER_MAX + 16];
 
 static struct place make_place(uint64_t inode, uint64_t offset) {
     struct place p = {.device = 7,
@@ -120,15 +121,13 @@ static void test_memory(void) {
 }
 
 int main(void) {
-    CHECK(mkdtemp(folder) != NULL);
+    folder_make(folder);
     (void)snprintf(path, sizeof(path), "%s/positions", folder);
     RUN(test_survives);
     RUN(test_pending);
     RUN(test_one_at_a_time);
     RUN(test_damaged);
     RUN(test_memory);
-    char command[128];
-    (void)snprintf(command, sizeof(command), "rm -rf %s", folder);
-    CHECK_INT(system(command), 0);
+    folder_remove(folder);
     return test_done();
 }

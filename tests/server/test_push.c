@@ -4,7 +4,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <snappy-c.h>
 #include <zstd.h>
@@ -12,8 +11,7 @@
 #include "arena.h"
 #include "rate_limit.h"
 #include "rejects.h"
-#include "store.h"
-#include "test.h"
+#include "store_world.h"
 
 #define NOW INT64_C(1767607200000000000) /* 2026-01-05T10:00:00Z */
 
@@ -39,8 +37,7 @@ static const struct limits default_limits = {
     .n_log_level_fields = 3,
 };
 
-static char directory[256];
-static struct store *store;
+static struct store_world world;
 static struct push_metrics metrics;
 
 struct answer {
@@ -72,7 +69,7 @@ static struct answer push_wait(const struct limits *limits, const struct push_re
         memcpy(copy, request->body.data, request->body.size);
     struct push_request q = *request;
     q.body.data = copy;
-    push_handle(store, limits, &metrics, &q, on_done, &a);
+    push_handle(world.store, limits, &metrics, &q, on_done, &a);
     memset(copy, 'X', request->body.size);
     free(copy);
     pthread_mutex_lock(&a.lock);
@@ -85,58 +82,29 @@ static struct answer push_wait(const struct limits *limits, const struct push_re
 
 /* ---- what a tenant has: "{labels}\n" and "  seconds line|k=v|..\n" for each entry */
 
-static void dump_block(struct buf *out, struct block_reader *reader, const struct block_ref *ref) {
-    struct err err = {0};
-    struct block_ref_info info;
-    const int64_t *times;
-    const uint32_t *offsets;
-    const struct meta_column *columns;
-    struct str lines;
-    size_t n_columns;
-    block_ref_get(ref, &info);
-    if (block_reader_open(reader, ref, &err) < 0 || block_reader_times(reader, &times, &err) < 0 ||
-        block_reader_offsets(reader, &offsets, &err) < 0 ||
-        block_reader_lines(reader, &lines, &err) < 0 ||
-        block_reader_meta(reader, &columns, &n_columns, &err) < 0) {
-        buf_addf(out, "error: %s\n", err.text);
-        return;
+struct dump {
+    struct buf out;
+    const struct snap_stream *stream; /* the last one; its labels are above its entries */
+};
+
+static void dump_entry(const struct snap_stream *stream, const struct entry *e, void *ctx) {
+    struct dump *d = ctx;
+    if (d->stream != stream) {
+        labels_format(&d->out, stream->labels);
+        buf_add_char(&d->out, '\n');
+        d->stream = stream;
     }
-    for (uint32_t i = 0; i < info.count; i++) {
-        if (dead_test(block_reader_dead(reader), i))
-            continue;
-        buf_addf(out, "  %lld ", (long long)((times[i] - NOW) / 1000000000));
-        buf_add(out, lines.data + offsets[i], offsets[i + 1] - 1 - offsets[i]);
-        for (size_t c = 0; c < n_columns; c++) {
-            if (columns[c].ids[i] == 0)
-                continue;
-            struct str value = columns[c].values[columns[c].ids[i] - 1];
-            buf_addf(out, "|%.*s=%.*s", STR_ARG(columns[c].name), STR_ARG(value));
-        }
-        buf_add_char(out, '\n');
-    }
+    buf_addf(&d->out, "  %lld ", (long long)((e->ts_ns - NOW) / 1000000000));
+    buf_add_str(&d->out, e->line);
+    for (uint32_t i = 0; i < e->meta_count; i++)
+        buf_addf(&d->out, "|%.*s=%.*s", STR_ARG(e->meta[i].name), STR_ARG(e->meta[i].value));
+    buf_add_char(&d->out, '\n');
 }
 
 static struct buf dump(struct str tenant) {
-    struct buf out = buf_make(BUF_NO_MAX);
-    struct select select = {.tenant = tenant, .start_ns = INT64_MIN, .end_ns = INT64_MAX};
-    struct snapshot *snap = NULL;
-    struct err err = {0};
-    if (store_select(store, &select, &snap, &err) < 0) {
-        buf_addf(&out, "error: %s\n", err.text);
-        return out;
-    }
-    const struct snap_stream *streams;
-    size_t count = snapshot_streams(snap, &streams);
-    struct block_reader *reader = block_reader_new();
-    for (size_t i = 0; i < count; i++) {
-        labels_format(&out, streams[i].labels);
-        buf_add_char(&out, '\n');
-        for (size_t b = 0; b < streams[i].n_blocks; b++)
-            dump_block(&out, reader, streams[i].blocks[b]);
-    }
-    block_reader_free(reader);
-    store_snapshot_free(snap);
-    return out;
+    struct dump d = {.out = buf_make(BUF_NO_MAX)};
+    world_walk_tenant(world.store, tenant, dump_entry, &d);
+    return d.out;
 }
 
 /* ---- JSON in, everything checked */
@@ -701,16 +669,8 @@ static void test_metrics(void) {
 }
 
 int main(void) {
-    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-    (void)snprintf(directory, sizeof(directory), "%s/logq-push-XXXXXX", base);
-    if (!mkdtemp(directory))
-        return 2;
-    struct store_options options = {.data_dir = directory, .wal = {.sync = WAL_SYNC_ALWAYS}};
-    struct err err = {0};
-    if (store_open(&options, &store, &err) < 0) {
-        printf("%s\n", err.text);
-        return 2;
-    }
+    world_begin(&world);
+    world_open(&world, (struct store_options){.wal = {.sync = WAL_SYNC_ALWAYS}});
     RUN(test_accepted);
     RUN(test_nothing_to_store);
     RUN(test_metadata);
@@ -724,8 +684,6 @@ int main(void) {
     RUN(test_rate_limit);
     RUN(test_rejects);
     RUN(test_metrics);
-    store_close(store);
-    char command[300];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    return system(command) != 0 ? 2 : test_done();
+    world_end(&world);
+    return test_done();
 }

@@ -13,6 +13,7 @@
 #include "merge.h"
 #include "store_private.h"
 #include "test.h"
+#include "test_folder.h"
 #include "units.h"
 #include "world.h"
 
@@ -75,7 +76,7 @@ char *__wrap_strndup(const char *s, size_t n) {
 /* ---- the scenario */
 
 static struct world world;
-static char dir[256];
+static char dir[TEST_FOLDER_MAX];
 
 static void set_fault(int from, int length) {
     atomic_store(&fault.calls, 0);
@@ -167,11 +168,7 @@ static int step = QUICK_STEP;
 static void fail_everywhere(int length) {
     int runs = 0, position = 1;
     for (bool hit = true; hit && runs < RUNS_MAX && test_case_failures == 0; position += step) {
-        char command[300];
-        const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-        (void)snprintf(dir, sizeof(dir), "%s/logq-memory-XXXXXX", base);
-        if (!mkdtemp(dir))
-            abort();
+        folder_make_in_memory(dir);
         memset(&world, 0, sizeof(world));
         world_note_directly(&world);
         set_fault(position, length);
@@ -181,9 +178,7 @@ static void fail_everywhere(int length) {
         runs++;
         if (test_case_failures > 0)
             printf("  allocation %d failed, and %d more\n", position, length - 1);
-        (void)snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-        if (system(command) != 0)
-            abort();
+        folder_remove(dir);
     }
     printf("  %d of %d allocations failed in turn, %d at a time\n", runs - 1, position - step,
            length);

@@ -16,6 +16,7 @@
 #include "retention.h"
 #include "store_private.h"
 #include "test.h"
+#include "test_folder.h"
 #include "units.h"
 #include "world.h"
 
@@ -24,7 +25,7 @@
 enum { STEPS = 160, QUICK_HISTORIES = 2, QUICK_SHARE = 12, CHAIN_EACH = 3, KILLED_CALLS = 50 };
 
 static struct world world, view;
-static char folder[256], crashed[300], live[300];
+static char folder[TEST_FOLDER_MAX], crashed[300], live[300];
 static uint64_t seed;
 static uint64_t n_places, n_merges, n_deletes, n_reopened, n_rebuilt, n_chained, n_kept;
 
@@ -339,19 +340,14 @@ static unsigned histories = QUICK_HISTORIES;
 static size_t each = QUICK_SHARE;
 
 static void make_folders(void) {
-    const char *base = getenv("TMPDIR");
-    if (!base)
-        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    (void)snprintf(folder, sizeof(folder), "%s/logq-power-XXXXXX", base);
-    if (!mkdtemp(folder))
-        abort();
+    folder_make_in_memory(folder);
     (void)snprintf(live, sizeof(live), "%s/live", folder);
     (void)snprintf(crashed, sizeof(crashed), "%s/crashed", folder);
 }
 
 static void remove_folders(void) {
     if (test_case_failures == 0) /* else somebody wants to look */
-        shell("rm -rf '%s%s'", folder, "");
+        folder_remove(folder);
 }
 
 /* The process is killed in each call of a flush in turn, goes on after a restart, and then the power fails: what the

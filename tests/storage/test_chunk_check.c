@@ -11,11 +11,12 @@
 #include "gram.h"
 #include "hash.h"
 #include "test.h"
+#include "test_folder.h"
 
 /* Filters of BLOCKS are read into memory, those of BLOCKS_MAX mapped. */
 enum { BLOCKS = 4, BLOCKS_MAX = 160, ENTRIES = 40, LINE_SIZE = 30, NAME_PATH = 400 };
 
-static char dir[256];
+static char dir[TEST_FOLDER_MAX];
 static int dir_fd;
 static unsigned bit_step = 37;
 static uint64_t block_hashes[BLOCKS_MAX];
@@ -23,18 +24,13 @@ static uint64_t block_hashes[BLOCKS_MAX];
 static const struct chunk_head other_head = {.tenant = {"t", 1}, .stream_id = 77, .chunk_seq = 7};
 
 static void dir_make(void) {
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    (void)snprintf(dir, sizeof(dir), "%s/logq-chunk-XXXXXX", base);
-    if (!mkdtemp(dir))
-        abort();
+    folder_make_in_memory(dir);
     dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
 }
 
 static void dir_remove(void) {
-    (void)unlinkat(dir_fd, "c", 0);
-    (void)unlinkat(dir_fd, "saved", 0);
     (void)close(dir_fd);
-    (void)rmdir(dir);
+    folder_remove(dir);
 }
 
 /* ---- a chunk of some blocks with all columns */

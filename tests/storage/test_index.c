@@ -1,7 +1,6 @@
 /* index: rows, postings, selection against a plain model, deletion, failed commits, readers in other processes. */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <lmdb.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,25 +12,11 @@
 #include "index_internal.h"
 #include "io.h"
 #include "test.h"
+#include "test_folder.h"
 #include "test_random.h"
 
-static char dir[4096];
+static char dir[TEST_FOLDER_MAX];
 static const char *self_path;
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static void dir_make(void) {
-    (void)snprintf(dir, sizeof(dir), "/tmp/logq-index-XXXXXX");
-    if (!mkdtemp(dir))
-        abort();
-}
-
-static void dir_remove(void) {
-    (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static struct index *open_index(bool read_only) {
     struct index *ix = NULL;
@@ -103,7 +88,7 @@ static struct matcher equal(const char *name, struct str value) {
 /* ---- rows */
 
 static void streams_and_counters(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     struct label items[] = {pair("app", "web"), pair("host", "a")};
     struct index_stream s = stream_make(42, "t1", items, 2, -5, 10);
@@ -156,11 +141,11 @@ static void streams_and_counters(void) {
     CHECK_INT(select_count(ix, "t1", &db, 1), 0);
     arena_done(&arena);
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 static void tenants_are_apart(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     struct label items[] = {pair("app", "web")};
     for (uint64_t i = 0; i < 20; i++) {
@@ -191,12 +176,12 @@ static void tenants_are_apart(void) {
     index_abort(t);
     arena_done(&arena);
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 /* Values and names around LMDB's limit of 511 bytes, with common prefixes. */
 static void long_values(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     static char bytes[40][2048];
     enum { COUNT = 40 };
@@ -233,7 +218,7 @@ static void long_values(void) {
     m = equal("path", values[30]);
     CHECK_INT(select_count(ix, "t", &m, 1), 0);
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 /* ---- selection against a model */
@@ -319,7 +304,7 @@ static struct matcher random_matcher(struct matcher *self) {
 }
 
 static void select_equals_model(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     model_fill(ix);
     for (int round = 0; round < 3000 && test_case_failures == 0; round++) {
@@ -353,7 +338,7 @@ static void select_equals_model(void) {
         arena_done(&arena);
     }
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 static int count_stream(const struct index_stream *s, void *ctx) {
@@ -371,7 +356,7 @@ static int stop_at_once(const struct index_stream *s, void *ctx) {
 }
 
 static void walk_streams(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     model_fill(ix);
     size_t count = 0;
@@ -385,7 +370,7 @@ static void walk_streams(void) {
     CHECK_INT(stats.streams, MODEL_STREAMS);
     CHECK(stats.file_bytes > 100000 && stats.map_bytes >= stats.file_bytes);
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 /* ---- chunks */
@@ -427,7 +412,7 @@ static int walk_chunk(const struct index_chunk *c, void *ctx) {
 }
 
 static void chunks(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     struct err err = {0};
     static struct index_chunk rows[3000];
@@ -489,11 +474,11 @@ static void chunks(void) {
     CHECK_INT(index_walk_chunks(ix, STR("t"), walk_chunk, &w, &err), 0);
     CHECK_INT(w.count, 2999);
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 static void delete_while_walking(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     struct err err = {0};
     struct index_txn *t = begin(ix);
@@ -509,7 +494,7 @@ static void delete_while_walking(void) {
     CHECK_INT(index_get_stats(ix, &stats), 0);
     CHECK_INT(stats.chunks, 0);
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 /* ---- failures and other processes */
@@ -521,7 +506,7 @@ static int refuse_commit(enum io_op op, const char *path, void *ctx) {
 }
 
 static void failed_commit_changes_nothing(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     struct label items[] = {pair("app", "web")};
     struct index_stream s = stream_make(1, "t", items, 1, 0, 1);
@@ -547,8 +532,8 @@ static void failed_commit_changes_nothing(void) {
     index_close(ix);
 
     /* An index whose first commit failed is made anew on the next open. */
-    dir_remove();
-    dir_make();
+    folder_remove(dir);
+    folder_make(dir);
     io_set_hook(refuse_commit, NULL);
     struct index_options o = {.read_only = false};
     CHECK_INT(index_open(dir, &o, &ix, &err), -EIO);
@@ -557,11 +542,11 @@ static void failed_commit_changes_nothing(void) {
     CHECK_INT(index_open(dir, &o, &ix, &err), -ENOENT);
     ix = open_index(false);
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 static void full_map_grows(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = NULL;
     struct err err = {0};
     struct index_options o = {.map_bytes = 1 << 20};
@@ -591,11 +576,11 @@ static void full_map_grows(void) {
     CHECK(full > 0 && full < 20);
     CHECK_INT(select_count(ix, "t", NULL, 0), 20000);
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 static void unknown_format(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     struct index_txn *t = NULL;
     struct err err = {0};
@@ -611,7 +596,7 @@ static void unknown_format(void) {
         CHECK_INT(index_open(dir, &o, &ix, &err), -EFORMAT);
     }
     CHECK(strstr(err.text, "99") != NULL);
-    dir_remove();
+    folder_remove(dir);
     struct index_options o = {.read_only = true};
     CHECK_INT(index_open(dir, &o, &ix, &err), -ENOENT);
 }
@@ -642,7 +627,7 @@ static int run_reader(const char *want, bool other_user) {
 }
 
 static void second_process(void) {
-    dir_make();
+    folder_make(dir);
     struct index *ix = open_index(false);
     struct label items[] = {pair("app", "web")};
     struct index_stream s = stream_make(1, "t", items, 1, 0, 1);
@@ -657,7 +642,7 @@ static void second_process(void) {
     CHECK_INT(run_reader("2", false), 0);
     index_check_readers(ix);
     if (geteuid() == 0) { /* another user may read but not write the lock file */
-        char path[5000];
+        char path[TEST_FOLDER_MAX + 16];
         (void)snprintf(path, sizeof(path), "%s/data.mdb", dir);
         CHECK_INT(chmod(path, 0644), 0);
         CHECK_INT(chmod(dir, 0755), 0);
@@ -666,7 +651,7 @@ static void second_process(void) {
               status == 98); /* 98: the test program itself is out of that user's reach */
     }
     index_close(ix);
-    dir_remove();
+    folder_remove(dir);
 }
 
 int main(int argc, char **argv) {

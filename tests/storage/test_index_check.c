@@ -10,26 +10,16 @@
 #include "index_check.h"
 #include "index_internal.h"
 #include "test.h"
+#include "test_folder.h"
 
 enum { LABELS_MAX = 8, VALUE_MAX = 3000 };
 
-static char dir[256], path[300];
+static char dir[TEST_FOLDER_MAX], path[TEST_FOLDER_MAX + 16];
 static unsigned bit_step = 331;
 
 static void dir_make(void) {
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    (void)snprintf(dir, sizeof(dir), "%s/logq-check-XXXXXX", base);
-    if (!mkdtemp(dir))
-        abort();
+    folder_make_in_memory(dir);
     (void)snprintf(path, sizeof(path), "%s/data.mdb", dir);
-}
-
-static void dir_remove(void) {
-    char lock[300];
-    (void)snprintf(lock, sizeof(lock), "%s/lock.mdb", dir);
-    (void)unlink(path);
-    (void)unlink(lock);
-    (void)rmdir(dir);
 }
 
 static struct index *open_index(bool read_only) {
@@ -117,7 +107,7 @@ static void test_what_lmdb_writes_passes(void) {
     index_close(ix);
     index_close(open_index(false));
     index_close(open_index(true));
-    dir_remove();
+    folder_remove(dir);
 }
 
 /* ---- flipped bits */
@@ -189,7 +179,7 @@ static void test_flipped_bits(void) {
            (unsigned long long)noticed, (unsigned long long)harmless, (unsigned long long)looked);
     CHECK(noticed > 0);
     (void)close(fd);
-    dir_remove();
+    folder_remove(dir);
 }
 
 /* Each byte range of the file missing from some place on. */
@@ -210,7 +200,7 @@ static void test_cut_off(void) {
     CHECK_INT(check(&found, &err), 0);
     CHECK(found.is_new);
     (void)close(fd);
-    dir_remove();
+    folder_remove(dir);
 }
 
 /* Without its sum nothing vouches for the rows. */
@@ -227,7 +217,7 @@ static void test_without_sum(void) {
     struct index_check found;
     struct err err = {0};
     CHECK_INT(check(&found, &err), -ECORRUPT);
-    dir_remove();
+    folder_remove(dir);
 }
 
 int main(int argc, char **argv) {

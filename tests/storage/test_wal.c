@@ -1,7 +1,7 @@
 /* wal: append and replay, rotation, torn and damaged segments, full disks, failed fsyncs, many threads. */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -12,21 +12,15 @@
 #include "hash.h"
 #include "io.h"
 #include "test.h"
+#include "test_folder.h"
 #include "wal.h"
 #include "wal_segment.h"
 
-static char dir[64];
+static char dir[TEST_FOLDER_MAX];
 static int dir_fd = -1;
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static void dir_make(void) {
-    (void)snprintf(dir, sizeof(dir), "/tmp/logq-wal-XXXXXX");
-    if (!mkdtemp(dir))
-        abort();
+    folder_make(dir);
     dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir_fd < 0)
         abort();
@@ -34,7 +28,7 @@ static void dir_make(void) {
 
 static void dir_remove(void) {
     close(dir_fd);
-    (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove(dir);
 }
 
 static struct wal *open_wal(struct wal_options o) {
@@ -108,14 +102,14 @@ static size_t segment_count(void) {
     return count;
 }
 
-static void segment_path(char out[static 128], uint64_t number) {
+static void segment_path(char out[static PATH_MAX], uint64_t number) {
     char name[WAL_NAME_SIZE];
     wal_segment_name(name, number);
-    (void)snprintf(out, 128, "%s/%s", dir, name);
+    (void)snprintf(out, PATH_MAX, "%s/%s", dir, name);
 }
 
 static uint64_t segment_size(uint64_t number) {
-    char path[128];
+    char path[PATH_MAX];
     segment_path(path, number);
     struct stat st;
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
@@ -336,7 +330,7 @@ static void limits(void) {
 static uint8_t content[1 << 16];
 
 static size_t segment_read(uint64_t number) {
-    char path[128];
+    char path[PATH_MAX];
     segment_path(path, number);
     FILE *f = fopen(path, "rb");
     size_t n = f ? fread(content, 1, sizeof(content), f) : 0;
@@ -346,7 +340,7 @@ static size_t segment_read(uint64_t number) {
 }
 
 static void segment_write(uint64_t number, size_t size) {
-    char path[128];
+    char path[PATH_MAX];
     segment_path(path, number);
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(content, 1, size, f) != size)
