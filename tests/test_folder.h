@@ -29,7 +29,7 @@ static inline void folder_make_in_memory(char path[static TEST_FOLDER_MAX]) {
 }
 
 static inline void folder_remove(const char *path) {
-    char command[TEST_FOLDER_MAX + 16];
+    char command[4096];
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", path);
     if (system(command) != 0)
         abort();

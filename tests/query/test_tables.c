@@ -3,12 +3,8 @@
 #include "engine.h"
 
 #include <math.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "test.h"
+#include "store_world.h"
 #include "units.h"
 
 enum { STORES = 2, LINES = 4800, STREAMS = 6, BATCH = 400 };
@@ -16,8 +12,7 @@ enum { STORES = 2, LINES = 4800, STREAMS = 6, BATCH = 400 };
 #define STEP_NS (INT64_C(250) * NS_PER_MS)
 
 static const enum block_effort efforts[STORES] = {EFFORT_FAST, EFFORT_TABLE};
-static char directories[STORES][256];
-static struct store *stores[STORES];
+static struct store_world worlds[STORES];
 static struct engine *engines[STORES];
 static uint64_t random_state = 7;
 
@@ -170,45 +165,19 @@ static void put_line(struct buf *b, bool tame) {
 /* ---- stores */
 
 static void open_all(void) {
-    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
     for (int i = 0; i < STORES; i++) {
-        (void)snprintf(directories[i], sizeof(directories[i]), "%s/logq-tables-XXXXXX", base);
-        struct err err;
-        if (!mkdtemp(directories[i]))
-            abort();
-        struct store_options o = {
-            .data_dir = directories[i], .wal = {.sync = WAL_SYNC_OFF}, .effort = efforts[i]};
-        if (store_open(&o, &stores[i], &err) < 0)
-            abort();
-        struct engine_options eo = {.threads = 2};
-        engines[i] = engine_new(stores[i], &eo);
+        world_begin(&worlds[i]);
+        world_open(&worlds[i],
+                   (struct store_options){.wal = {.sync = WAL_SYNC_OFF}, .effort = efforts[i]});
+        engines[i] = engine_new(worlds[i].store, &(struct engine_options){.threads = 2});
     }
 }
 
 static void close_all(void) {
     for (int i = 0; i < STORES; i++) {
         engine_free(engines[i]);
-        store_close(stores[i]);
-        char command[600];
-        (void)snprintf(command, sizeof(command), "rm -rf '%s'", directories[i]);
-        if (system(command) != 0)
-            abort();
+        world_end(&worlds[i]);
     }
-}
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void on_done(void *ctx, int status) {
-    struct waiter *w = ctx;
-    CHECK_INT(status, 0);
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
 }
 
 static void append(int which, uint32_t stream_number, const struct entry *entries, uint32_t count) {
@@ -218,20 +187,7 @@ static void append(int which, uint32_t stream_number, const struct entry *entrie
     struct label items[] = {{STR("app"), str_from(name)}, {STR("status"), STR("503")}};
     bool has_status = stream_number == 2 || stream_number == 5;
     struct labels labels = {.items = items, .count = has_status ? 2 : 1};
-    struct stream *stream;
-    struct err err;
-    if (store_stream(stores[which], STR("t"), labels, STR(""), &stream, NULL) < 0)
-        abort();
-    struct batch_stream part = {.stream = stream, .entries = entries, .count = count};
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    if (store_append(stores[which], &batch, on_done, &w, &err) < 0)
-        abort();
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    store_unpin(stores[which], stream);
+    CHECK_INT(world_append(worlds[which].store, STR("t"), labels, entries, count), 0);
 }
 
 static void fill(void) {
@@ -253,7 +209,7 @@ static void fill(void) {
             buf_done(&lines[i]);
     }
     for (int which = 0; which < STORES; which++)
-        CHECK_INT(store_flush(stores[which], NULL), 0);
+        CHECK_INT(store_flush(worlds[which].store, NULL), 0);
 }
 
 /* ---- answers */
