@@ -236,22 +236,11 @@ static void merge_leave(void *ctx) {
     pthread_mutex_unlock(&c->chunks_lock);
 }
 
-static void add_rewrite(struct rewrite_result *sums, const struct rewrite_result *r) {
-    sums->sources += r->sources;
-    sums->source_bytes += r->source_bytes;
-    sums->outputs += r->outputs;
-    sums->output_bytes += r->output_bytes;
-    sums->blocks_copied += r->blocks_copied;
-    sums->blocks_encoded += r->blocks_encoded;
-    sums->entries += r->entries;
-    sums->duplicates += r->duplicates;
-}
-
 static void merge_progress(void *ctx, const struct rewrite_result *done) {
     struct compactor *c = ctx;
     pthread_mutex_lock(&c->lock);
     c->stats.merges.rewrites++;
-    add_rewrite(&c->stats.merges.sums, done);
+    rewrite_result_add(&c->stats.merges.sums, done);
     pthread_mutex_unlock(&c->lock);
 }
 

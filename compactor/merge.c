@@ -284,17 +284,6 @@ static uint64_t room(const struct merger *m) {
     return free_bytes / 100 * percent;
 }
 
-static void add_sums(struct rewrite_result *sums, const struct rewrite_result *r) {
-    sums->sources += r->sources;
-    sums->source_bytes += r->source_bytes;
-    sums->outputs += r->outputs;
-    sums->output_bytes += r->output_bytes;
-    sums->blocks_copied += r->blocks_copied;
-    sums->blocks_encoded += r->blocks_encoded;
-    sums->entries += r->entries;
-    sums->duplicates += r->duplicates;
-}
-
 static void log_failure(const struct merger *m, const struct index_chunk *c,
                         const struct err *err) {
     struct buf pairs = buf_make(PAIRS_MAX);
@@ -344,7 +333,7 @@ static int rewrite(struct merger *m, size_t n) {
     }
     if (r == 0) {
         m->result->rewrites++;
-        add_sums(&m->result->sums, &done);
+        rewrite_result_add(&m->result->sums, &done);
         if (m->hooks.progress)
             m->hooks.progress(m->hooks.ctx, &done);
         return 1;

@@ -821,3 +821,16 @@ int store_rewrite(struct store *s, const struct rewrite *w, struct rewrite_resul
     release(k);
     return r;
 }
+
+void rewrite_result_add(struct rewrite_result *sums, const struct rewrite_result *r) {
+    sums->sources += r->sources;
+    sums->source_bytes += r->source_bytes;
+    sums->outputs += r->outputs;
+    sums->output_bytes += r->output_bytes;
+    sums->blocks_copied += r->blocks_copied;
+    sums->blocks_encoded += r->blocks_encoded;
+    sums->entries += r->entries;
+    sums->duplicates += r->duplicates;
+    sums->erased_entries += r->erased_entries;
+    sums->erased_bytes += r->erased_bytes;
+}

@@ -53,6 +53,8 @@ struct rewrite_result {
     uint64_t erased_bytes;   /* of their lines */
 };
 
+void rewrite_result_add(struct rewrite_result *sums, const struct rewrite_result *r);
+
 /* Does it all, the index included. On an error the store is as before. With `erase` and nothing to erase in any source,
  * nothing is written: *ret has no outputs and no sources. -ESTALE: a source has gone meanwhile; -ECORRUPT: a source
  * is damaged, *ret_bad (may be NULL) is its number among the sources; -E2BIG: too many blocks of the sources overlap, try
