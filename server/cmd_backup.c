@@ -69,19 +69,14 @@ static int verify(const struct command *self, const char *dest) {
 int cmd_backup(const struct command *self, int argc, char **argv) {
     bool copy = false, prune = false, check = false;
     const char *data_dir = "./data", *dest;
-    int n;
     const struct command_option options[] = {
         {.name = "data-dir", .value = &data_dir},
         {.name = "copy", .flag = &copy},
         {.name = "prune", .flag = &prune},
         {.name = "verify", .flag = &check},
     };
-    const struct command_spec spec = {.options = options,
-                                      .n_options = 4,
-                                      .operands = &dest,
-                                      .operands_min = 1,
-                                      .operands_max = 1};
-    int status = command_parse(self, argc, argv, &spec, &n);
+    const struct command_spec spec = {.options = options, .n_options = 4, .operand = &dest};
+    int status = command_parse(self, argc, argv, &spec);
     if (status != COMMAND_DONE)
         return status;
     if (check)
@@ -126,15 +121,13 @@ int cmd_restore(const struct command *self, int argc, char **argv) {
                                 .bad = on_bad,
                                 .progress = on_progress,
                                 .ctx = &p};
-    int n;
     const struct command_option options[] = {
         {.name = "from", .value = &from},         {.name = "to", .value = &to},
         {.name = "tenant", .value = &tenant},     {.name = "link", .flag = &o.link},
         {.name = "data-dir", .value = &data_dir},
     };
-    const struct command_spec spec = {
-        .options = options, .n_options = 5, .operands = &src, .operands_min = 1, .operands_max = 1};
-    int status = command_parse(self, argc, argv, &spec, &n);
+    const struct command_spec spec = {.options = options, .n_options = 5, .operand = &src};
+    int status = command_parse(self, argc, argv, &spec);
     if (status != COMMAND_DONE)
         return status;
     if (!data_dir) {

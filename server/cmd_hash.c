@@ -20,8 +20,7 @@ static int read_secret(const struct command *self, char *line, size_t size) {
 
 static int prepare(const struct command *self, int argc, char **argv, char *line, size_t size) {
     const struct command_spec spec = {0};
-    int n_operands;
-    int r = command_parse(self, argc, argv, &spec, &n_operands);
+    int r = command_parse(self, argc, argv, &spec);
     if (r != COMMAND_DONE)
         return r;
     return read_secret(self, line, size) < 0

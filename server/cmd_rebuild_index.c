@@ -4,9 +4,8 @@
 
 int cmd_rebuild_index(const struct command *self, int argc, char **argv) {
     const char *data_dir;
-    int n;
-    const struct command_spec spec = {.operands = &data_dir, .operands_min = 1, .operands_max = 1};
-    int status = command_parse(self, argc, argv, &spec, &n);
+    const struct command_spec spec = {.operand = &data_dir};
+    int status = command_parse(self, argc, argv, &spec);
     if (status != COMMAND_DONE)
         return status;
     struct err err = {0};

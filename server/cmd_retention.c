@@ -42,18 +42,13 @@ static int show(const struct command *self, struct store *store, const struct co
 int cmd_retention(const struct command *self, int argc, char **argv) {
     bool plan = false;
     const char *within = NULL, *file = NULL, *data_dir;
-    int n;
     const struct command_option options[] = {
         {.name = "plan", .flag = &plan},
         {.name = "within", .value = &within},
         {.name = "config", .value = &file},
     };
-    const struct command_spec spec = {.options = options,
-                                      .n_options = 3,
-                                      .operands = &data_dir,
-                                      .operands_min = 1,
-                                      .operands_max = 1};
-    int status = command_parse(self, argc, argv, &spec, &n);
+    const struct command_spec spec = {.options = options, .n_options = 3, .operand = &data_dir};
+    int status = command_parse(self, argc, argv, &spec);
     if (status != COMMAND_DONE)
         return status;
     struct err err = {0};

@@ -66,15 +66,10 @@ static void print_summary(const struct verify_result *v, bool repair) {
 int cmd_verify(const struct command *self, int argc, char **argv) {
     const char *data_dir;
     bool repair = false, quiet = false;
-    int n;
     const struct command_option options[] = {{.name = "repair", .flag = &repair},
                                              {.name = "quiet", .flag = &quiet}};
-    const struct command_spec spec = {.options = options,
-                                      .n_options = 2,
-                                      .operands = &data_dir,
-                                      .operands_min = 1,
-                                      .operands_max = 1};
-    int status = command_parse(self, argc, argv, &spec, &n);
+    const struct command_spec spec = {.options = options, .n_options = 2, .operand = &data_dir};
+    int status = command_parse(self, argc, argv, &spec);
     if (status != COMMAND_DONE)
         return status;
     struct verify_result result;

@@ -157,9 +157,8 @@ static int take_option(const struct command *self, const struct command_spec *sp
 }
 
 int command_parse(const struct command *self, int argc, char **argv,
-                  const struct command_spec *spec, int *ret_operands) {
-    int n = 0;
-    bool options_end = false;
+                  const struct command_spec *spec) {
+    bool options_end = false, found = spec->operand == NULL;
     for (int i = 0; i < argc; i++) {
         if (!options_end && strcmp(argv[i], "--") == 0) {
             options_end = true;
@@ -167,14 +166,14 @@ int command_parse(const struct command *self, int argc, char **argv,
             int r = take_option(self, spec, argc, argv, &i);
             if (r != COMMAND_DONE)
                 return r;
-        } else if (n < spec->operands_max) {
-            spec->operands[n++] = argv[i];
+        } else if (!found) {
+            *spec->operand = argv[i];
+            found = true;
         } else {
             return wrong_usage(self, "unexpected argument", argv[i]);
         }
     }
-    if (n < spec->operands_min)
+    if (!found)
         return wrong_usage(self, "an argument is missing", "");
-    *ret_operands = n;
     return COMMAND_DONE;
 }

@@ -32,16 +32,15 @@ struct command_option {
     const char **value;
 };
 
-/* Fills the options and, into `operands`, everything else; their number must lie within min and max. COMMAND_DONE, or
- * COMMAND_USAGE after saying on stderr what is wrong. */
 struct command_spec {
     const struct command_option *options;
     size_t n_options;
-    const char **operands;
-    int operands_min, operands_max;
+    const char **operand; /* the one argument that is no option must be there; NULL: none may */
 };
+
+/* COMMAND_DONE with the options and the operand filled in, or COMMAND_USAGE after saying on stderr what is wrong. */
 int command_parse(const struct command *self, int argc, char **argv,
-                  const struct command_spec *spec, int *ret_operands);
+                  const struct command_spec *spec);
 
 /* "logqd NAME: text" on stderr; returns COMMAND_TROUBLE. */
 int command_fail(const struct command *self, const char *format, ...)

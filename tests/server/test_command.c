@@ -19,12 +19,11 @@ static const struct command command = {
 static struct {
     bool repair;
     const char *to;
-    const char *operands[2];
-    int n;
+    const char *operand;
 } got;
 
 /* The words of `line` as arguments. */
-static int parse(const char *line) {
+static int parse_words(const char *line, bool with_operand) {
     static char text[200];
     char *argv[16];
     int argc = 0;
@@ -34,31 +33,36 @@ static int parse(const char *line) {
     memset(&got, 0, sizeof(got));
     const struct command_option options[] = {{.name = "repair", .flag = &got.repair},
                                              {.name = "to", .value = &got.to}};
-    const struct command_spec spec = {.options = options,
-                                      .n_options = 2,
-                                      .operands = got.operands,
-                                      .operands_min = 1,
-                                      .operands_max = 2};
-    return command_parse(&command, argc, argv, &spec, &got.n);
+    const struct command_spec spec = {
+        .options = options, .n_options = 2, .operand = with_operand ? &got.operand : NULL};
+    return command_parse(&command, argc, argv, &spec);
+}
+
+static int parse(const char *line) {
+    return parse_words(line, true);
 }
 
 static void test_right(void) {
     CHECK_INT(parse("data"), COMMAND_DONE);
-    CHECK(got.n == 1 && strcmp(got.operands[0], "data") == 0 && !got.repair && !got.to);
-    CHECK_INT(parse("--repair data --to x other"), COMMAND_DONE);
-    CHECK(got.n == 2 && got.repair && strcmp(got.to, "x") == 0);
+    CHECK(strcmp(got.operand, "data") == 0 && !got.repair && !got.to);
+    CHECK_INT(parse("--repair data --to x"), COMMAND_DONE);
+    CHECK(got.repair && strcmp(got.operand, "data") == 0 && strcmp(got.to, "x") == 0);
     CHECK_INT(parse("data --to=a=b"), COMMAND_DONE);
     CHECK(strcmp(got.to, "a=b") == 0);
     CHECK_INT(parse("-- --repair"), COMMAND_DONE);
-    CHECK(!got.repair && strcmp(got.operands[0], "--repair") == 0);
+    CHECK(!got.repair && strcmp(got.operand, "--repair") == 0);
+    CHECK_INT(parse_words("--repair", false), COMMAND_DONE);
+    CHECK(got.repair && !got.operand);
 }
 
 static void test_wrong(void) {
     static const char *const lines[] = {
-        "", "--repair", "a b c", "a --rep", "a --repair=1", "a --to", "a --unknown", "a --tool=1",
+        "",       "--repair",    "a b",        "-- a b", "a --rep", "a --repair=1",
+        "a --to", "a --unknown", "a --tool=1",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         CHECK_INT(parse(lines[i]), COMMAND_USAGE);
+    CHECK_INT(parse_words("a", false), COMMAND_USAGE);
 }
 
 static void test_table(void) {
