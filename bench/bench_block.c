@@ -3,10 +3,10 @@
  * named. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "block.h"
 #include "gram.h"
+#include "measure.h"
 #include "patterns.h"
 
 enum {
@@ -36,13 +36,6 @@ static uint64_t random_next(void) {
     return random_state * 2685821657736338717u;
 }
 
-/* Processor time: other work on the machine disturbs it less. */
-static double now(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void generate(struct buf *text) {
     static const char *const messages[] = {
         "request completed", "connection reset by peer", "user logged in", "cache miss for key",
@@ -63,16 +56,6 @@ static void generate(struct buf *text) {
                  (unsigned)(r >> 30 & 15), (unsigned)(r >> 34 & 63), (unsigned)(r >> 40 & 255),
                  r % 11 ? 200u : 500u, (unsigned)(r >> 50 & 4095));
     }
-}
-
-static int load(const char *path, struct buf *text) {
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return -1;
-    for (size_t n = 1; n > 0 && buf_reserve(text, 1 << 20) == 0; text->size += n)
-        n = fread(text->data + text->size, 1, 1 << 20, f);
-    (void)fclose(f);
-    return text->failed ? -1 : 0;
 }
 
 /* Lines, times some milliseconds apart, a few sets of metadata, and the cuts at BLOCK_RAW_TARGET. */
@@ -130,9 +113,9 @@ static void measure(const char *name, void (*fn)(void *), void *ctx, double unit
                     const char *unit) {
     double best = 1e9;
     for (int round = 0; round < 3; round++) {
-        double start = now(), took = 0;
+        double start = cpu_s(), took = 0;
         unsigned n = 0;
-        for (; took < 0.3; n++, took = now() - start)
+        for (; took < 0.3; n++, took = cpu_s() - start)
             fn(ctx);
         if (took / n < best)
             best = took / n;
@@ -299,7 +282,7 @@ static void measure_filters(const struct encoded *e) {
 
 int main(int argc, char **argv) {
     struct buf text = buf_make(TEXT_MAX);
-    if (argc > 1 && load(argv[1], &text) < 0) {
+    if (argc > 1 && load_text(argv[1], &text) < 0) {
         fprintf(stderr, "bench_block: cannot read %s\n", argv[1]);
         return 2;
     }

@@ -3,13 +3,13 @@
  * them. Every decoded block is compared with its lines. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <lz4.h>
 #include <zstd.h>
 
 #include "block.h"
 #include "linetab.h"
+#include "measure.h"
 
 enum { BLOCKS_MAX = 256, OUT_SIZE = 16 << 20, ROUNDS = 4 };
 enum codec { LZ4, ZSTD_1, ZSTD_3, ZSTD_9, TABLE, CODECS };
@@ -28,20 +28,10 @@ static struct linetab_encoder *encoder;
 static struct linetab *table;
 static struct buf out;
 
-/* Processor time: other work on the machine disturbs it less. */
-static double now(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
+/* The lines of a file, each ended, with what an encoder may read behind them. */
 static int load(const char *path, struct buf *text) {
-    FILE *f = fopen(path, "rb");
-    if (!f)
+    if (load_text(path, text) < 0)
         return -1;
-    for (size_t n = 1; n > 0 && buf_reserve(text, 1 << 20) == 0; text->size += n)
-        n = fread(text->data + text->size, 1, 1 << 20, f);
-    (void)fclose(f);
     if (text->size > 0 && text->data[text->size - 1] != '\n')
         buf_add_char(text, '\n');
     return buf_reserve(text, LINETAB_SLACK);
@@ -116,16 +106,16 @@ static void measure(enum codec codec, char *lines) {
     size_t refused = 0;
     double stored = encode_all(codec, &refused);
     for (int round = 0; round < ROUNDS; round++) {
-        double start = now();
+        double start = cpu_s();
         for (size_t i = 0; i < n_cuts; i++)
             (void)encode(codec, &cuts[i]);
-        double took = now() - start;
+        double took = cpu_s() - start;
         encoding = took < encoding ? took : encoding;
-        start = now();
+        start = cpu_s();
         for (size_t i = 0; i < n_cuts; i++)
             if (cuts[i].stored.data && !decode(codec, &cuts[i], lines))
                 printf("block %zu is not decoded\n", i);
-        took = now() - start;
+        took = cpu_s() - start;
         decoding = took < decoding ? took : decoding;
     }
     for (size_t i = 0; i < n_cuts; i++) {

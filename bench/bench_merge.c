@@ -7,12 +7,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "clock.h"
 #include "compactor.h"
 #include "gram.h"
+#include "measure.h"
 #include "units.h"
 
 enum { LINES_MAX = 20000, LINE_SIZE = 400 };
@@ -108,13 +108,6 @@ static int count_file(const char *path, const struct stat *st, int type, struct 
         disk_bytes += (uint64_t)st->st_blocks * 512;
     }
     return 0;
-}
-
-static double cpu_s(void) {
-    struct rusage u;
-    (void)getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 enum scan { SCAN_TIMES, SCAN_LINES, SCAN_NEEDLE };
