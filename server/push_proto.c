@@ -69,11 +69,41 @@ static int decode_pair(struct str bytes, struct decoded_push *out, struct entry 
     return decoded_add_meta(out, e, name, value) ? 0 : -ENOMEM;
 }
 
+/* Time and line as nearly all clients write them: first in the entry, in this order, the time's fields once each.
+ * Moves behind them; anything else is left to be read field by field. */
+static void take_plain_front(struct wire_reader *r, struct entry *e) {
+    enum {
+        TIMESTAMP = 1 << 3 | WIRE_LEN,
+        LINE = 2 << 3 | WIRE_LEN,
+        SECONDS = 1 << 3,
+        NANOS = 2 << 3
+    };
+    const uint8_t *p = r->at;
+    uint64_t seconds = 0, nanos = 0, size = 0;
+    if (r->end - p < 6 || p[0] != TIMESTAMP || p[1] > 0x7f || p[1] >= r->end - p - 2 ||
+        p[2] != SECONDS)
+        return;
+    const uint8_t *end = p + 2 + p[1];
+    p = get_varint(p + 3, r->end, &seconds);
+    if (p && p < end && *p == NANOS)
+        p = get_varint(p + 1, r->end, &nanos);
+    if (p != end || seconds > (uint64_t)INT64_MAX / 1000000000 - 1 || nanos > NANOS_MAX ||
+        *p != LINE)
+        return;
+    p = get_varint(p + 1, r->end, &size);
+    if (!p || size > (size_t)(r->end - p))
+        return;
+    e->ts_ns = (int64_t)(seconds * 1000000000 + nanos);
+    e->line = str_make((const char *)p, (size_t)size);
+    r->at = p + size;
+}
+
 static int decode_entry(struct str bytes, struct decoded_push *out, struct decoded_stream *s) {
     struct entry *e = decoded_add_entry(out, s);
     if (!e)
         return -ENOMEM;
     struct wire_reader r = wire_reader_make(bytes);
+    take_plain_front(&r, e);
     struct wire_field f = {0};
     int n;
     while ((n = wire_next(&r, &f)) > 0) {

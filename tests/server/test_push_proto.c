@@ -169,6 +169,50 @@ static void test_timestamps(void) {
     }
 }
 
+/* Entries as most clients write them have a way of their own: with an unknown field in front they take the other, and
+ * must come out the same; with each byte changed as well. */
+static void test_plain_front(void) {
+    static const int64_t seconds[] = {0,          1,          127,       128, 1767607201,
+                                      9223372035, 9223372036, INT64_MAX, -1};
+    static const int64_t nanos[] = {0, 1, 999999999, 1000000000, -1};
+    for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++)
+        for (size_t k = 0; k < sizeof(nanos) / sizeof(nanos[0]); k++) {
+            struct buf plain = buf_make(4096);
+            add_timestamp(&plain, seconds[i], nanos[k]);
+            add_bytes(&plain, 2, STR("a line"));
+            for (size_t at = 0; at <= plain.size; at++) {
+                struct trial t[2];
+                if (at < plain.size)
+                    plain.data[at] ^= (char)(1 << (at + k) % 8);
+                for (int other = 0; other < 2; other++) {
+                    struct buf entry = buf_make(4096), stream = buf_make(4096),
+                               body = buf_make(4096);
+                    if (other)
+                        add_bytes(&entry, 9, STR("unknown"));
+                    buf_add_str(&entry, buf_str(&plain));
+                    add_bytes(&stream, 1, STR("{a=\"b\"}"));
+                    add_message(&stream, 2, &entry);
+                    add_message(&body, 1, &stream);
+                    trial_decode(&t[other], buf_str(&body));
+                    buf_done(&entry);
+                    buf_done(&stream);
+                    buf_done(&body);
+                }
+                CHECK_INT(t[0].r, t[1].r);
+                if (t[0].r == 0) {
+                    CHECK_INT(t[0].d.entries[0].ts_ns, t[1].d.entries[0].ts_ns);
+                    CHECK_STR(t[0].d.entries[0].line, t[1].d.entries[0].line);
+                    CHECK_INT(t[0].d.entries[0].meta_count, t[1].d.entries[0].meta_count);
+                }
+                trial_done(&t[0]);
+                trial_done(&t[1]);
+                if (at < plain.size)
+                    plain.data[at] ^= (char)(1 << (at + k) % 8);
+            }
+            buf_done(&plain);
+        }
+}
+
 static void test_malformed(void) {
     static const struct str bodies[] = {
         {"\x00", 1},     /* field number 0 */
@@ -225,6 +269,7 @@ static void test_limits(void) {
 int main(void) {
     RUN(test_push);
     RUN(test_timestamps);
+    RUN(test_plain_front);
     RUN(test_malformed);
     RUN(test_limits);
     return test_done();
