@@ -1,4 +1,3 @@
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,13 +85,8 @@ int cli_main(int argc, char **argv) {
     struct err err = {0};
     if (options_parse(argc, argv, &options, &err) < 0)
         return session_trouble(&err);
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-        (void)err_set(&err, -EIO, "libcurl does not start");
-        return session_trouble(&err);
-    }
     pager_start(&options);
     int status = run(&options);
-    curl_global_cleanup();
     bool failed = fflush(stdout) != 0 || ferror(stdout);
     int cause = errno;
     pager_end();

@@ -1,4 +1,3 @@
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +5,7 @@
 #include <time.h>
 
 #include "client.h"
+#include "curl_lib.h"
 
 enum {
     URL_PARAMS_MAX = 4000, /* longer forms are POSTed: proxies cut URLs at 8 KiB */
@@ -20,6 +20,7 @@ enum {
 
 struct client {
     const struct options *options;
+    const struct curl_lib *lib;
     CURL *curl;
     struct curl_slist *headers; /* of every request */
     char *base;                 /* address without trailing slash */
@@ -31,7 +32,7 @@ struct client {
 /* ---- headers and credentials */
 
 static int add_header(struct client *c, const char *line, struct err *reterr) {
-    struct curl_slist *list = curl_slist_append(c->headers, line);
+    struct curl_slist *list = c->lib->slist_append(c->headers, line);
     if (!list)
         return err_set(reterr, -ENOMEM, "out of memory");
     c->headers = list;
@@ -145,30 +146,30 @@ static size_t take_body(char *data, size_t size, size_t count, void *ctx) {
 
 static void set_transport(struct client *c) {
     const struct options *o = c->options;
-    curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->curl_error);
-    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &c->body);
-    curl_easy_setopt(c->curl, CURLOPT_USERAGENT, "logq/" LOGQ_VERSION);
-    curl_easy_setopt(c->curl, CURLOPT_ACCEPT_ENCODING, "gzip");
-    curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
-    curl_easy_setopt(c->curl, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(c->curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    c->lib->easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->curl_error);
+    c->lib->easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
+    c->lib->easy_setopt(c->curl, CURLOPT_WRITEDATA, &c->body);
+    c->lib->easy_setopt(c->curl, CURLOPT_USERAGENT, "logq/" LOGQ_VERSION);
+    c->lib->easy_setopt(c->curl, CURLOPT_ACCEPT_ENCODING, "gzip");
+    c->lib->easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+    c->lib->easy_setopt(c->curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+    c->lib->easy_setopt(c->curl, CURLOPT_TCP_NODELAY, 1L);
+    c->lib->easy_setopt(c->curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    c->lib->easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http,https");
     if (o->ca_cert && *o->ca_cert)
-        curl_easy_setopt(c->curl, CURLOPT_CAINFO, o->ca_cert);
+        c->lib->easy_setopt(c->curl, CURLOPT_CAINFO, o->ca_cert);
     if (o->cert && *o->cert)
-        curl_easy_setopt(c->curl, CURLOPT_SSLCERT, o->cert);
+        c->lib->easy_setopt(c->curl, CURLOPT_SSLCERT, o->cert);
     if (o->key && *o->key)
-        curl_easy_setopt(c->curl, CURLOPT_SSLKEY, o->key);
+        c->lib->easy_setopt(c->curl, CURLOPT_SSLKEY, o->key);
     if (o->tls_skip_verify) {
-        curl_easy_setopt(c->curl, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(c->curl, CURLOPT_SSL_VERIFYHOST, 0L);
+        c->lib->easy_setopt(c->curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        c->lib->easy_setopt(c->curl, CURLOPT_SSL_VERIFYHOST, 0L);
     }
     if (o->proxy_url && *o->proxy_url)
-        curl_easy_setopt(c->curl, CURLOPT_PROXY, o->proxy_url);
+        c->lib->easy_setopt(c->curl, CURLOPT_PROXY, o->proxy_url);
     else if (!o->env_proxy)
-        curl_easy_setopt(c->curl, CURLOPT_PROXY, "");
+        c->lib->easy_setopt(c->curl, CURLOPT_PROXY, "");
 }
 
 static int set_base(struct client *c, struct err *reterr) {
@@ -197,7 +198,12 @@ int client_open(const struct options *o, struct client **ret, struct err *reterr
     c->options = o;
     c->body = buf_make(CLIENT_BODY_MAX);
     c->url = buf_make(ADDR_MAX * 4);
-    c->curl = curl_easy_init();
+    c->lib = curl_lib_load(reterr);
+    if (!c->lib) {
+        client_close(c);
+        return -EIO;
+    }
+    c->curl = c->lib->easy_init();
     int r = c->curl ? set_base(c, reterr) : err_set(reterr, -ENOMEM, "libcurl does not start");
     if (r == 0)
         r = add_headers(c, reterr);
@@ -213,8 +219,10 @@ int client_open(const struct options *o, struct client **ret, struct err *reterr
 void client_close(struct client *c) {
     if (!c)
         return;
-    curl_easy_cleanup(c->curl);
-    curl_slist_free_all(c->headers);
+    if (c->lib) {
+        c->lib->easy_cleanup(c->curl);
+        c->lib->slist_free_all(c->headers);
+    }
     buf_done(&c->body);
     buf_done(&c->url);
     free(c->base);
@@ -224,12 +232,12 @@ void client_close(struct client *c) {
 /* ---- requests */
 
 static int connection_error(struct client *c, CURLcode code, struct err *reterr) {
-    const char *detail = c->curl_error[0] ? c->curl_error : curl_easy_strerror(code);
+    const char *detail = c->curl_error[0] ? c->curl_error : c->lib->easy_strerror(code);
     if (c->body.failed)
         return err_set(reterr, -EFBIG, "%s answered more than %d MiB: ask for less with --batch",
                        c->base, CLIENT_BODY_MAX >> 20);
     long os_errno = 0;
-    curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &os_errno);
+    c->lib->easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &os_errno);
     if (code == CURLE_COULDNT_CONNECT && os_errno == ECONNREFUSED)
         return err_set(reterr, -ECONNREFUSED,
                        "cannot reach %s: connection refused; is logqd running? set --addr or "
@@ -258,11 +266,11 @@ static int perform(struct client *c, const char *path, const struct buf *query,
     if (c->url.failed)
         return err_set(reterr, -ENOMEM, "the address is too long");
     c->curl_error[0] = '\0';
-    curl_easy_setopt(c->curl, CURLOPT_URL, c->url.data);
-    CURLcode code = curl_easy_perform(c->curl);
+    c->lib->easy_setopt(c->curl, CURLOPT_URL, c->url.data);
+    CURLcode code = c->lib->easy_perform(c->curl);
     if (code != CURLE_OK)
         return connection_error(c, code, reterr);
-    curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &ret->status);
+    c->lib->easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &ret->status);
     size_t size = c->body.size;
     buf_add_char(&c->body, '\0');
     if (c->body.failed)
@@ -277,18 +285,18 @@ int client_post(struct client *c, const char *path, const char *content_type, st
     *ret = (struct client_answer){0};
     (void)snprintf(line, sizeof(line), "Content-Type: %s", content_type);
     /* The type heads the list of this one request. */
-    struct curl_slist *type = curl_slist_append(NULL, line);
+    struct curl_slist *type = c->lib->slist_append(NULL, line);
     if (!type)
         return err_set(reterr, -ENOMEM, "out of memory");
     type->next = c->headers;
-    curl_easy_setopt(c->curl, CURLOPT_POST, 1L);
-    curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.size);
-    curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, body.data);
-    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, type);
+    c->lib->easy_setopt(c->curl, CURLOPT_POST, 1L);
+    c->lib->easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.size);
+    c->lib->easy_setopt(c->curl, CURLOPT_POSTFIELDS, body.data);
+    c->lib->easy_setopt(c->curl, CURLOPT_HTTPHEADER, type);
     int r = perform(c, path, NULL, ret, reterr);
-    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
+    c->lib->easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
     type->next = NULL;
-    curl_slist_free_all(type);
+    c->lib->slist_free_all(type);
     return r;
 }
 
@@ -298,8 +306,8 @@ static int ask_once(struct client *c, const char *path, const struct buf *form,
         return client_post(c, path, "application/x-www-form-urlencoded", buf_str(form), ret,
                            reterr);
     *ret = (struct client_answer){0};
-    curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
-    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
+    c->lib->easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
+    c->lib->easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
     return perform(c, path, form, ret, reterr);
 }
 
@@ -314,7 +322,7 @@ struct stream_sink {
 static size_t on_piece(char *data, size_t size, size_t count, void *ctx) {
     struct stream_sink *sink = ctx;
     long status = 0;
-    curl_easy_getinfo(sink->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    sink->client->lib->easy_getinfo(sink->client->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status / 100 != 2) {
         buf_add(&sink->client->body, data, size * count);
         return size * count;
@@ -333,16 +341,16 @@ int client_stream(struct client *c, const char *path, const struct buf *form,
                   bool (*take)(struct str piece, void *ctx), void *ctx, struct err *reterr) {
     struct stream_sink sink = {.client = c, .take = take, .ctx = ctx};
     struct client_answer answer = {0};
-    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_piece);
-    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &sink);
-    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, 0L);
-    curl_easy_setopt(c->curl, CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER);
-    curl_easy_setopt(c->curl, CURLOPT_ACCEPT_ENCODING, is_near(c->base) ? NULL : "gzip");
+    c->lib->easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_piece);
+    c->lib->easy_setopt(c->curl, CURLOPT_WRITEDATA, &sink);
+    c->lib->easy_setopt(c->curl, CURLOPT_TIMEOUT, 0L);
+    c->lib->easy_setopt(c->curl, CURLOPT_BUFFERSIZE, (long)STREAM_BUFFER);
+    c->lib->easy_setopt(c->curl, CURLOPT_ACCEPT_ENCODING, is_near(c->base) ? NULL : "gzip");
     int r = ask_once(c, path, form, &answer, reterr);
-    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &c->body);
-    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
-    curl_easy_setopt(c->curl, CURLOPT_ACCEPT_ENCODING, "gzip");
+    c->lib->easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
+    c->lib->easy_setopt(c->curl, CURLOPT_WRITEDATA, &c->body);
+    c->lib->easy_setopt(c->curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+    c->lib->easy_setopt(c->curl, CURLOPT_ACCEPT_ENCODING, "gzip");
     if (sink.enough)
         return 0;
     if (r == 0 && answer.status == 404)
@@ -353,11 +361,11 @@ int client_stream(struct client *c, const char *path, const struct buf *form,
 int client_send(struct client *c, const char *method, const char *path, const struct buf *form,
                 struct client_answer *ret, struct err *reterr) {
     *ret = (struct client_answer){0};
-    curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
-    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
+    c->lib->easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
+    c->lib->easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+    c->lib->easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
     int r = perform(c, path, form, ret, reterr);
-    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, NULL);
+    c->lib->easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, NULL);
     return r;
 }
 
