@@ -14,6 +14,7 @@
 #include "io.h"
 #include "manifest.h"
 #include "map.h"
+#include "pack.h"
 
 enum {
     ATTEMPTS = 20, /* looks at the index, when files go meanwhile */
@@ -27,7 +28,8 @@ struct backup {
     int from_fd, to_fd, lock_fd;
     struct index *index;
     struct manifest before, now;
-    struct map days; /* "chunks/<tenant>/<day>" that the source has; keys in arena */
+    struct map days;  /* "chunks/<tenant>/<day>" that the source has; keys in arena */
+    struct map packs; /* whose paths are in the list */
     struct arena arena;
     unsigned number;   /* of this run's wal and deletes */
     struct str *paths; /* chunk files of the source */
@@ -158,10 +160,25 @@ static int note_stream(const struct index_stream *s, void *ctx) {
     return 0;
 }
 
+/* -EAGAIN: it has gone since the index was read. */
+static int pack_size(struct backup *b, const char *path, uint64_t *ret) {
+    int fd = io_open(b->from_fd, path, O_RDONLY | O_CLOEXEC, 0);
+    int r = fd < 0 ? fd : io_file_size(fd, ret);
+    io_close(fd);
+    return r == -ENOENT ? -EAGAIN : r;
+}
+
 static int note_path(struct backup *b, struct str tenant, const struct index_chunk *c,
                      size_t *capacity) {
     char path[CHUNK_PATH_MAX];
-    int r = chunk_path(path, tenant, c->day, c->stream_id, c->chunk_seq);
+    uint64_t size = c->sums.file_bytes;
+    bool packed = c->pack_seq > 0;
+    int r = packed ? pack_path(path, tenant, c->day, c->pack_seq)
+                   : chunk_path(path, tenant, c->day, c->stream_id, c->chunk_seq);
+    if (r == 0 && packed && map_get(&b->packs, str_from(path)))
+        return 0; /* with another member */
+    if (r == 0 && packed)
+        r = pack_size(b, path, &size);
     if (r < 0)
         return r;
     if (b->n_paths == *capacity) {
@@ -179,9 +196,11 @@ static int note_path(struct backup *b, struct str tenant, const struct index_chu
     struct str day = str_make(copy.data, copy.data ? (size_t)(strrchr(path, '/') - path) : 0);
     if (!copy.data || (!map_get(&b->days, day) && map_put(&b->days, day, b) < 0))
         return -ENOMEM;
+    if (packed && map_put(&b->packs, str_make(copy.data, copy.size - 1), b) < 0)
+        return -ENOMEM;
     b->paths[b->n_paths] = copy;
-    b->sizes[b->n_paths++] = c->sums.file_bytes;
-    b->all_bytes += c->sums.file_bytes;
+    b->sizes[b->n_paths++] = size;
+    b->all_bytes += size;
     return 0;
 }
 
@@ -209,7 +228,9 @@ static int list_chunks(struct backup *b) {
     size_t n_tenants = 0, capacity = 0;
     struct index_reader *reader = NULL;
     map_done(&b->days);
+    map_done(&b->packs);
     b->days = map_make();
+    b->packs = map_make();
     arena_reset(&b->arena);
     free(b->paths);
     free(b->sizes);
@@ -357,6 +378,7 @@ int backup_run(const struct backup_options *o, struct backup_result *ret, struct
                        .before = manifest_make(),
                        .now = manifest_make(),
                        .days = map_make(),
+                       .packs = map_make(),
                        .arena = arena_make(ARENA_MAX),
                        .reterr = reterr};
     char index_path[4096];
@@ -391,6 +413,7 @@ out:
     manifest_done(&b.before);
     manifest_done(&b.now);
     map_done(&b.days);
+    map_done(&b.packs);
     arena_done(&b.arena);
     free(b.paths);
     free(b.sizes);
@@ -398,6 +421,33 @@ out:
 }
 
 /* ---- verifying */
+
+/* `m`: its place in a pack; NULL: the whole file. */
+static const char *check_chunk(int dir_fd, const char *path, const struct pack_member *m,
+                               struct backup_check *ret, struct err *err) {
+    struct chunk *chunk = NULL;
+    int r = m ? chunk_open_at(dir_fd, path, (struct chunk_span){m->offset, m->size}, &chunk, err)
+              : chunk_open(dir_fd, path, &chunk, err);
+    if (r < 0)
+        return err->text;
+    ret->chunks++;
+    ret->entries += chunk_get_sums(chunk)->entries;
+    bool damaged = chunk_is_damaged(chunk);
+    chunk_close(chunk);
+    return damaged ? "it was damaged when it was taken" : NULL;
+}
+
+static const char *check_pack(int dir_fd, const char *path, struct backup_check *ret,
+                              struct err *err) {
+    struct pack pack;
+    if (pack_open(dir_fd, path, &pack, err) < 0)
+        return err->text;
+    const char *why = pack.damaged ? "it was damaged when it was taken" : NULL;
+    for (size_t i = 0; i < pack.n_members && !why; i++)
+        why = check_chunk(dir_fd, path, &pack.members[i], ret, err);
+    pack_done(&pack);
+    return why;
+}
 
 static const char *check_file(int dir_fd, const struct manifest_file *f, struct backup_check *ret,
                               struct err *err) {
@@ -412,14 +462,9 @@ static const char *check_file(int dir_fd, const struct manifest_file *f, struct 
         return "its content does not match the manifest";
     if (strncmp(f->path, "chunks/", 7) != 0)
         return NULL;
-    struct chunk *chunk = NULL;
-    if (chunk_open(dir_fd, f->path, &chunk, err) < 0)
-        return err->text;
-    ret->chunks++;
-    ret->entries += chunk_get_sums(chunk)->entries;
-    bool damaged = chunk_is_damaged(chunk);
-    chunk_close(chunk);
-    return damaged ? "it was damaged when it was taken" : NULL;
+    if (str_ends(str_from(f->path), STR(".pack")))
+        return check_pack(dir_fd, f->path, ret, err);
+    return check_chunk(dir_fd, f->path, NULL, ret, err);
 }
 
 int backup_verify(const char *dest, backup_bad_fn *bad, backup_progress_fn *progress, void *ctx,

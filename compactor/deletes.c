@@ -14,12 +14,15 @@
 #include "hash.h"
 #include "log.h"
 #include "merge.h"
+#include "unpack.h"
 
 enum {
     RECORD_VERSION = 1,
     RECORD_FIXED = 1 + 1 + 3 * 8 + 8 * 8,
     TENANT_MAX = 511,
     CHUNKS_PER_COMMIT = 1000,
+    PACKED_MAX =
+        65536, /* members of packs that lose something, gathered before their packs are emptied */
     REWRITE_TARGET = 64 << 20, /* far above what merging makes: one file stays one */
     PAIRS_MAX = 4096,
     ID_ATTEMPTS = 100,
@@ -544,6 +547,12 @@ int deletes_cancel(struct deletes *d, struct str tenant, struct str id, bool for
 
 /* ---- removing */
 
+/* A member of a pack that loses something. */
+struct packed {
+    struct index_chunk chunk;
+    bool whole;
+};
+
 struct run {
     struct deletes *d;
     struct request *q; /* a reference */
@@ -555,6 +564,8 @@ struct run {
     struct labels labels; /* of the stream at hand */
     struct index_chunk gone[CHUNKS_PER_COMMIT];
     size_t n_gone;
+    struct packed *packed; /* PACKED_MAX, made at first use */
+    size_t n_packed;
     struct deletes_result *result;
     struct err *reterr;
 };
@@ -588,7 +599,7 @@ static int drop_chunks(struct run *run) {
         return r;
     for (size_t i = 0; i < run->n_gone; i++) {
         const struct index_chunk *c = &run->gone[i];
-        store_delete_chunk_file(run->d->store, run->q->tenant, c->day, c->stream_id, c->chunk_seq);
+        store_delete_chunk(run->d->store, run->q->tenant, c);
         run->receipt.chunks_removed++;
         run->receipt.lines += c->sums.entries;
         run->receipt.bytes += c->sums.line_bytes;
@@ -599,28 +610,39 @@ static int drop_chunks(struct run *run) {
     return 0;
 }
 
-static int rewrite_chunk(struct run *run, const struct index_chunk *c) {
-    struct rewrite_result done = {0};
+/* What cannot be read is counted; *ret is zeroed then. */
+static int try_rewrite(struct run *run, const struct rewrite *w, struct rewrite_result *ret) {
     struct err err = {0};
-    struct rewrite w = {.tenant = run->q->tenant,
-                        .sources = c,
-                        .n_sources = 1,
-                        .effort = merge_effort((enum merge_grade)c->grade),
-                        .grade = c->grade,
-                        .target_bytes = REWRITE_TARGET,
-                        .erase = on_erase,
-                        .erase_ctx = run->q,
-                        .pace = on_pace,
-                        .pace_ctx = run};
-    int r = store_rewrite(run->d->store, &w, &done, NULL, &err);
+    *ret = (struct rewrite_result){0};
+    int r = store_rewrite(run->d->store, w, ret, NULL, &err);
     if (r == -ECORRUPT || r == -EREFUSED || r == -EFORMAT) {
         run->result->failures++;
         log_request(run->d, LOG_ERROR, "a chunk cannot be rewritten, its entries stay hidden",
                     run->q, err.text);
         return 0;
     }
+    return r < 0 ? err_set(run->reterr, r, "%s", err.text) : 0;
+}
+
+static struct rewrite erasing(struct run *run, const struct index_chunk *c) {
+    return (struct rewrite){.tenant = run->q->tenant,
+                            .sources = c,
+                            .n_sources = 1,
+                            .effort = merge_effort((enum merge_grade)c->grade),
+                            .grade = c->grade,
+                            .target_bytes = REWRITE_TARGET,
+                            .erase = on_erase,
+                            .erase_ctx = run->q,
+                            .pace = on_pace,
+                            .pace_ctx = run};
+}
+
+static int rewrite_chunk(struct run *run, const struct index_chunk *c) {
+    struct rewrite_result done;
+    struct rewrite w = erasing(run, c);
+    int r = try_rewrite(run, &w, &done);
     if (r < 0)
-        return err_set(run->reterr, r, "%s", err.text);
+        return r;
     if (done.sources > 0) {
         run->receipt.chunks_rewritten++;
         run->receipt.lines += done.erased_entries;
@@ -631,6 +653,75 @@ static int rewrite_chunk(struct run *run, const struct index_chunk *c) {
     }
     (void)store_reap(run->d->store);
     return 0;
+}
+
+/* ---- members of packs: what stands beside them is moved first, see unpack.h */
+
+static int move_member(const struct index_chunk *c, void *ctx) {
+    struct run *run = ctx;
+    struct rewrite_result done;
+    struct rewrite w = unpack_rewrite(run->q->tenant, c);
+    w.pace = on_pace;
+    w.pace_ctx = run;
+    int r = try_rewrite(run, &w, &done);
+    (void)store_reap(run->d->store);
+    return r;
+}
+
+static int move_others(struct run *run) {
+    size_t n = run->n_packed;
+    struct unpack u = {.tenant = run->q->tenant,
+                       .packs = malloc(sizeof(uint64_t) * n),
+                       .n_packs = n,
+                       .keep = malloc(sizeof(uint64_t) * n),
+                       .n_keep = n};
+    int r = u.packs && u.keep ? 0 : err_set(run->reterr, -ENOMEM, "no memory to empty packs");
+    for (size_t i = 0; i < n && r == 0; i++) {
+        u.packs[i] = run->packed[i].chunk.pack_seq;
+        u.keep[i] = run->packed[i].chunk.chunk_seq;
+    }
+    if (r == 0) {
+        unpack_prepare(&u);
+        r = unpack_walk(run->d->store, &u, move_member, run, run->reterr);
+    }
+    free(u.packs);
+    free(u.keep);
+    return r;
+}
+
+/* When one of the others cannot be moved, the gathered ones stay: hidden, until the next pass tries again. */
+static int erase_packed(struct run *run) {
+    uint64_t failures = run->result->failures;
+    int r = run->n_packed > 0 ? move_others(run) : 0;
+    bool moved = run->result->failures == failures;
+    for (size_t i = 0; i < run->n_packed && r == 0 && moved; i++) {
+        const struct packed *p = &run->packed[i];
+        if (!p->whole) {
+            r = rewrite_chunk(run, &p->chunk);
+            continue;
+        }
+        run->gone[run->n_gone++] = p->chunk;
+        if (run->n_gone == CHUNKS_PER_COMMIT)
+            r = drop_chunks(run);
+    }
+    run->n_packed = 0;
+    return r == 0 ? drop_chunks(run) : r;
+}
+
+/* Gathers it when the request concerns it. */
+static int note_packed(struct run *run, const struct index_chunk *c, bool whole) {
+    struct rewrite_result asked = {.sources = whole};
+    struct rewrite w = erasing(run, c);
+    w.ask_only = true;
+    int r = whole ? 0 : try_rewrite(run, &w, &asked);
+    if (r < 0 || asked.sources == 0)
+        return r;
+    if (!run->packed)
+        run->packed = malloc(sizeof(*run->packed) * PACKED_MAX);
+    if (!run->packed)
+        return err_set(run->reterr, -ENOMEM, "no memory to process a delete request");
+    run->packed[run->n_packed++] = (struct packed){.chunk = *c, .whole = whole};
+    return run->n_packed == PACKED_MAX ? erase_packed(run) : 0;
 }
 
 /* Makes what has been done so far durable and visible in the list. */
@@ -664,7 +755,10 @@ static int erase_stream(struct run *run, const struct index_stream *s) {
     index_reader_end(reader);
     for (size_t i = 0; i < count && r == 0; i++) {
         const struct index_chunk *c = &chunks[i];
-        if (whole && c->sums.first_ns >= q->start_ns && c->sums.last_ns <= q->end_ns) {
+        bool all = whole && c->sums.first_ns >= q->start_ns && c->sums.last_ns <= q->end_ns;
+        if (c->pack_seq > 0) {
+            r = note_packed(run, c, all);
+        } else if (all) {
             run->gone[run->n_gone++] = *c;
             if (run->n_gone == CHUNKS_PER_COMMIT)
                 r = drop_chunks(run);
@@ -735,6 +829,10 @@ static int process(struct run *run) {
         r = index_walk_streams(store_index(d->store), q->tenant, visit_stream, run, run->reterr);
     if (r == 0)
         r = drop_chunks(run);
+    if (r == 0)
+        r = erase_packed(run);
+    free(run->packed);
+    run->packed = NULL;
     if (r == 0 && run->result->failures > failures)
         r = save_progress(run, DELETE_RUNNING);
     else if (r == 0)

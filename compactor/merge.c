@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "io.h"
 #include "log.h"
 #include "units.h"
+#include "unpack.h"
 
 enum {
     TARGET_DEFAULT = 32 << 20,
@@ -25,6 +27,7 @@ enum {
     ROUNDS_PER_DAY = 1000,  /* rewrites of one day of a stream in one run */
     BAD_MAX = 4096,         /* chunks that could not be read, remembered */
     DAY_ROWS_MAX = 1 << 20, /* more chunks of one stream and day are looked at in parts */
+    PACK_LIVE_PERCENT = 50, /* a pack of which less is left is emptied */
     PAIRS_MAX = 2048,
     ARENA_MAX = 1 << 30,
 };
@@ -118,12 +121,26 @@ static uint64_t fair_limit(const struct index_chunk *chunks, size_t count,
     return n >= 2 ? limit : 0;
 }
 
+/* Little of a stream, in few pieces, stays where it is: a file of its own would take more of the disk than it has
+ * lines. */
+static bool may_stay_packed(const struct index_chunk *chunks, size_t count) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += chunks[i].sums.file_bytes;
+        if (chunks[i].pack_seq == 0)
+            return false;
+    }
+    return count < JOIN_COUNT && sum < TIER_BYTES;
+}
+
 /* A day that is over. Whatever is not settled yet is rewritten in any case, and takes along what is small beside
  * it; else small files are joined. */
 static void choose_settled(const struct index_chunk *chunks, size_t count,
                            const struct merge_policy *p, uint64_t max_bytes,
                            struct merge_choice *ret) {
     uint64_t fresh_bytes = 0, sum = 0;
+    if (may_stay_packed(chunks, count))
+        return;
     for (size_t i = 0; i < count; i++)
         if (chunks[i].grade < GRADE_SETTLED)
             fresh_bytes += chunks[i].sums.file_bytes;
@@ -172,6 +189,13 @@ void merge_choose(const struct index_chunk *chunks, size_t count, const struct m
 
 /* ---- a round */
 
+/* What the index knows of a pack of the tenant at hand. */
+struct pack_use {
+    uint64_t seq;
+    int32_t day;
+    uint64_t live_bytes;
+};
+
 struct merger {
     struct store *store;
     struct merge_hooks hooks;
@@ -188,6 +212,8 @@ struct merger {
     uint64_t pace_bytes;
     struct merge_result *result;
     struct err *reterr;
+    struct map packs; /* by number: struct pack_use */
+    struct arena packs_arena;
     struct merge_choice choice;
     struct index_chunk sources[REWRITE_SOURCES_MAX];
 };
@@ -299,22 +325,26 @@ static void log_failure(const struct merger *m, const struct index_chunk *c,
     buf_done(&pairs);
 }
 
-static int rewrite_once(struct merger *m, size_t n, struct rewrite_result *done, size_t *bad,
-                        struct err *reterr) {
+static struct rewrite chosen_rewrite(struct merger *m) {
     struct rewrite w = {.tenant = m->tenant,
                         .sources = m->sources,
-                        .n_sources = n,
                         .effort = merge_effort(m->choice.grade),
                         .grade = (uint8_t)m->choice.grade,
-                        .target_bytes = target_of(m->policy),
-                        .encoder = m->encoder,
-                        .pace = on_pace,
-                        .pace_ctx = m};
+                        .target_bytes = target_of(m->policy)};
     if (m->choice.grade == GRADE_SETTLED)
         w.reencode_below = GRADE_SETTLED;
+    return w;
+}
+
+static int rewrite_once(struct merger *m, struct rewrite *w, size_t n, struct rewrite_result *done,
+                        size_t *bad, struct err *reterr) {
+    w->n_sources = n;
+    w->encoder = m->encoder;
+    w->pace = on_pace;
+    w->pace_ctx = m;
     if (m->hooks.enter)
         m->hooks.enter(m->hooks.ctx);
-    int r = store_rewrite(m->store, &w, done, bad, reterr);
+    int r = store_rewrite(m->store, w, done, bad, reterr);
     if (m->hooks.leave)
         m->hooks.leave(m->hooks.ctx);
     (void)store_reap(m->store);
@@ -322,14 +352,14 @@ static int rewrite_once(struct merger *m, size_t n, struct rewrite_result *done,
 }
 
 /* Rewrites the sources, or fewer of them when too much overlaps. 1 when something has changed for the better. */
-static int rewrite(struct merger *m, size_t n) {
+static int rewrite(struct merger *m, struct rewrite *w, size_t n) {
     struct err err = {0};
     struct rewrite_result done = {0};
     size_t bad = 0;
-    int r = rewrite_once(m, n, &done, &bad, &err);
+    int r = rewrite_once(m, w, n, &done, &bad, &err);
     while (r == -E2BIG && n > 1) {
         n /= 2;
-        r = rewrite_once(m, n, &done, &bad, &err);
+        r = rewrite_once(m, w, n, &done, &bad, &err);
     }
     if (r == 0) {
         m->result->rewrites++;
@@ -371,7 +401,8 @@ static int merge_day(struct merger *m) {
         }
         for (size_t i = 0; i < m->choice.n; i++)
             m->sources[i] = m->rows[m->choice.picked[i]];
-        r = rewrite(m, m->choice.n);
+        struct rewrite w = chosen_rewrite(m);
+        r = rewrite(m, &w, m->choice.n);
         if (r > 0) {
             int status = load_day(m, stream_id, day);
             r = status < 0 ? status : r;
@@ -380,6 +411,78 @@ static int merge_day(struct merger *m) {
     m->n_rows = 0;
     return r < 0 ? r : 0;
 }
+
+/* ---- packs of which little is left */
+
+static int count_member(const struct index_chunk *c, void *ctx) {
+    struct merger *m = ctx;
+    if (c->pack_seq == 0)
+        return 0;
+    struct pack_use *p =
+        map_get(&m->packs, str_make((const char *)&c->pack_seq, sizeof(c->pack_seq)));
+    if (!p) {
+        p = arena_array(&m->packs_arena, 1, sizeof(*p));
+        if (!p)
+            return -ENOMEM;
+        *p = (struct pack_use){.seq = c->pack_seq, .day = c->day};
+        if (map_put(&m->packs, str_make((const char *)&p->seq, sizeof(p->seq)), p) < 0)
+            return -ENOMEM;
+    }
+    p->live_bytes += c->sums.file_bytes;
+    return 0;
+}
+
+static bool is_thin(const struct merger *m, const struct pack_use *p) {
+    char path[CHUNK_PATH_MAX];
+    uint64_t size = 0;
+    if (pack_path(path, m->tenant, p->day, p->seq) < 0)
+        return false;
+    int fd = io_open(store_dir_fd(m->store), path, O_RDONLY | O_CLOEXEC, 0);
+    bool thin =
+        fd >= 0 && io_file_size(fd, &size) == 0 && p->live_bytes < size / 100 * PACK_LIVE_PERCENT;
+    io_close(fd);
+    return thin;
+}
+
+static int move_member(const struct index_chunk *c, void *ctx) {
+    struct merger *m = ctx;
+    if (stopped(m))
+        return -ECANCELED;
+    if (is_bad(m, c->chunk_seq))
+        return 0;
+    m->sources[0] = *c;
+    struct rewrite w = unpack_rewrite(m->tenant, m->sources);
+    int r = rewrite(m, &w, 1);
+    return r < 0 ? r : 0;
+}
+
+/* What is left of them gets files of its own, or a small rest would keep the space of all. */
+static int empty_thin_packs(struct merger *m) {
+    m->packs = map_make();
+    m->packs_arena = arena_make(ARENA_MAX);
+    struct unpack u = {.tenant = m->tenant};
+    int r = index_walk_chunks(store_index(m->store), m->tenant, count_member, m, m->reterr);
+    if (r == 0 && m->packs.count > 0)
+        u.packs = malloc(sizeof(*u.packs) * m->packs.count);
+    size_t at = 0;
+    struct str key;
+    void *value;
+    while (r == 0 && u.packs && map_next(&m->packs, &at, &key, &value)) {
+        const struct pack_use *p = value;
+        if (is_thin(m, p))
+            u.packs[u.n_packs++] = p->seq;
+    }
+    if (r == 0 && u.n_packs > 0) {
+        unpack_prepare(&u);
+        r = unpack_walk(m->store, &u, move_member, m, m->reterr);
+    }
+    free(u.packs);
+    map_done(&m->packs);
+    arena_done(&m->packs_arena);
+    return r;
+}
+
+/* ---- streams and days */
 
 static int visit(const struct index_chunk *c, void *ctx) {
     struct merger *m = ctx;
@@ -425,6 +528,8 @@ int merger_run(struct merger *m, const struct merge_policy *p, int64_t now_ns,
         r = index_walk_chunks(store_index(m->store), tenants[i], visit, m, reterr);
         if (r == 0)
             r = merge_day(m);
+        if (r == 0)
+            r = empty_thin_packs(m);
     }
     block_encoder_free(m->encoder); /* some MiB that nobody needs until the next run */
     m->encoder = NULL;

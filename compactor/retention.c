@@ -150,7 +150,7 @@ static int remove_rows(struct index_txn *txn, void *ctx, struct err *reterr) {
 static void remove_files(struct pass *p, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) {
         const struct index_chunk *c = &p->chunks[i];
-        store_delete_chunk_file(p->store, p->tenant, c->day, c->stream_id, c->chunk_seq);
+        store_delete_chunk(p->store, p->tenant, c);
         p->result.chunks++;
         p->result.bytes += c->sums.file_bytes;
         p->result.entries += c->sums.entries;

@@ -42,6 +42,7 @@ struct block_reader {
     /* the file read last */
     int fd;
     const struct cached_chunk *fd_chunk;
+    uint64_t fd_pack;            /* in which fd_chunk stands, and others, too; 0: in none */
     struct block_reader *other;  /* for overlaps */
     struct pattern_miner *miner; /* for rows */
 };
@@ -228,16 +229,21 @@ const uint64_t *block_reader_dead(const struct block_reader *r) {
 
 static int open_file(struct block_reader *r, struct err *reterr) {
     const struct cached_chunk *c = r->ref->chunk.cached;
-    if (r->fd >= 0 && r->fd_chunk == c)
+    uint64_t pack = cached_chunk_pack(c);
+    if (r->fd >= 0 && (r->fd_chunk == c || (pack > 0 && r->fd_pack == pack))) {
+        r->fd_chunk = c;
         return 0;
+    }
     if (r->fd >= 0)
         io_close(r->fd);
     r->fd_chunk = NULL;
+    r->fd_pack = 0;
     const char *path = cached_chunk_path(c);
     r->fd = io_open(r->ref->data_dir_fd, path, O_RDONLY | O_CLOEXEC, 0);
     if (r->fd < 0)
         return err_set(reterr, r->fd, "cannot open %s: %s", path, err_name(r->fd));
     r->fd_chunk = c;
+    r->fd_pack = pack;
     return 0;
 }
 

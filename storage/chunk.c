@@ -33,6 +33,7 @@ struct chunk_part {
 };
 
 struct chunk {
+    uint64_t base; /* where it begins in its file: in a pack; offsets count from there */
     struct chunk_head head;
     struct chunk_sums sums;
     bool damaged;  /* the header, or the trailer */
@@ -45,11 +46,11 @@ struct chunk {
 };
 
 /* pread of exactly `size` bytes behind what `out` holds. */
-static int read_part(int fd, uint64_t offset, size_t size, struct buf *out) {
+static int read_part(const struct chunk *c, int fd, uint64_t offset, size_t size, struct buf *out) {
     int r = buf_reserve(out, size);
     if (r < 0 || size == 0)
         return r;
-    ssize_t n = io_pread_all(fd, out->data + out->size, size, offset);
+    ssize_t n = io_pread_all(fd, out->data + out->size, size, c->base + offset);
     if (n < 0)
         return (int)n;
     if ((size_t)n < size)
@@ -60,9 +61,9 @@ static int read_part(int fd, uint64_t offset, size_t size, struct buf *out) {
 
 /* ---- header */
 
-static int read_header_bytes(int fd, uint64_t file_size, struct buf *raw) {
+static int read_header_bytes(const struct chunk *c, int fd, uint64_t file_size, struct buf *raw) {
     uint64_t size = file_size < HEADER_GUESS ? file_size : HEADER_GUESS;
-    int r = read_part(fd, 0, (size_t)size, raw);
+    int r = read_part(c, fd, 0, (size_t)size, raw);
     if (r < 0)
         return r;
     if (raw->size < CHUNK_HEADER_FIXED || memcmp(raw->data, CHUNK_MAGIC, 8) != 0)
@@ -71,7 +72,7 @@ static int read_header_bytes(int fd, uint64_t file_size, struct buf *raw) {
     if (size < CHUNK_HEADER_FIXED || size > CHUNK_HEADER_MAX || size > file_size)
         return -ECORRUPT;
     if (size > raw->size)
-        return read_part(fd, raw->size, (size_t)size - raw->size, raw);
+        return read_part(c, fd, raw->size, (size_t)size - raw->size, raw);
     raw->size = (size_t)size;
     return 0;
 }
@@ -133,7 +134,7 @@ static int parse_header(struct chunk *c, struct str raw) {
 
 static int load_header(struct chunk *c, int fd, uint64_t file_size) {
     struct buf raw = buf_make(CHUNK_HEADER_MAX);
-    int r = read_header_bytes(fd, file_size, &raw);
+    int r = read_header_bytes(c, fd, file_size, &raw);
     if (r == 0)
         r = parse_header(c, buf_str(&raw));
     buf_done(&raw);
@@ -176,7 +177,7 @@ static int read_trailer(const struct chunk *c, int fd, uint64_t file_size, struc
         return -ECORRUPT;
     if (guess > TAIL_GUESS)
         guess = TAIL_GUESS;
-    int r = read_part(fd, file_size - guess, (size_t)guess, raw);
+    int r = read_part(c, fd, file_size - guess, (size_t)guess, raw);
     if (r == 0)
         r = parse_footer(c, raw->data + raw->size - FOOTER_SIZE, file_size, ret);
     if (r < 0)
@@ -187,7 +188,7 @@ static int read_trailer(const struct chunk *c, int fd, uint64_t file_size, struc
         raw->size = ret->trailer_size;
     } else {
         buf_clear(raw);
-        r = read_part(fd, ret->trailer_offset, ret->trailer_size, raw);
+        r = read_part(c, fd, ret->trailer_offset, ret->trailer_size, raw);
     }
     if (r == 0 && (uint32_t)hash64(raw->data, raw->size) != ret->trailer_checksum)
         return -ECORRUPT;
@@ -276,6 +277,7 @@ static int parse_trailer(struct chunk *c, int fd, const struct footer *f, struct
     if (r < 0)
         return r;
     struct filters_layout layout = {.n = n,
+                                    .base = c->base,
                                     .begin = f->filters_offset,
                                     .end = f->trailer_offset,
                                     .sizes = rows.sizes,
@@ -311,7 +313,7 @@ static int read_block_header(struct chunk *c, int fd, uint64_t offset, uint64_t 
     struct err ignored;
     uint64_t size = file_size - offset < BLOCK_HEADER_MAX ? file_size - offset : BLOCK_HEADER_MAX;
     buf_clear(raw);
-    int r = read_part(fd, offset, (size_t)size, raw);
+    int r = read_part(c, fd, offset, (size_t)size, raw);
     *ret = (struct chunk_part){.offset = offset};
     if (r == 0)
         r = block_parse_header(buf_str(raw), &c->arena, &ret->info, &ignored);
@@ -320,21 +322,22 @@ static int read_block_header(struct chunk *c, int fd, uint64_t offset, uint64_t 
     return r;
 }
 
-static bool times_check_out(int fd, const struct chunk_part *part, struct buf *raw) {
+static bool times_check_out(const struct chunk *c, int fd, const struct chunk_part *part,
+                            struct buf *raw) {
     const struct section *s = block_section(&part->info, SECTION_TIMES);
     buf_clear(raw);
-    return read_part(fd, part->offset + s->offset, s->stored_size, raw) == 0 &&
+    return read_part(c, fd, part->offset + s->offset, s->stored_size, raw) == 0 &&
            (uint32_t)hash64(raw->data, raw->size) == s->checksum;
 }
 
 /* The next offset from `from` on at which the magic bytes of a block stand; file_size when there is none. */
-static int search_magic(int fd, uint64_t from, uint64_t file_size, struct buf *raw,
-                        uint64_t *ret_offset) {
+static int search_magic(const struct chunk *c, int fd, uint64_t from, uint64_t file_size,
+                        struct buf *raw, uint64_t *ret_offset) {
     const size_t magic_size = sizeof(BLOCK_MAGIC) - 1;
     while (file_size - from >= magic_size) {
         uint64_t size = file_size - from < SEARCH_STEP ? file_size - from : SEARCH_STEP;
         buf_clear(raw);
-        int r = read_part(fd, from, (size_t)size, raw);
+        int r = read_part(c, fd, from, (size_t)size, raw);
         if (r < 0)
             return r;
         const char *hit = str_find(buf_str(raw), str_make(BLOCK_MAGIC, magic_size));
@@ -356,12 +359,12 @@ static int scan_blocks(struct chunk *c, int fd, uint64_t file_size) {
     while (offset < file_size && c->n_parts < CHUNK_BLOCKS_MAX) {
         struct chunk_part part;
         r = read_block_header(c, fd, offset, file_size, &raw, &part);
-        if (r == 0 && (in_sequence || times_check_out(fd, &part, &raw))) {
+        if (r == 0 && (in_sequence || times_check_out(c, fd, &part, &raw))) {
             r = add_part(c, &part);
             offset += part.info.stored_size;
             in_sequence = true;
         } else if (r == 0 || r == -ECORRUPT || r == -EIO) {
-            r = search_magic(fd, offset + 1, file_size, &raw, &offset);
+            r = search_magic(c, fd, offset + 1, file_size, &raw, &offset);
             in_sequence = false;
         }
         if (r < 0)
@@ -374,9 +377,8 @@ static int scan_blocks(struct chunk *c, int fd, uint64_t file_size) {
 
 /* ---- the door */
 
-static int load(struct chunk *c, int fd, struct err *reterr) {
-    uint64_t file_size = 0;
-    int r = io_file_size(fd, &file_size);
+static int load(struct chunk *c, int fd, uint64_t file_size, struct err *reterr) {
+    int r = file_size > 0 ? 0 : io_file_size(fd, &file_size);
     if (r == 0)
         r = load_header(c, fd, file_size);
     /* A reader knows from the index whose file this is: with a sound trailer it needs no header. */
@@ -404,26 +406,32 @@ static int load(struct chunk *c, int fd, struct err *reterr) {
     return 0;
 }
 
-int chunk_begin(int dir_fd, const char *name) {
+int chunk_begin(int dir_fd, const char *name, struct chunk_span span) {
     int fd = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
-    uint64_t size;
-    if (fd < 0 || io_file_size(fd, &size) < 0)
+    uint64_t size = span.size;
+    if (fd < 0 || (size == 0 && io_file_size(fd, &size) < 0))
         return fd;
     /* No more than is asked for: what stands beside it are blocks. */
     io_read_at_random(fd);
-    io_will_need(fd, 0, HEADER_GUESS);
-    io_will_need(fd, size > TAIL_GUESS ? size - TAIL_GUESS : 0, TAIL_GUESS);
+    io_will_need(fd, span.offset, HEADER_GUESS);
+    io_will_need(fd, span.offset + (size > TAIL_GUESS ? size - TAIL_GUESS : 0), TAIL_GUESS);
     return fd;
 }
 
 int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *reterr) {
+    return chunk_open_at(dir_fd, name, (struct chunk_span){0}, ret, reterr);
+}
+
+int chunk_open_at(int dir_fd, const char *name, struct chunk_span span, struct chunk **ret,
+                  struct err *reterr) {
     int fd = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return err_set(reterr, fd, "chunk %s: %s", name, err_name(fd));
-    return chunk_open_begun(fd, name, ret, reterr);
+    return chunk_open_begun(fd, name, span, ret, reterr);
 }
 
-int chunk_open_begun(int fd, const char *name, struct chunk **ret, struct err *reterr) {
+int chunk_open_begun(int fd, const char *name, struct chunk_span span, struct chunk **ret,
+                     struct err *reterr) {
     struct chunk *c = calloc(1, sizeof(*c));
     int r = -ENOMEM;
     if (!c) {
@@ -432,7 +440,8 @@ int chunk_open_begun(int fd, const char *name, struct chunk **ret, struct err *r
     }
     c->arena = arena_make(ARENA_MAX);
     c->arena.first_bytes = ARENA_FIRST;
-    r = load(c, fd, reterr);
+    c->base = span.offset;
+    r = load(c, fd, span.size, reterr);
     if (r < 0) {
         (void)err_prefix(reterr, r, "chunk %s", name);
         goto out;
@@ -462,6 +471,10 @@ const struct chunk_sums *chunk_get_sums(const struct chunk *c) {
     return &c->sums;
 }
 
+uint64_t chunk_offset(const struct chunk *c) {
+    return c->base;
+}
+
 uint32_t chunk_header_size(const struct chunk *c) {
     return c->headless && c->n_parts > 0 ? (uint32_t)c->parts[0].offset : c->header_size;
 }
@@ -489,12 +502,13 @@ const struct block_info *chunk_block_info(const struct chunk *c, uint32_t i) {
 
 uint64_t chunk_block_offset(const struct chunk *c, uint32_t i) {
     assert(i < c->n_parts);
-    return c->parts[i].offset;
+    return c->base + c->parts[i].offset;
 }
 
 uint64_t chunk_block_header_copy(const struct chunk *c, uint32_t i) {
     assert(i < c->n_parts);
-    return c->parts[i].header_copy_offset;
+    uint64_t at = c->parts[i].header_copy_offset;
+    return at > 0 ? c->base + at : 0;
 }
 
 const struct filters *chunk_filters(const struct chunk *c) {

@@ -1,4 +1,4 @@
-/* chunk: one immutable file with blocks of one stream and one UTC day.
+/* chunk: one immutable file, or a member of a pack (pack.h), with blocks of one stream and one UTC day.
  *
  *   header | block 0 | block 1 | ... | filters | trailer | footer
  *
@@ -66,6 +66,12 @@ int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
                 const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
                 struct chunk_sums *ret_sums, struct err *reterr);
 
+/* The same into a file that is open already, at its end: a member of a pack. The
+ * file's name is for texts; on error the caller gives the file up. */
+int chunk_write_into(int fd, const char *name, const struct chunk_head *head,
+                     const struct chunk_block *blocks, size_t n_blocks, struct chunk_sums *ret_sums,
+                     struct err *reterr);
+
 /* The same block by block, for those who do not have all at once: blocks go to the file as they come, filters and
  * trailer stay in memory until the end. A failed call leaves nothing but chunk_writer_abort, which removes the file. */
 struct chunk_writer;
@@ -86,10 +92,17 @@ struct chunk; /* an opened chunk file */
  * (their filters are then missing and every block passes); when the header is, chunk_has_head is false and the head
  * empty. Either sets chunk_is_damaged. -ENOENT, -ECORRUPT (both), -EFORMAT. */
 int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *reterr);
+/* The part of a file that is a chunk: a member of a pack (pack.h). Size 0: the whole file. */
+struct chunk_span {
+    uint64_t offset, size;
+};
+int chunk_open_at(int dir_fd, const char *name, struct chunk_span span, struct chunk **ret,
+                  struct err *reterr);
 /* The same in two steps, for who opens many: chunk_begin has begun to read what chunk_open_begun, which takes over its
  * descriptor, will look at. */
-int chunk_begin(int dir_fd, const char *name);
-int chunk_open_begun(int fd, const char *name, struct chunk **ret, struct err *reterr);
+int chunk_begin(int dir_fd, const char *name, struct chunk_span span);
+int chunk_open_begun(int fd, const char *name, struct chunk_span span, struct chunk **ret,
+                     struct err *reterr);
 void chunk_close(struct chunk *c);
 
 const struct chunk_head *chunk_get_head(const struct chunk *c);
@@ -103,6 +116,8 @@ const struct block_info *chunk_block_info(const struct chunk *c, uint32_t i);
 uint64_t chunk_block_offset(const struct chunk *c, uint32_t i);
 /* Offset of the copy of its header in the trailer; 0 in a damaged chunk, whose trailer cannot be used. */
 uint64_t chunk_block_header_copy(const struct chunk *c, uint32_t i);
+/* Where the chunk begins in its file; all offsets count from the file's beginning. */
+uint64_t chunk_offset(const struct chunk *c);
 uint32_t chunk_header_size(const struct chunk *c);
 /* The gram filters; NULL when they cannot be used. */
 const struct filters *chunk_filters(const struct chunk *c);
@@ -114,3 +129,5 @@ size_t chunk_cost_bytes(const struct chunk *c);
 enum { CHUNK_PATH_MAX = 640 };
 int chunk_path(char out[static CHUNK_PATH_MAX], struct str tenant, int32_t day, uint64_t stream_id,
                uint64_t chunk_seq);
+/* The same of a pack: chunks/<tenant>/<day>/<seq>.pack. */
+int pack_path(char out[static CHUNK_PATH_MAX], struct str tenant, int32_t day, uint64_t pack_seq);

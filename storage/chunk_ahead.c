@@ -6,15 +6,8 @@
 
 enum { SLOTS = AHEAD_BEGUN + AHEAD_OPENED };
 
-static struct chunk_id id_of(const struct chunk_ahead *a, size_t i) {
-    return (struct chunk_id){.tenant = a->tenant,
-                             .day = a->rows[i]->day,
-                             .stream_id = a->rows[i]->stream_id,
-                             .chunk_seq = a->rows[i]->chunk_seq};
-}
-
 static void begin(struct chunk_ahead *a, size_t i) {
-    struct chunk_id id = id_of(a, i);
+    struct chunk_id id = chunk_id_of(a->tenant, a->rows[i]);
     a->slots[i % SLOTS].fd = chunk_cache_begin(a->cache, &id, &a->slots[i % SLOTS].cached);
 }
 
@@ -22,7 +15,7 @@ static void begin(struct chunk_ahead *a, size_t i) {
 static void open_begun(struct chunk_ahead *a, size_t i) {
     struct cached_chunk **cached = &a->slots[i % SLOTS].cached;
     struct err ignored;
-    struct chunk_id id = id_of(a, i);
+    struct chunk_id id = chunk_id_of(a->tenant, a->rows[i]);
     if (!*cached && a->slots[i % SLOTS].fd >= 0)
         (void)chunk_cache_get_begun(a->cache, &id, a->slots[i % SLOTS].fd, cached, &ignored);
     a->slots[i % SLOTS].fd = -1;
@@ -40,7 +33,7 @@ int chunk_ahead_next(struct chunk_ahead *a, struct cached_chunk **ret, struct er
     struct cached_chunk *cached = a->slots[i % SLOTS].cached;
     a->slots[i % SLOTS].cached = NULL;
     if (!cached) {
-        struct chunk_id id = id_of(a, i);
+        struct chunk_id id = chunk_id_of(a->tenant, a->rows[i]);
         return chunk_cache_get(a->cache, &id, ret, reterr);
     }
     *ret = cached;

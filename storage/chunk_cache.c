@@ -32,6 +32,7 @@ struct cached_chunk {
     size_t cost_bytes;
     struct chunk *chunk;
     struct chunk_key key;
+    uint64_t pack_seq;
     char path[];
 };
 
@@ -152,13 +153,24 @@ static bool is_the_one(const struct chunk *chunk, const struct chunk_id *id) {
                                       str_eq(head->tenant, id->tenant));
 }
 
+int chunk_id_path(const struct chunk_id *id, char out[static CHUNK_PATH_MAX]) {
+    return id->pack_seq > 0 ? pack_path(out, id->tenant, id->day, id->pack_seq)
+                            : chunk_path(out, id->tenant, id->day, id->stream_id, id->chunk_seq);
+}
+
+static struct chunk_span span_of(const struct chunk_id *id) {
+    if (id->pack_seq == 0)
+        return (struct chunk_span){0};
+    return (struct chunk_span){.offset = id->pack_offset, .size = id->size};
+}
+
 /* `fd`: of the file, or negative; closed in any case. */
 static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
                       struct cached_chunk **ret, struct err *reterr) {
     char path[CHUNK_PATH_MAX];
     size_t path_size = 0;
     struct cached_chunk *fresh = NULL;
-    int r = chunk_path(path, id->tenant, id->day, id->stream_id, id->chunk_seq);
+    int r = chunk_id_path(id, path);
     if (r == 0) {
         path_size = strlen(path) + 1;
         fresh = calloc(1, sizeof(*fresh) + path_size);
@@ -171,9 +183,10 @@ static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
     }
     memcpy(fresh->path, path, path_size);
     fresh->cache = c;
+    fresh->pack_seq = id->pack_seq;
     fresh->key = (struct chunk_key){.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
-    r = fd < 0 ? chunk_open(c->dir_fd, path, &fresh->chunk, reterr)
-               : chunk_open_begun(fd, path, &fresh->chunk, reterr);
+    r = fd < 0 ? chunk_open_at(c->dir_fd, path, span_of(id), &fresh->chunk, reterr)
+               : chunk_open_begun(fd, path, span_of(id), &fresh->chunk, reterr);
     if (r == 0 && !is_the_one(fresh->chunk, id)) {
         r = err_set(reterr, -ECORRUPT, "chunk %s: its header says that it is another one", path);
         chunk_close(fresh->chunk);
@@ -240,8 +253,8 @@ int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct c
         __builtin_prefetch((*ret)->chunk);
         return -1;
     }
-    int r = chunk_path(path, id->tenant, id->day, id->stream_id, id->chunk_seq);
-    return r < 0 ? r : chunk_begin(c->dir_fd, path);
+    int r = chunk_id_path(id, path);
+    return r < 0 ? r : chunk_begin(c->dir_fd, path, span_of(id));
 }
 
 int chunk_cache_get_begun(struct chunk_cache *c, const struct chunk_id *id, int fd,
@@ -263,6 +276,10 @@ void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held) {
 
 const struct chunk *cached_chunk_get(const struct cached_chunk *held) {
     return held->chunk;
+}
+
+uint64_t cached_chunk_pack(const struct cached_chunk *held) {
+    return held->pack_seq;
 }
 
 const char *cached_chunk_path(const struct cached_chunk *held) {

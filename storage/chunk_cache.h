@@ -7,6 +7,7 @@
 
 #include "chunk.h"
 #include "err.h"
+#include "index.h"
 
 struct chunk_cache;
 struct cached_chunk;
@@ -14,12 +15,25 @@ struct cached_chunk;
 struct chunk_cache *chunk_cache_new(int dir_fd, size_t budget_bytes);
 void chunk_cache_free(struct chunk_cache *c);
 
-/* What names a chunk file (chunk_path); stream and number are what it is found by. */
+/* What names a chunk file (chunk_path), or its pack and place there; stream and number are what it is found by. */
 struct chunk_id {
     struct str tenant;
     int32_t day;
     uint64_t stream_id, chunk_seq;
+    uint64_t pack_seq, pack_offset, size; /* pack_seq 0: it has a file of its own */
 };
+static inline struct chunk_id chunk_id_of(struct str tenant, const struct index_chunk *c) {
+    return (struct chunk_id){.tenant = tenant,
+                             .day = c->day,
+                             .stream_id = c->stream_id,
+                             .chunk_seq = c->chunk_seq,
+                             .pack_seq = c->pack_seq,
+                             .pack_offset = c->pack_offset,
+                             .size = c->sums.file_bytes};
+}
+
+/* The name of the file that it stands in. */
+int chunk_id_path(const struct chunk_id *id, char out[static CHUNK_PATH_MAX]);
 
 /* The chunk, held until chunk_cache_put. Errors of chunk_open. */
 int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
@@ -31,6 +45,8 @@ int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct c
 int chunk_cache_get_begun(struct chunk_cache *c, const struct chunk_id *id, int fd,
                           struct cached_chunk **ret, struct err *reterr);
 const struct chunk *cached_chunk_get(const struct cached_chunk *held);
+/* 0: it has a file of its own. */
+uint64_t cached_chunk_pack(const struct cached_chunk *held);
 const char *cached_chunk_path(const struct cached_chunk *held);
 
 /* Rollups of its blocks, once read and found right, stay with the chunk as long as it is open: a volume is asked for

@@ -238,7 +238,7 @@ int chunk_check(struct chunk_checker *k, int dir_fd, const char *name, const str
     int r = open_check(&check, dir_fd, name, reterr);
     if (r < 0)
         return r;
-    uint64_t end = chunk_header_size(c);
+    uint64_t end = chunk_offset(c) + chunk_header_size(c);
     for (uint32_t i = 0; r == 0 && i < chunk_block_count(c); i++) {
         bool sound;
         /* Without a trailer blocks are searched for: what lies between them may have been one. */
@@ -248,7 +248,8 @@ int chunk_check(struct chunk_checker *k, int dir_fd, const char *name, const str
         end = chunk_block_offset(c, i) + chunk_block_info(c, i)->stored_size;
     }
     if (r == 0 && !chunk_has_head(c))
-        tell(&check, &(struct chunk_fault){.what = "the header is damaged"});
+        tell(&check,
+             &(struct chunk_fault){.offset = chunk_offset(c), .what = "the header is damaged"});
     if (r == 0 && chunk_has_trailer(c))
         visit_filters(&check, end);
     else if (r == 0)

@@ -26,6 +26,7 @@ enum {
 struct chunk_writer {
     int dir_fd;
     int fd;
+    bool borrowed;            /* the file is the caller's */
     uint64_t offset;          /* bytes of the file so far, those in `buf` included */
     struct buf buf;           /* not written yet */
     struct buf rows, headers; /* of the trailer */
@@ -113,7 +114,7 @@ static void writer_free(struct chunk_writer *w) {
 void chunk_writer_abort(struct chunk_writer *w) {
     if (!w)
         return;
-    if (w->fd >= 0) {
+    if (w->fd >= 0 && !w->borrowed) {
         io_close(w->fd);
         (void)io_unlink(w->dir_fd, w->name);
     }
@@ -124,12 +125,15 @@ static int writer_fail(const struct chunk_writer *w, int code, struct err *reter
     return err_set(reterr, code, "chunk: cannot write %s: %s", w->name, err_name(code));
 }
 
-int chunk_writer_open(int dir_fd, const char *name, const struct chunk_head *head,
-                      struct chunk_writer **ret, struct err *reterr) {
+/* `fd` < 0: makes the file. */
+static int writer_open(int dir_fd, int fd, const char *name, const struct chunk_head *head,
+                       struct chunk_writer **ret, struct err *reterr) {
     struct buf header = buf_make(BUF_NO_MAX);
     size_t name_size = strlen(name) + 1;
     struct chunk_writer *w = calloc(1, sizeof(*w) + name_size);
     int r = w ? make_header(head, &header) : -ENOMEM;
+    if (w)
+        w->fd = -1;
     if (r < 0) {
         (void)err_set(reterr, r, "chunk: cannot make the header of %s", name);
         goto out;
@@ -139,7 +143,8 @@ int chunk_writer_open(int dir_fd, const char *name, const struct chunk_head *hea
     w->buf = buf_make(WRITE_BUFFER);
     w->rows = w->headers = buf_make(CHUNK_TRAILER_MAX);
     w->filters = buf_make(BUF_NO_MAX);
-    w->fd = io_open(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
+    w->borrowed = fd >= 0;
+    w->fd = fd >= 0 ? fd : io_open(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
     r = w->fd < 0 ? w->fd : writer_put(w, header.data, header.size);
     if (r < 0)
         (void)writer_fail(w, r, reterr);
@@ -150,6 +155,11 @@ out:
     else
         *ret = w;
     return r;
+}
+
+int chunk_writer_open(int dir_fd, const char *name, const struct chunk_head *head,
+                      struct chunk_writer **ret, struct err *reterr) {
+    return writer_open(dir_fd, -1, name, head, ret, reterr);
 }
 
 int chunk_writer_add(struct chunk_writer *w, const struct chunk_block *block, struct err *reterr) {
@@ -310,14 +320,14 @@ int chunk_writer_finish(struct chunk_writer *w, int *ret_fd, struct chunk_sums *
     return 0;
 }
 
-int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
-                const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
-                struct chunk_sums *ret_sums, struct err *reterr) {
+static int write_all(int dir_fd, int fd, const char *name, const struct chunk_head *head,
+                     const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
+                     struct chunk_sums *ret_sums, struct err *reterr) {
     if (n_blocks == 0 || n_blocks > CHUNK_BLOCKS_MAX)
         return err_set(reterr, n_blocks == 0 ? -EINVAL : -E2BIG, "chunk: %zu blocks, limit is %d",
                        n_blocks, CHUNK_BLOCKS_MAX);
     struct chunk_writer *w = NULL;
-    int r = chunk_writer_open(dir_fd, name, head, &w, reterr);
+    int r = writer_open(dir_fd, fd, name, head, &w, reterr);
     for (size_t i = 0; r == 0 && i < n_blocks; i++)
         r = chunk_writer_add(w, &blocks[i], reterr);
     if (r == 0)
@@ -325,6 +335,18 @@ int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
     if (r < 0)
         chunk_writer_abort(w);
     return r;
+}
+
+int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
+                const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
+                struct chunk_sums *ret_sums, struct err *reterr) {
+    return write_all(dir_fd, -1, name, head, blocks, n_blocks, ret_fd, ret_sums, reterr);
+}
+
+int chunk_write_into(int fd, const char *name, const struct chunk_head *head,
+                     const struct chunk_block *blocks, size_t n_blocks, struct chunk_sums *ret_sums,
+                     struct err *reterr) {
+    return write_all(-1, fd, name, head, blocks, n_blocks, &fd, ret_sums, reterr);
 }
 
 /* ---- names */
@@ -367,8 +389,8 @@ static size_t encode_tenant(struct str tenant, char out[static TENANT_FOLDER_MAX
     return at;
 }
 
-int chunk_path(char out[static CHUNK_PATH_MAX], struct str tenant, int32_t day, uint64_t stream_id,
-               uint64_t chunk_seq) {
+/* "chunks/<tenant>/<day>/": its length, or a negative errno. */
+static int day_folder(char out[static CHUNK_PATH_MAX], struct str tenant, int32_t day) {
     char folder[TENANT_FOLDER_MAX + 4];
     int64_t year = 0;
     unsigned month = 0, month_day = 0;
@@ -381,8 +403,25 @@ int chunk_path(char out[static CHUNK_PATH_MAX], struct str tenant, int32_t day, 
             (size_t)snprintf(folder, sizeof(folder), "~%016" PRIx64 "%016" PRIx64, h.high, h.low);
     }
     day_to_date(day, &year, &month, &month_day);
-    int n = snprintf(out, CHUNK_PATH_MAX,
-                     "chunks/%.*s/%04" PRId64 "-%02u-%02u/%016" PRIx64 "-%016" PRIx64 ".chunk",
-                     (int)size, folder, year, month, month_day, stream_id, chunk_seq);
-    return n > 0 && n < CHUNK_PATH_MAX ? 0 : -ENAMETOOLONG;
+    int n = snprintf(out, CHUNK_PATH_MAX, "chunks/%.*s/%04" PRId64 "-%02u-%02u/", (int)size, folder,
+                     year, month, month_day);
+    return n > 0 && n < CHUNK_PATH_MAX ? n : -ENAMETOOLONG;
+}
+
+int chunk_path(char out[static CHUNK_PATH_MAX], struct str tenant, int32_t day, uint64_t stream_id,
+               uint64_t chunk_seq) {
+    int at = day_folder(out, tenant, day);
+    if (at < 0)
+        return at;
+    int n = snprintf(out + at, (size_t)(CHUNK_PATH_MAX - at), "%016" PRIx64 "-%016" PRIx64 ".chunk",
+                     stream_id, chunk_seq);
+    return n > 0 && n < CHUNK_PATH_MAX - at ? 0 : -ENAMETOOLONG;
+}
+
+int pack_path(char out[static CHUNK_PATH_MAX], struct str tenant, int32_t day, uint64_t pack_seq) {
+    int at = day_folder(out, tenant, day);
+    if (at < 0)
+        return at;
+    int n = snprintf(out + at, (size_t)(CHUNK_PATH_MAX - at), "%016" PRIx64 ".pack", pack_seq);
+    return n > 0 && n < CHUNK_PATH_MAX - at ? 0 : -ENAMETOOLONG;
 }

@@ -73,7 +73,7 @@ static int copy_bytes(struct filters *f, int fd) {
     uint8_t *copy = malloc(size);
     if (!copy)
         return -ENOMEM;
-    if (io_pread_all(fd, copy, size, f->layout.begin) == (ssize_t)size)
+    if (io_pread_all(fd, copy, size, f->layout.base + f->layout.begin) == (ssize_t)size)
         f->bytes = copy;
     else
         free(copy);
@@ -103,7 +103,8 @@ int filters_open(int fd, const struct filters_layout *layout, struct arena *aren
     f->states = arena_array(arena, f->n_parts + 1, sizeof(*f->states));
     int r = f->states ? check_layout(f, arena) : -ENOMEM;
     f->lead = layout->begin % FILTERS_PAGE;
-    if (r == 0 && layout->end - layout->begin > COPY_MAX)
+    /* What stands within another file does not begin with a page. */
+    if (r == 0 && layout->base == 0 && layout->end - layout->begin > COPY_MAX)
         r = map_bytes(f, fd);
     else if (r == 0 && layout->begin < layout->end)
         r = copy_bytes(f, fd);

@@ -24,7 +24,8 @@ enum {
 
 /* What a trailer says of them. Arrays live as long as the filters. */
 struct filters_layout {
-    uint32_t n;                /* blocks */
+    uint32_t n;    /* blocks */
+    uint64_t base; /* where the chunk begins in its file: in a pack; offsets count from there */
     uint64_t begin, end;       /* in the file */
     const uint32_t *sizes;     /* of each block's filter as gram.h makes it; 0: it has none */
     unsigned shift;            /* sliced: log2 of the slices */

@@ -2,9 +2,12 @@
  * together, commit ONE index transaction, let go of the memory, remove WAL segments that nobody needs.
  *
  * Order per group: write NAME.tmp, fsync each, rename each, fsync each folder, set chunk_seq in the blocks, commit the
- * index, drop the blocks. Crash states are listed in store.c. Blocks of several days become several files, of which the
- * last alone carries the stream's position in the WAL and is renamed when the others are durable under their
- * names: an index rebuilt from what a crash left never takes entries for flushed whose file is not there. */
+ * index, drop the blocks. Crash states are listed in store.c. Blocks of several days become several chunks, of which the
+ * one of the last day alone carries the stream's position in the WAL; files get their names day by day, each day's when
+ * those of the days before are durable: an index rebuilt from what a crash left never takes entries for flushed whose file
+ * is not there.
+ *
+ * Small chunks of one tenant and day go into one file when there are some of them (pack.h). */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +18,14 @@
 
 #include "clock.h"
 #include "io.h"
+#include "pack.h"
 #include "store_private.h"
 #include "units.h"
 
 enum {
-    GROUP_STREAMS_MAX = 256,        /* flushed by one index commit */
+    GROUP_STREAMS_MAX = 1024,       /* flushed by one index commit, and at most so many in a pack */
+    GROUP_STREAMS_LARGE = 256,      /* so many when they have */
+    GROUP_BYTES_LARGE = 16 << 20,   /* so much: their memory is let go of with the commit */
     SMALL_GROUP_STREAMS = 4,        /* on a full disk: may fit where a large group does not */
     OPEN_FILES_MAX = 256,           /* written before they are synced */
     CHUNK_TARGET_DEFAULT = 3 << 19, /* 1.5 MiB */
@@ -41,16 +47,23 @@ struct take {
     size_t n;
 };
 
-/* One chunk file of a group. */
-struct file {
+/* One chunk of a group. */
+struct part {
     struct take *take;
-    size_t first, count; /* blocks of the take, all of one day */
+    int32_t day; /* of all its blocks */
     uint64_t chunk_seq;
     struct chunk_sums sums;
-    int32_t day;
+    bool small;
+    bool last; /* of its take: tells the position up to which the stream is on disk */
+    uint64_t pack_seq, pack_offset;
+};
+
+/* One file of a group: a chunk, or a pack of them. */
+struct file {
+    size_t first, count; /* parts */
+    uint64_t pack_seq;   /* 0: a chunk */
     int fd;
     bool renamed;
-    bool last; /* of its take: tells the position up to which the stream is on disk */
     char path[CHUNK_PATH_MAX];
 };
 
@@ -58,6 +71,9 @@ struct group {
     struct store *store;
     struct take *takes;
     size_t n_takes, takes_capacity;
+    size_t taken_bytes;
+    struct part *parts;
+    size_t n_parts, parts_capacity;
     struct file *files;
     size_t n_files, files_capacity;
 };
@@ -126,22 +142,39 @@ static void drop_taken(struct store *s, const struct take *t) {
 
 /* ---- writing files */
 
-static struct file *add_file(struct group *g) {
-    if (g->n_files == g->files_capacity) {
-        size_t capacity = g->files_capacity ? g->files_capacity * 2 : 64;
-        struct file *files = realloc(g->files, sizeof(*files) * capacity);
-        if (!files)
-            return NULL;
-        g->files = files;
-        g->files_capacity = capacity;
-    }
-    struct file *f = &g->files[g->n_files++];
-    *f = (struct file){.fd = -1};
-    return f;
+/* Room for one more; NULL without memory. */
+static void *grow(void *items, size_t n, size_t *capacity, size_t size) {
+    if (n < *capacity)
+        return items;
+    size_t wanted = *capacity ? *capacity * 2 : 64;
+    void *grown = realloc(items, wanted * size);
+    if (grown)
+        *capacity = wanted;
+    return grown;
 }
 
-/* One file per day of the taken blocks, blocks in order. */
-static int plan_files(struct group *g, struct take *t) {
+static struct part *add_part(struct group *g) {
+    struct part *parts = grow(g->parts, g->n_parts, &g->parts_capacity, sizeof(*parts));
+    if (!parts)
+        return NULL;
+    g->parts = parts;
+    parts[g->n_parts] = (struct part){0};
+    return &parts[g->n_parts++];
+}
+
+static bool is_small(const struct take *t, int32_t day) {
+    size_t bytes = 0, filter_bytes = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->blocks[i]->day != day)
+            continue;
+        bytes += t->blocks[i]->encoded_size + t->blocks[i]->filter_size;
+        filter_bytes += t->blocks[i]->filter_size;
+    }
+    return bytes <= PACK_MEMBER_BYTES && filter_bytes <= PACK_FILTER_BYTES;
+}
+
+/* One chunk per day of the taken blocks, blocks in order. */
+static int plan_parts(struct group *g, struct take *t) {
     int32_t days_done = INT32_MIN;
     for (;;) {
         int32_t day = INT32_MAX;
@@ -150,19 +183,79 @@ static int plan_files(struct group *g, struct take *t) {
                 day = t->blocks[i]->day;
         if (day == INT32_MAX)
             break;
-        struct file *f = add_file(g);
-        if (!f)
+        struct part *p = add_part(g);
+        if (!p)
             return -ENOMEM;
-        f->take = t;
-        f->day = day;
-        f->chunk_seq = atomic_fetch_add(&g->store->next_chunk_seq, 1);
-        int r = chunk_path(f->path, t->stream->tenant->name, day, t->stream->id, f->chunk_seq);
-        if (r < 0)
-            return r;
+        p->take = t;
+        p->day = day;
+        p->chunk_seq = atomic_fetch_add(&g->store->next_chunk_seq, 1);
+        p->small = is_small(t, day);
         days_done = day;
     }
-    g->files[g->n_files - 1].last = true;
+    g->parts[g->n_parts - 1].last = true;
     return 0;
+}
+
+/* By day, which is the order of publishing; then what may share a pack together. */
+static int compare_parts(const void *a, const void *b) {
+    const struct part *x = a, *y = b;
+    const struct tenant *of_x = x->take->stream->tenant, *of_y = y->take->stream->tenant;
+    if (x->day != y->day)
+        return x->day < y->day ? -1 : 1;
+    if (of_x != of_y)
+        return (uintptr_t)of_x < (uintptr_t)of_y ? -1 : 1;
+    if (x->small != y->small)
+        return x->small ? 1 : -1;
+    return (x->chunk_seq > y->chunk_seq) - (x->chunk_seq < y->chunk_seq);
+}
+
+static bool share_pack(const struct part *a, const struct part *b) {
+    return a->small && b->small && a->day == b->day &&
+           a->take->stream->tenant == b->take->stream->tenant;
+}
+
+/* Of the parts [first, first + count). */
+static int add_file(struct group *g, size_t first, size_t count) {
+    struct file *files = grow(g->files, g->n_files, &g->files_capacity, sizeof(*files));
+    if (!files)
+        return -ENOMEM;
+    g->files = files;
+    struct file *f = &files[g->n_files];
+    *f = (struct file){.first = first, .count = count, .fd = -1};
+    const struct part *p = &g->parts[first];
+    struct str tenant = p->take->stream->tenant->name;
+    int r;
+    if (count > 1) {
+        f->pack_seq = atomic_fetch_add(&g->store->next_chunk_seq, 1);
+        r = pack_path(f->path, tenant, p->day, f->pack_seq);
+    } else {
+        r = chunk_path(f->path, tenant, p->day, p->take->stream->id, p->chunk_seq);
+    }
+    g->n_files += r == 0;
+    return r;
+}
+
+static int plan_files(struct group *g) {
+    int r = 0;
+    for (size_t i = 0; i < g->n_takes && r == 0; i++)
+        r = plan_parts(g, &g->takes[i]);
+    if (r == 0)
+        qsort(g->parts, g->n_parts, sizeof(*g->parts), compare_parts);
+    size_t least = g->store->options.pack_from;
+    if (least == 0)
+        least = PACK_FROM_DEFAULT;
+    for (size_t i = 0, n; i < g->n_parts && r == 0; i += n) {
+        n = 1;
+        while (i + n < g->n_parts && share_pack(&g->parts[i], &g->parts[i + n]))
+            n++;
+        if (n >= least && n > 1) {
+            r = add_file(g, i, n);
+            continue;
+        }
+        for (size_t k = 0; k < n && r == 0; k++)
+            r = add_file(g, i + k, 1);
+    }
+    return r;
 }
 
 static int make_folder(struct store *s, const char *path) {
@@ -175,38 +268,81 @@ static int make_folder(struct store *s, const char *path) {
     return io_mkdirs(s->dir_fd, folder, 0755);
 }
 
-static int write_file(struct store *s, struct file *f, struct err *reterr) {
-    const struct take *t = f->take;
+/* What a chunk consists of. The blocks are the caller's to free; NULL without memory. */
+static struct chunk_block *part_content(const struct part *p, struct chunk_head *ret_head,
+                                        size_t *ret_count) {
+    const struct take *t = p->take;
     const struct mem_block *last = t->blocks[t->n - 1];
     struct chunk_block *blocks = malloc(sizeof(*blocks) * t->n);
-    if (!blocks)
-        return err_set(reterr, -ENOMEM, "no memory to write a chunk");
     size_t n = 0;
-    for (size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; blocks && i < t->n; i++) {
         const struct mem_block *b = t->blocks[i];
-        if (b->day == f->day)
+        if (b->day == p->day)
             blocks[n++] = (struct chunk_block){.encoded = str_make(b->encoded, b->encoded_size),
                                                .filter = str_make(b->filter, b->filter_size)};
     }
-    struct chunk_head head = {.tenant = t->stream->tenant->name,
-                              .labels = t->stream->labels,
-                              .stream_id = t->stream->id,
-                              .chunk_seq = f->chunk_seq,
-                              .wal_lsn = f->last ? last->end.lsn : 0,
-                              .wal_index = f->last ? last->end.index : 0,
-                              .day = f->day};
+    *ret_count = n;
+    *ret_head = (struct chunk_head){.tenant = t->stream->tenant->name,
+                                    .labels = t->stream->labels,
+                                    .stream_id = t->stream->id,
+                                    .chunk_seq = p->chunk_seq,
+                                    .wal_lsn = p->last ? last->end.lsn : 0,
+                                    .wal_index = p->last ? last->end.index : 0,
+                                    .day = p->day};
+    return blocks;
+}
+
+static int write_chunk(struct group *g, struct file *f, const char *name, struct err *reterr) {
+    struct part *p = &g->parts[f->first];
+    struct chunk_head head;
+    size_t n;
+    struct chunk_block *blocks = part_content(p, &head, &n);
+    int r = blocks ? chunk_write(g->store->dir_fd, name, &head, blocks, n, &f->fd, &p->sums, reterr)
+                   : err_set(reterr, -ENOMEM, "no memory to write a chunk");
+    free(blocks);
+    return r;
+}
+
+static int add_to_pack(struct pack_writer *w, struct part *p, struct err *reterr) {
+    struct chunk_head head;
+    size_t n;
+    struct chunk_block *blocks = part_content(p, &head, &n);
+    int r = blocks ? pack_writer_add(w, &head, blocks, n, &p->pack_offset, &p->sums, reterr)
+                   : err_set(reterr, -ENOMEM, "no memory to write a chunk");
+    free(blocks);
+    return r;
+}
+
+static int write_pack(struct group *g, struct file *f, const char *name, struct err *reterr) {
+    const struct part *first = &g->parts[f->first];
+    struct pack_head head = {
+        .tenant = first->take->stream->tenant->name, .seq = f->pack_seq, .day = first->day};
+    struct pack_writer *w = NULL;
+    int r = pack_writer_open(g->store->dir_fd, name, &head, &w, reterr);
+    for (size_t i = 0; i < f->count && r == 0; i++) {
+        g->parts[f->first + i].pack_seq = f->pack_seq;
+        r = add_to_pack(w, &g->parts[f->first + i], reterr);
+    }
+    if (r == 0)
+        r = pack_writer_finish(w, &f->fd, reterr);
+    if (r < 0)
+        pack_writer_abort(w);
+    return r;
+}
+
+static int write_file(struct group *g, struct file *f, struct err *reterr) {
     char temporary[CHUNK_PATH_MAX + 8];
     (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
-    int r = chunk_write(s->dir_fd, temporary, &head, blocks, n, &f->fd, &f->sums, reterr);
-    /* First chunk of this tenant and day. More than one attempt, because the reaper removes an empty folder. */
-    for (int attempt = 0; r == -ENOENT && attempt < FOLDER_ATTEMPTS; attempt++) {
-        r = make_folder(s, f->path);
-        if (r == 0)
-            r = chunk_write(s->dir_fd, temporary, &head, blocks, n, &f->fd, &f->sums, reterr);
-        else
-            (void)err_set(reterr, r, "cannot make the folder of %s: %s", f->path, err_name(r));
+    int r = -ENOENT;
+    /* First chunk of this tenant and day: make the folder. More than one attempt, because the reaper removes an empty
+     * one. */
+    for (int attempt = 0; r == -ENOENT && attempt <= FOLDER_ATTEMPTS; attempt++) {
+        r = attempt > 0 ? make_folder(g->store, f->path) : 0;
+        if (r < 0)
+            return err_set(reterr, r, "cannot make the folder of %s: %s", f->path, err_name(r));
+        r = f->pack_seq > 0 ? write_pack(g, f, temporary, reterr)
+                            : write_chunk(g, f, temporary, reterr);
     }
-    free(blocks);
     return r;
 }
 
@@ -257,7 +393,7 @@ static int sync_files(struct group *g, struct err *reterr) {
 
 static int write_files(struct group *g, struct err *reterr) {
     for (size_t i = 0; i < g->n_files; i++) {
-        int r = write_file(g->store, &g->files[i], reterr);
+        int r = write_file(g, &g->files[i], reterr);
         if (r == 0 && (i + 1) % OPEN_FILES_MAX == 0)
             r = sync_files(g, reterr);
         if (r < 0)
@@ -276,34 +412,44 @@ static int rename_file(struct store *s, struct file *f, struct err *reterr) {
     return 0;
 }
 
-/* Gives the files their names and makes the names durable: those that are, or are not, the last of their takes. */
-static int publish(struct group *g, bool last, struct err *reterr) {
-    struct store *s = g->store;
-    for (size_t i = 0; i < g->n_files; i++) {
-        int r = g->files[i].last == last ? rename_file(s, &g->files[i], reterr) : 0;
-        if (r < 0)
-            return r;
-    }
-    char synced[CHUNK_PATH_MAX] = "";
-    for (size_t i = 0; i < g->n_files; i++) {
-        char folder[CHUNK_PATH_MAX];
-        size_t n = (size_t)(strrchr(g->files[i].path, '/') - g->files[i].path);
-        memcpy(folder, g->files[i].path, n);
-        folder[n] = '\0';
-        if (g->files[i].last != last || strcmp(folder, synced) == 0)
+/* The part of a path before its last slash. */
+static void folder_of(const char *path, char out[static CHUNK_PATH_MAX]) {
+    size_t n = (size_t)(strrchr(path, '/') - path);
+    memcpy(out, path, n);
+    out[n] = '\0';
+}
+
+/* Makes the names of files [from, to), all of one day, durable. */
+static int sync_day(struct group *g, size_t from, size_t to, struct err *reterr) {
+    char synced[CHUNK_PATH_MAX] = "", folder[CHUNK_PATH_MAX];
+    for (size_t i = from; i < to; i++) {
+        folder_of(g->files[i].path, folder);
+        if (strcmp(folder, synced) == 0)
             continue;
-        int r = io_fsync_dir(s->dir_fd, folder);
+        int r = io_fsync_dir(g->store->dir_fd, folder);
         if (r < 0)
             return err_set(reterr, r, "cannot sync folder %s: %s", folder, err_name(r));
-        memcpy(synced, folder, n + 1);
+        memcpy(synced, folder, sizeof(synced));
     }
     return 0;
 }
 
+/* Gives the files their names, day by day. */
+static int publish(struct group *g, struct err *reterr) {
+    int r = 0;
+    for (size_t from = 0, to; from < g->n_files && r == 0; from = to) {
+        int32_t day = g->parts[g->files[from].first].day;
+        for (to = from; r == 0 && to < g->n_files && g->parts[g->files[to].first].day == day; to++)
+            r = rename_file(g->store, &g->files[to], reterr);
+        if (r == 0)
+            r = sync_day(g, from, to, reterr);
+    }
+    return r;
+}
+
 /* ---- index */
 
-static int put_stream(struct index_txn *txn, const struct take *t, const struct file *files,
-                      size_t n_files, struct err *reterr) {
+static int put_stream(struct index_txn *txn, const struct take *t, struct err *reterr) {
     const struct stream *s = t->stream;
     struct arena arena = arena_make(1 << 20);
     struct index_stream row;
@@ -315,13 +461,11 @@ static int put_stream(struct index_txn *txn, const struct take *t, const struct 
     row.id = s->id;
     row.tenant = s->tenant->name;
     row.labels = s->labels;
-    for (size_t i = 0; i < n_files; i++) {
-        if (files[i].take != t)
-            continue;
-        if (files[i].sums.first_ns < row.first_ns)
-            row.first_ns = files[i].sums.first_ns;
-        if (files[i].sums.last_ns > row.last_ns)
-            row.last_ns = files[i].sums.last_ns;
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->blocks[i]->first_ns < row.first_ns)
+            row.first_ns = t->blocks[i]->first_ns;
+        if (t->blocks[i]->last_ns > row.last_ns)
+            row.last_ns = t->blocks[i]->last_ns;
     }
     row.flushed_lsn = t->blocks[t->n - 1]->end.lsn;
     row.flushed_index = t->blocks[t->n - 1]->end.index;
@@ -336,14 +480,16 @@ static int put_group(struct index_txn *txn, void *ctx, struct err *reterr) {
     struct store *s = g->store;
     int r = 0;
     for (size_t i = 0; i < g->n_takes && r == 0; i++)
-        r = put_stream(txn, &g->takes[i], g->files, g->n_files, reterr);
-    for (size_t i = 0; i < g->n_files && r == 0; i++) {
-        const struct file *f = &g->files[i];
-        struct index_chunk row = {.stream_id = f->take->stream->id,
-                                  .chunk_seq = f->chunk_seq,
-                                  .day = f->day,
-                                  .sums = f->sums};
-        r = index_put_chunk(txn, f->take->stream->tenant->name, &row, reterr);
+        r = put_stream(txn, &g->takes[i], reterr);
+    for (size_t i = 0; i < g->n_parts && r == 0; i++) {
+        const struct part *p = &g->parts[i];
+        struct index_chunk row = {.stream_id = p->take->stream->id,
+                                  .chunk_seq = p->chunk_seq,
+                                  .day = p->day,
+                                  .pack_seq = p->pack_seq,
+                                  .pack_offset = p->pack_offset,
+                                  .sums = p->sums};
+        r = index_put_chunk(txn, p->take->stream->tenant->name, &row, reterr);
     }
     if (r == 0)
         r = index_put_counter(txn, STORE_COUNTER_STREAM,
@@ -367,7 +513,8 @@ static void group_done(struct group *g) {
             io_close(g->files[i].fd);
     for (size_t i = 0; i < g->n_takes; i++)
         take_done(&g->takes[i]);
-    g->n_files = g->n_takes = 0;
+    g->n_files = g->n_parts = g->n_takes = 0;
+    g->taken_bytes = 0;
 }
 
 /* Leaves memory as it was; the files are removed, unless the index may know them. */
@@ -378,10 +525,10 @@ static void undo_group(struct group *g, bool keep_files) {
         (void)snprintf(temporary, sizeof(temporary), "%s.tmp", f->path);
         if (!keep_files)
             (void)io_unlink(g->store->dir_fd, f->renamed ? f->path : temporary);
-        for (size_t k = 0; k < f->take->n; k++)
-            atomic_store(&f->take->blocks[k]->chunk_seq, 0);
     }
     for (size_t i = 0; i < g->n_takes; i++) {
+        for (size_t k = 0; k < g->takes[i].n; k++)
+            atomic_store(&g->takes[i].blocks[k]->chunk_seq, 0);
         (void)pthread_mutex_lock(&g->takes[i].stream->lock);
         g->takes[i].stream->flushing = false;
         (void)pthread_mutex_unlock(&g->takes[i].stream->lock);
@@ -390,26 +537,24 @@ static void undo_group(struct group *g, bool keep_files) {
 
 static int commit_group(struct group *g, struct err *reterr) {
     struct store *s = g->store;
-    int r = 0;
     bool in_doubt = false;
     int64_t begun = clock_mono_ns();
-    for (size_t i = 0; i < g->n_takes && r == 0; i++)
-        r = plan_files(g, &g->takes[i]);
+    int r = plan_files(g);
     if (r < 0) {
         (void)err_set(reterr, r, "no memory to flush");
         goto fail;
     }
     r = write_files(g, reterr);
     if (r == 0)
-        r = publish(g, false, reterr);
-    if (r == 0)
-        r = publish(g, true, reterr);
+        r = publish(g, reterr);
     if (r < 0)
         goto fail;
-    for (size_t i = 0; i < g->n_files; i++)
-        for (size_t k = 0; k < g->files[i].take->n; k++)
-            if (g->files[i].take->blocks[k]->day == g->files[i].day)
-                atomic_store(&g->files[i].take->blocks[k]->chunk_seq, g->files[i].chunk_seq);
+    for (size_t i = 0; i < g->n_parts; i++) {
+        const struct part *p = &g->parts[i];
+        for (size_t k = 0; k < p->take->n; k++)
+            if (p->take->blocks[k]->day == p->day)
+                atomic_store(&p->take->blocks[k]->chunk_seq, p->chunk_seq);
+    }
     r = store_index_update(s, put_group, g, reterr);
     if (r < 0) {
         /* After an error of the device nobody can say whether the new root page has reached it: a file that the index
@@ -421,10 +566,10 @@ static int commit_group(struct group *g, struct err *reterr) {
     uint64_t bytes = 0;
     for (size_t i = 0; i < g->n_takes; i++)
         drop_taken(s, &g->takes[i]);
-    for (size_t i = 0; i < g->n_files; i++)
-        bytes += g->files[i].sums.file_bytes;
+    for (size_t i = 0; i < g->n_parts; i++)
+        bytes += g->parts[i].sums.file_bytes;
     (void)atomic_fetch_add(&s->flushes, 1);
-    (void)atomic_fetch_add(&s->flushed_chunks, g->n_files);
+    (void)atomic_fetch_add(&s->flushed_chunks, g->n_parts);
     (void)atomic_fetch_add(&s->flushed_bytes, bytes);
     (void)atomic_fetch_add(&s->flush_ns_total, (uint64_t)(clock_mono_ns() - begun));
     group_done(g);
@@ -534,9 +679,16 @@ static int take_candidate(struct group *g, const struct candidate *c, struct err
     if (r < 0)
         return err_set(reterr, r, "no memory to flush");
     assert(g->n_takes < g->takes_capacity);
+    for (size_t i = 0; i < t.n; i++)
+        g->taken_bytes += t.blocks[i]->memory_bytes;
     if (t.n > 0)
         g->takes[g->n_takes++] = t;
     return 0;
+}
+
+static bool is_full(const struct group *g) {
+    return g->n_takes == g->takes_capacity ||
+           (g->n_takes >= GROUP_STREAMS_LARGE && g->taken_bytes >= GROUP_BYTES_LARGE);
 }
 
 /* Writes what was chosen. A stream that cannot be encoded must not keep the others in memory: they go on, and
@@ -555,7 +707,7 @@ static int flush_candidates(struct group *g, const struct candidate *list, size_
             if (reterr)
                 *reterr = err;
         }
-        if (g->n_takes == g->takes_capacity) {
+        if (is_full(g)) {
             r = commit_group(g, reterr);
             if (r < 0)
                 return r;
@@ -619,6 +771,7 @@ int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
 out:
     free(candidates);
     registry_list_done(list, n);
+    free(g.parts);
     free(g.files);
     /* After a failure, too: on a full disk what the first groups have released is what the next attempt needs. */
     truncate_wal(s);

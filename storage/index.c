@@ -566,7 +566,8 @@ void index_chunk_key(uint8_t out[static INDEX_CHUNK_KEY], uint32_t tenant, uint6
     put_be64(out + 20, chunk_seq);
 }
 
-void index_chunk_value(uint8_t out[static INDEX_CHUNK_VALUE], const struct index_chunk *c) {
+size_t index_chunk_value(uint8_t out[static INDEX_CHUNK_VALUE_PACKED],
+                         const struct index_chunk *c) {
     put_le64(out, (uint64_t)c->sums.last_ns);
     put_le64(out + 8, c->sums.file_bytes);
     put_le64(out + 16, c->sums.line_bytes);
@@ -575,6 +576,11 @@ void index_chunk_value(uint8_t out[static INDEX_CHUNK_VALUE], const struct index
     put_le32(out + 36, c->sums.blocks);
     put_le32(out + 40, (uint32_t)c->day);
     put_le32(out + 44, c->grade); /* one byte, three reserved */
+    if (c->pack_seq == 0)
+        return INDEX_CHUNK_VALUE;
+    put_le64(out + 48, c->pack_seq);
+    put_le64(out + 56, c->pack_offset);
+    return INDEX_CHUNK_VALUE_PACKED;
 }
 
 int index_chunk_decode(MDB_val key, MDB_val value, struct index_chunk *ret) {
@@ -597,6 +603,10 @@ int index_chunk_decode(MDB_val key, MDB_val value, struct index_chunk *ret) {
                 .blocks = get_le32(v + 36),
             },
     };
+    if (value.mv_size >= INDEX_CHUNK_VALUE_PACKED) {
+        ret->pack_seq = get_le64(v + 48);
+        ret->pack_offset = get_le64(v + 56);
+    }
     return 0;
 }
 

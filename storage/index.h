@@ -48,7 +48,8 @@ struct index_chunk {
     uint64_t stream_id;
     uint64_t chunk_seq;
     int32_t day;
-    uint8_t grade; /* chunk_head.grade */
+    uint8_t grade;                  /* chunk_head.grade */
+    uint64_t pack_seq, pack_offset; /* of the pack that it stands in; 0: it has a file of its own */
     struct chunk_sums sums;
 };
 

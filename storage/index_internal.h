@@ -14,6 +14,7 @@ enum {
     INDEX_CHUNK_KEY = 4 + 8 + 8 + 8,
     INDEX_CHUNK_VALUE_MIN = 8 + 8 + 8 + 8 + 4 + 4 + 4,
     INDEX_CHUNK_VALUE = INDEX_CHUNK_VALUE_MIN + 4,
+    INDEX_CHUNK_VALUE_PACKED = INDEX_CHUNK_VALUE + 8 + 8,
     INDEX_HASH_KEY = 16,
     INDEX_DELETE_CHECKSUM = 4, /* behind a delete request: it must outlive a damaged index */
     INDEX_DBI_MAX = 32,
@@ -76,7 +77,8 @@ void index_hash_key(uint8_t out[static INDEX_HASH_KEY], uint32_t tenant, struct 
 
 void index_chunk_key(uint8_t out[static INDEX_CHUNK_KEY], uint32_t tenant, uint64_t stream_id,
                      int64_t start_ns, uint64_t chunk_seq);
-void index_chunk_value(uint8_t out[static INDEX_CHUNK_VALUE], const struct index_chunk *c);
+/* Returns the size. */
+size_t index_chunk_value(uint8_t out[static INDEX_CHUNK_VALUE_PACKED], const struct index_chunk *c);
 int index_chunk_decode(MDB_val key, MDB_val value, struct index_chunk *ret);
 
 /* Fixed part of a stream row; *ret_tenant and the encoded labels beside. Strings of *ret are left empty. */

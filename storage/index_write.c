@@ -243,11 +243,10 @@ int index_put_chunk(struct index_txn *t, struct str tenant, const struct index_c
     int r = tenant_find_or_add(t, tenant, &tenant_id, reterr);
     if (r < 0)
         return r;
-    uint8_t key_bytes[INDEX_CHUNK_KEY], value_bytes[INDEX_CHUNK_VALUE];
+    uint8_t key_bytes[INDEX_CHUNK_KEY], value_bytes[INDEX_CHUNK_VALUE_PACKED];
     index_chunk_key(key_bytes, tenant_id, c->stream_id, c->sums.first_ns, c->chunk_seq);
-    index_chunk_value(value_bytes, c);
     MDB_val key = index_val(key_bytes, sizeof(key_bytes));
-    MDB_val value = index_val(value_bytes, sizeof(value_bytes));
+    MDB_val value = index_val(value_bytes, index_chunk_value(value_bytes, c));
     int rc = index_row_put(t, t->ix->chunks, key, value);
     return rc == 0 ? 0 : write_fail(t, rc, "cannot write a chunk's row", reterr);
 }

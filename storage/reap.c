@@ -1,31 +1,171 @@
 /* reap: removing chunk files that the index no longer knows: at once when nobody reads, else when the snapshots
- * that may need them have ended; and files that a crash left behind. */
+ * that may need them have ended; and files that a crash left behind. A pack of which a member has gone is looked at: when
+ * no row of the index names it any more, it goes the same way. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "io.h"
+#include "pack.h"
 #include "snapshot.h"
 
-void store_delete_chunk_file(struct store *s, struct str tenant, int32_t day, uint64_t stream_id,
-                             uint64_t chunk_seq) {
-    char path[CHUNK_PATH_MAX];
-    if (chunk_path(path, tenant, day, stream_id, chunk_seq) < 0)
-        return;
+/* The file goes when no running snapshot needs it. Without memory the orphan sweep will find it. */
+static void doom(struct store *s, const char *path, uint64_t stream_id, uint64_t seq) {
     size_t size = strlen(path) + 1;
     struct doomed *d = malloc(sizeof(*d) + size);
     if (!d)
-        return; /* the orphan sweep will find the file */
+        return;
     memcpy(d->path, path, size);
     d->stream_id = stream_id;
-    d->chunk_seq = chunk_seq;
+    d->chunk_seq = seq;
     (void)pthread_mutex_lock(&s->snap_lock);
     d->at_clock = s->clock++;
     d->next = s->doomed;
     s->doomed = d;
     (void)pthread_mutex_unlock(&s->snap_lock);
-    chunk_cache_forget(s->cache, stream_id, chunk_seq);
 }
+
+/* Notes that a member of the pack has gone. */
+static void note_thinned(struct store *s, struct str tenant, const struct index_chunk *c) {
+    struct thinned *fresh = malloc(sizeof(*fresh) + tenant.size);
+    (void)pthread_mutex_lock(&s->snap_lock);
+    const struct thinned *t = s->thinned;
+    while (t && t->pack_seq != c->pack_seq)
+        t = t->next;
+    if (!t && fresh) {
+        char *name = (char *)(fresh + 1);
+        memcpy(name, tenant.data, tenant.size);
+        *fresh = (struct thinned){.next = s->thinned,
+                                  .pack_seq = c->pack_seq,
+                                  .day = c->day,
+                                  .tenant = str_make(name, tenant.size)};
+        s->thinned = fresh;
+        fresh = NULL;
+    }
+    (void)pthread_mutex_unlock(&s->snap_lock);
+    free(fresh);
+}
+
+void store_delete_chunk(struct store *s, struct str tenant, const struct index_chunk *c) {
+    char path[CHUNK_PATH_MAX];
+    if (c->pack_seq > 0)
+        note_thinned(s, tenant, c);
+    else if (chunk_path(path, tenant, c->day, c->stream_id, c->chunk_seq) == 0)
+        doom(s, path, c->stream_id, c->chunk_seq);
+    chunk_cache_forget(s->cache, c->stream_id, c->chunk_seq);
+}
+
+/* ---- packs without members */
+
+struct alive {
+    struct thinned *list;
+    size_t n_left; /* not known to be alive */
+};
+
+static int note_alive(const struct index_chunk *c, void *ctx) {
+    struct alive *a = ctx;
+    for (struct thinned *t = a->list; t && c->pack_seq > 0; t = t->next)
+        if (t->pack_seq == c->pack_seq && !t->alive) {
+            t->alive = true;
+            a->n_left--;
+        }
+    return a->n_left == 0 ? -ECANCELED : 0;
+}
+
+/* Is there a member whose row stands where the directory lets one look? Mostly there is, and that is all. */
+static bool has_member(struct store *s, const struct thinned *t, const char *path) {
+    struct pack pack;
+    struct index_reader *reader = NULL;
+    struct arena arena = arena_make(64 << 20);
+    bool found = false;
+    if (pack_open(s->dir_fd, path, &pack, NULL) < 0)
+        return false;
+    int r = index_reader_begin(s->index, &reader, NULL);
+    for (size_t i = 0; i < pack.n_members && r == 0 && !found; i++) {
+        const struct pack_member *m = &pack.members[i];
+        struct index_chunk *rows;
+        size_t n = 0;
+        arena_reset(&arena);
+        r = index_reader_chunks(reader, t->tenant, m->stream_id, m->first_ns, m->first_ns, &arena,
+                                &rows, &n, NULL);
+        for (size_t k = 0; k < n && r == 0; k++)
+            found = found || (rows[k].chunk_seq == m->chunk_seq && rows[k].pack_seq == t->pack_seq);
+    }
+    index_reader_end(reader);
+    pack_done(&pack);
+    arena_done(&arena);
+    return found || r < 0;
+}
+
+/* A member may stand under another stream than its directory says (rebuild.c), so a pack without any is looked for among
+ * all rows of its tenant before it goes: all packs of the tenant in one walk. True: nothing is known of them. */
+static bool walk_tenant(struct store *s, struct thinned *of_tenant) {
+    struct alive a = {.list = of_tenant};
+    for (const struct thinned *t = of_tenant; t; t = t->next)
+        a.n_left++;
+    int r = index_walk_chunks(s->index, of_tenant->tenant, note_alive, &a, NULL);
+    return r < 0 && r != -ECANCELED;
+}
+
+/* Takes those of the first one's tenant out of the list. */
+static struct thinned *take_tenant(struct thinned **list) {
+    struct thinned *taken = NULL;
+    struct str tenant = (*list)->tenant;
+    for (struct thinned **at = list; *at;) {
+        struct thinned *t = *at;
+        if (!str_eq(t->tenant, tenant)) {
+            at = &t->next;
+            continue;
+        }
+        *at = t->next;
+        t->next = taken;
+        taken = t;
+    }
+    return taken;
+}
+
+static void free_thinned(struct thinned *list) {
+    while (list) {
+        struct thinned *next = list->next;
+        free(list);
+        list = next;
+    }
+}
+
+void store_forget_thinned(struct store *s) {
+    free_thinned(s->thinned);
+    s->thinned = NULL;
+}
+
+/* Dooms packs that no row names any more. A look at each that has lost a member since the last time. */
+static void doom_empty_packs(struct store *s) {
+    char path[CHUNK_PATH_MAX];
+    struct thinned *empty = NULL;
+    (void)pthread_mutex_lock(&s->snap_lock);
+    struct thinned *list = s->thinned;
+    s->thinned = NULL;
+    (void)pthread_mutex_unlock(&s->snap_lock);
+    while (list) {
+        struct thinned *t = list;
+        list = t->next;
+        if (pack_path(path, t->tenant, t->day, t->pack_seq) < 0 || has_member(s, t, path)) {
+            free(t);
+            continue;
+        }
+        t->next = empty;
+        empty = t;
+    }
+    while (empty) {
+        struct thinned *of_tenant = take_tenant(&empty);
+        bool unknown = walk_tenant(s, of_tenant);
+        for (const struct thinned *t = of_tenant; t && !unknown; t = t->next)
+            if (!t->alive && pack_path(path, t->tenant, t->day, t->pack_seq) == 0)
+                doom(s, path, 0, t->pack_seq);
+        free_thinned(of_tenant);
+    }
+}
+
+/* ---- files whose time has come */
 
 /* Takes out the files that no running snapshot can need. snap_lock held. */
 static struct doomed *take_ready(struct store *s, size_t *ret_waiting) {
@@ -72,6 +212,7 @@ bool store_wal_reaches(struct store *s, uint64_t flushed_lsn) {
 
 size_t store_reap(struct store *s) {
     size_t waiting;
+    doom_empty_packs(s);
     (void)pthread_mutex_lock(&s->snap_lock);
     struct doomed *d = take_ready(s, &waiting);
     (void)pthread_mutex_unlock(&s->snap_lock);
@@ -100,8 +241,7 @@ struct sweep {
     int64_t removed;
 };
 
-static int note_known(const struct index_chunk *c, void *ctx) {
-    struct sweep *w = ctx;
+static int add_known(struct sweep *w, uint64_t seq) {
     if (w->n_known == w->known_capacity) {
         size_t capacity = w->known_capacity ? w->known_capacity * 2 : 1024;
         uint64_t *known = realloc(w->known, sizeof(*known) * capacity);
@@ -110,8 +250,17 @@ static int note_known(const struct index_chunk *c, void *ctx) {
         w->known = known;
         w->known_capacity = capacity;
     }
-    w->known[w->n_known++] = c->chunk_seq;
+    w->known[w->n_known++] = seq;
     return 0;
+}
+
+/* Members of packs are not looked for: their packs are. */
+static int note_known(const struct index_chunk *c, void *ctx) {
+    struct sweep *w = ctx;
+    if (c->pack_seq == 0)
+        return add_known(w, c->chunk_seq);
+    bool again = w->n_known > 0 && w->known[w->n_known - 1] == c->pack_seq;
+    return again ? 0 : add_known(w, c->pack_seq);
 }
 
 static int compare_u64(const void *a, const void *b) {
@@ -119,11 +268,14 @@ static int compare_u64(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* <stream>-<seq>.chunk or .chunk.tmp, both numbers in hex. */
+/* <stream>-<seq>.chunk, <seq>.pack, or one of them with .tmp; numbers in hex. */
 static bool parse_name(const char *name, uint64_t *ret_seq) {
     unsigned long long stream, seq;
     int at = 0;
-    if (sscanf(name, "%16llx-%16llx.chunk%n", &stream, &seq, &at) != 2 || at == 0)
+    bool named = sscanf(name, "%16llx-%16llx.chunk%n", &stream, &seq, &at) == 2 && at > 0;
+    if (!named)
+        named = sscanf(name, "%16llx.pack%n", &seq, &at) == 1 && at > 0;
+    if (!named)
         return false;
     *ret_seq = seq;
     return name[at] == '\0' || strcmp(name + at, ".tmp") == 0;
@@ -146,7 +298,8 @@ static int sweep_file(const char *name, bool is_dir, void *ctx) {
         return 0;
     bool temporary = str_ends(str_from(name), STR(".tmp"));
     if (!temporary &&
-        (bsearch(&seq, w->known, w->n_known, sizeof(seq), compare_u64) || is_doomed(w->store, seq)))
+        ((w->n_known > 0 && bsearch(&seq, w->known, w->n_known, sizeof(seq), compare_u64)) ||
+         is_doomed(w->store, seq)))
         return 0;
     char path[2 * CHUNK_PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/%s", w->path, name);

@@ -1,7 +1,7 @@
 /* rebuild: the index from chunk files alone. Each chunk names its tenant, labels, stream id, the WAL position up
  * to which its stream is on disk, and the chunks that it has replaced: they lie in the same folder and have lower
  * numbers, so each folder is read from the highest number down. What a crash has left of the replaced ones is not
- * taken in; the orphan sweep removes it. The old index is set aside (index.damaged until its delete requests have been taken over, then index.old-<n>), never
+ * taken in; the orphan sweep removes it. Members of packs are read as files of their own numbers. The old index is set aside (index.damaged until its delete requests have been taken over, then index.old-<n>), never
  * deleted. */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include "index_check.h"
 #include "index_internal.h"
 #include "io.h"
+#include "pack.h"
 #include "store_private.h"
 
 enum {
@@ -30,15 +31,20 @@ struct rebuild {
     char path[2 * CHUNK_PATH_MAX];
     struct name *names; /* of one folder */
     size_t n_names, names_capacity;
-    struct map replaced; /* keys in replaced_arena: chunk numbers of the folder */
+    const struct name *at; /* the one at hand */
+    size_t n_unread;       /* members of the folder's packs that cannot be opened */
+    struct map replaced;   /* keys in replaced_arena: chunk numbers of the folder */
     struct arena replaced_arena;
     struct store_rebuild *result;
     struct err *reterr;
 };
 
+/* A chunk file, or a member of a pack. */
 struct name {
     uint64_t seq;
-    char text[NAME_TEXT_MAX];
+    uint64_t pack_seq, offset, size; /* 0: a file of its own */
+    bool unread;
+    char text[NAME_TEXT_MAX]; /* of the file */
 };
 
 static int commit_some(struct rebuild *b, bool last) {
@@ -64,7 +70,8 @@ static uint64_t named_stream(const struct rebuild *b, const struct chunk_head *h
 
 /* A label set has one number. A second one is left by a crash after which a stream was met as new whose files nobody
  * knew, or were to be deleted; taken in under both, their entries would stand there twice, for only blocks of one stream
- * are compared. The file gets the number that was met first, in its name, durably before the index says so. */
+ * are compared. The file gets the number that was met first, in its name, durably before the index says so; of a member of a
+ * pack the index alone says it. */
 static int settle_number(struct rebuild *b, const struct chunk_head *head, uint64_t *ret_id) {
     uint64_t known;
     char path[CHUNK_PATH_MAX], folder[CHUNK_PATH_MAX];
@@ -72,6 +79,10 @@ static int settle_number(struct rebuild *b, const struct chunk_head *head, uint6
     int r = index_txn_find_stream(b->txn, head->tenant, head->labels, &known);
     if (r == -ENOENT || (r == 0 && (known == *ret_id || b->read_only)))
         return 0;
+    if (r == 0 && b->at->pack_seq > 0) {
+        *ret_id = known;
+        return 0;
+    }
     if (r == 0)
         r = chunk_path(path, head->tenant, head->day, known, head->chunk_seq);
     if (r == 0)
@@ -121,6 +132,8 @@ static int put_chunk(struct rebuild *b, const struct chunk *chunk) {
                                 .chunk_seq = head->chunk_seq,
                                 .day = head->day,
                                 .grade = head->grade,
+                                .pack_seq = b->at->pack_seq,
+                                .pack_offset = b->at->offset,
                                 .sums = *sums};
         r = index_put_chunk(b->txn, head->tenant, &c, b->reterr);
     }
@@ -157,19 +170,7 @@ static int set_file_aside(struct rebuild *b, int cause) {
 
 /* ---- one folder, from the highest number down */
 
-static int note_name(const char *name, bool is_dir, void *ctx) {
-    struct rebuild *b = ctx;
-    struct name n = {.seq = UINT64_MAX}; /* a name of somebody else's is looked at, too */
-    unsigned long long stream, seq;
-    if (sscanf(name, "%16llx-%16llx.chunk", &stream, &seq) == 2) {
-        n.seq = seq;
-        /* Unfinished and damaged files, too: their numbers have been given. */
-        if (seq > b->max_seq && seq < UINT64_MAX)
-            b->max_seq = seq;
-    }
-    if (is_dir || !str_ends(str_from(name), STR(".chunk")) ||
-        (size_t)snprintf(n.text, sizeof(n.text), "%s", name) >= sizeof(n.text))
-        return 0;
+static int add_name(struct rebuild *b, const struct name *n) {
     if (b->n_names == b->names_capacity) {
         size_t capacity = b->names_capacity ? b->names_capacity * 2 : 256;
         struct name *names = realloc(b->names, sizeof(*names) * capacity);
@@ -178,8 +179,54 @@ static int note_name(const char *name, bool is_dir, void *ctx) {
         b->names = names;
         b->names_capacity = capacity;
     }
-    b->names[b->n_names++] = n;
+    b->names[b->n_names++] = *n;
     return 0;
+}
+
+static void note_number(struct rebuild *b, uint64_t seq) {
+    if (seq > b->max_seq && seq < UINT64_MAX)
+        b->max_seq = seq;
+}
+
+/* The members of a pack; n.text is its name. */
+static int note_pack(struct rebuild *b, struct name n, uint64_t pack_seq) {
+    struct pack pack;
+    size_t size = strlen(b->path);
+    (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", n.text);
+    int r = pack_open(b->dir_fd, b->path, &pack, b->reterr);
+    if (r < 0) {
+        r = set_file_aside(b, r);
+        b->path[size] = '\0';
+        return r;
+    }
+    b->path[size] = '\0';
+    n.pack_seq = pack_seq;
+    for (size_t i = 0; i < pack.n_members && r == 0; i++) {
+        n.seq = pack.members[i].chunk_seq;
+        n.offset = pack.members[i].offset;
+        n.size = pack.members[i].size;
+        note_number(b, n.seq);
+        r = add_name(b, &n);
+    }
+    pack_done(&pack);
+    return r;
+}
+
+static int note_name(const char *name, bool is_dir, void *ctx) {
+    struct rebuild *b = ctx;
+    struct name n = {.seq = UINT64_MAX}; /* a name of somebody else's is looked at, too */
+    unsigned long long stream, seq = UINT64_MAX;
+    int end = 0;
+    bool is_pack = sscanf(name, "%16llx.pack%n", &seq, &end) == 1 && end > 0;
+    if (is_pack || sscanf(name, "%16llx-%16llx.chunk", &stream, &seq) == 2) {
+        n.seq = seq;
+        note_number(b, seq); /* of unfinished and damaged files, too: it has been given */
+    }
+    if (is_dir || (size_t)snprintf(n.text, sizeof(n.text), "%s", name) >= sizeof(n.text))
+        return 0;
+    if (is_pack)
+        return name[end] == '\0' ? note_pack(b, n, seq) : 0;
+    return str_ends(str_from(name), STR(".chunk")) ? add_name(b, &n) : 0;
 }
 
 static int compare_names(const void *a, const void *b) {
@@ -211,22 +258,61 @@ static int take_chunk(struct rebuild *b, const struct chunk *chunk) {
     return chunk_block_count(chunk) > 0 ? put_chunk(b, chunk) : 0;
 }
 
-static int rebuild_file(struct rebuild *b, const char *name) {
+/* The pack stays for its other members. */
+static int leave_member(struct rebuild *b, struct name *n, int cause) {
+    if (cause == -ENOMEM || cause == -EMFILE || cause == -ENFILE)
+        return cause;
+    b->result->damaged++;
+    b->n_unread++;
+    n->unread = true;
+    return 0;
+}
+
+static int rebuild_file(struct rebuild *b, struct name *n) {
     int r = commit_some(b, false);
     if (r < 0)
         return r;
     size_t size = strlen(b->path);
-    (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", name);
+    (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", n->text);
     struct chunk *chunk = NULL;
-    r = chunk_open(b->dir_fd, b->path, &chunk, b->reterr);
+    b->at = n;
+    r = n->pack_seq > 0 ? chunk_open_at(b->dir_fd, b->path, (struct chunk_span){n->offset, n->size},
+                                        &chunk, b->reterr)
+                        : chunk_open(b->dir_fd, b->path, &chunk, b->reterr);
     if (r == 0 && !chunk_has_head(chunk))
         r = -ECORRUPT; /* it does not say whose it is */
     if (r < 0)
-        r = set_file_aside(b, r);
+        r = n->pack_seq > 0 ? leave_member(b, n, r) : set_file_aside(b, r);
     else
         r = take_chunk(b, chunk);
     b->path[size] = '\0';
     chunk_close(chunk);
+    return r;
+}
+
+static bool is_lost_pack(const struct rebuild *b, uint64_t pack_seq) {
+    for (size_t i = 0; i < b->n_names; i++)
+        if (b->names[i].pack_seq == pack_seq && !b->names[i].unread)
+            return false;
+    return true;
+}
+
+/* A pack of which no member can be opened is set aside as a file is: the index does not know it now. */
+static int set_lost_packs_aside(struct rebuild *b) {
+    int r = 0;
+    size_t size = strlen(b->path);
+    uint64_t done = 0;
+    for (size_t i = 0; i < b->n_names && r == 0; i++) {
+        const struct name *n = &b->names[i];
+        if (!n->unread || n->pack_seq == done || !is_lost_pack(b, n->pack_seq))
+            continue;
+        done = n->pack_seq;
+        (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", n->text);
+        r = set_file_aside(b, -ECORRUPT);
+        b->path[size] = '\0';
+        if (r == -ENOENT)
+            r = 0; /* already */
+    }
     return r;
 }
 
@@ -236,12 +322,14 @@ static int rebuild_day(const char *name, bool is_dir, void *ctx) {
     if (!is_dir)
         return 0;
     (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", name);
-    b->n_names = 0;
+    b->n_names = b->n_unread = 0;
     int r = io_list(b->dir_fd, b->path, note_name, b);
     if (b->n_names > 0)
         qsort(b->names, b->n_names, sizeof(*b->names), compare_names);
     for (size_t i = 0; i < b->n_names && r == 0; i++)
-        r = rebuild_file(b, b->names[i].text);
+        r = rebuild_file(b, &b->names[i]);
+    if (r == 0 && b->n_unread > 0)
+        r = set_lost_packs_aside(b);
     map_done(&b->replaced);
     b->replaced = map_make();
     arena_reset(&b->replaced_arena);

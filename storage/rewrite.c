@@ -132,10 +132,7 @@ static int gather_replaces(struct work *k) {
 
 static int open_source(struct work *k, size_t i) {
     const struct index_chunk *c = &k->w->sources[i];
-    struct chunk_id id = {.tenant = k->w->tenant,
-                          .day = c->day,
-                          .stream_id = c->stream_id,
-                          .chunk_seq = c->chunk_seq};
+    struct chunk_id id = chunk_id_of(k->w->tenant, c);
     int r = chunk_cache_get(k->store->cache, &id, &k->held[i], k->reterr);
     if (r < 0)
         goto bad;
@@ -547,7 +544,7 @@ static bool may_copy(const struct work *k, size_t i) {
                 info->count >= BLOCK_ENTRIES_MAX / 100 * FULL_PERCENT ||
                 info->meta_bytes >= META_CUT_BYTES / 100 * FULL_PERCENT;
     /* Erasing alone leaves all blocks as they are but those that lose entries. */
-    if (k->w->erase && k->w->n_sources == 1)
+    if ((k->w->erase || k->w->as_is) && k->w->n_sources == 1)
         full = true;
     else if (k->open.count > 0 && k->open.line_bytes < BLOCK_RAW_TARGET / 4)
         return false; /* the small rest is taken along */
@@ -733,7 +730,7 @@ static int commit(struct work *k) {
     }
     for (size_t i = 0; i < k->w->n_sources; i++) {
         const struct index_chunk *c = &k->w->sources[i];
-        store_delete_chunk_file(k->store, k->w->tenant, c->day, c->stream_id, c->chunk_seq);
+        store_delete_chunk(k->store, k->w->tenant, c);
         k->result.source_bytes += c->sums.file_bytes;
     }
     for (size_t i = 0; i < k->n_outputs; i++)
@@ -781,12 +778,14 @@ static int rewrite_all(struct work *k) {
     if (r < 0)
         return r;
     k->one_by_one = check_overlap(k) < 0;
-    if (k->one_by_one && !(k->w->erase && k->w->n_sources == 1))
+    if (k->one_by_one && !((k->w->erase || k->w->as_is) && k->w->n_sources == 1))
         return err_set(k->reterr, -E2BIG, "too many blocks of %zu chunks overlap", k->w->n_sources);
     bool any = false;
     if (k->w->erase) {
         r = ask_all(k, &any);
-        if (r < 0 || !any)
+        if (r == 0 && any && k->w->ask_only)
+            k->result.sources = k->w->n_sources;
+        if (r < 0 || !any || k->w->ask_only)
             return r;
     }
     r = run(k);

@@ -38,6 +38,8 @@ struct rewrite {
     uint64_t target_bytes;   /* of an output file */
     rewrite_erase_fn *erase; /* NULL: nothing goes */
     void *erase_ctx;
+    bool ask_only; /* with `erase`: only says whether it wants something, by ret->sources */
+    bool as_is;    /* of one source: blocks are copied whatever their size, to a file of its own */
     struct block_encoder *encoder; /* for those who make many rewrites; NULL: one of its own */
     rewrite_pace_fn *pace;         /* may be NULL */
     void *pace_ctx;

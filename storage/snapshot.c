@@ -2,7 +2,7 @@
  *
  * Heads are looked at first, the index second: a block that is flushed in between stands in both, and is
  * recognised by its chunk_seq, which is set before the index commit. Files of chunks that the index gives up while a
- * snapshot runs stay until the snapshot ends (store_delete_chunk_file). */
+ * snapshot runs stay until the snapshot ends (store_delete_chunk). */
 #include "snapshot.h"
 
 #include <errno.h>
@@ -248,7 +248,8 @@ static int add_chunk(struct builder *b, const struct index_chunk *row) {
     if (r < 0) { /* a damaged or lost file costs itself only */
         b->snap->n_lost++;
         char path[CHUNK_PATH_MAX];
-        if (chunk_path(path, b->sel->tenant, row->day, row->stream_id, row->chunk_seq) == 0)
+        struct chunk_id id = chunk_id_of(b->sel->tenant, row);
+        if (chunk_id_path(&id, path) == 0)
             store_log(b->store, LOG_LEVEL_ERROR, "chunk left out of a query",
                       "file=%s error=\"%s\"", path, err.text);
         return 0;

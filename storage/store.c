@@ -494,6 +494,7 @@ static void release(struct store *s) {
     chunk_cache_free(s->cache);
     registry_done(&s->registry);
     block_encoder_free(s->encoder);
+    store_forget_thinned(s);
     for (struct doomed *d = s->doomed; d;) {
         struct doomed *next = d->next;
         free(d);

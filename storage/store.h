@@ -43,7 +43,8 @@ struct store_options {
     unsigned seal_threads;       /* 0 = 1 */
     enum block_effort effort;    /* codec of new blocks; 0 = EFFORT_FAST */
     bool no_patterns;            /* new blocks are not mined (patterns.h) */
-    uint64_t chunk_cache_bytes;  /* opened chunk tails kept mapped; 0 = 256 MiB */
+    unsigned pack_from; /* so many small chunks of a tenant and day share a file (pack.h); 0 = 8 */
+    uint64_t chunk_cache_bytes; /* opened chunk tails kept mapped; 0 = 256 MiB */
     uint64_t reserve_bytes; /* of the disk, kept for removing chunks when it is full; 0 = none */
     void (*log)(int level, const char *msg, const char *pairs); /* levels of log.h; may be NULL */
 };
@@ -188,9 +189,9 @@ int store_index_update(struct store *s,
                        int (*fn)(struct index_txn *t, void *ctx, struct err *reterr), void *ctx,
                        struct err *reterr);
 
-/* Deletes the file of a chunk whose index row has gone, as soon as no running snapshot can need it. */
-void store_delete_chunk_file(struct store *s, struct str tenant, int32_t day, uint64_t stream_id,
-                             uint64_t chunk_seq);
+/* Deletes the file of a chunk whose index row has gone, as soon as no running snapshot can need it; the pack that it stood
+ * in, when it was the last of its members. */
+void store_delete_chunk(struct store *s, struct str tenant, const struct index_chunk *c);
 /* Deletes pending files whose time has come; the number still waiting. */
 size_t store_reap(struct store *s);
 /* Chunk files that the index does not know (a crash left them): removed; returns the number, or a negative

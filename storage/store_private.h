@@ -21,6 +21,15 @@ struct doomed {
     char path[];
 };
 
+/* A pack of which a member has gone. */
+struct thinned {
+    struct thinned *next;
+    uint64_t pack_seq;
+    int32_t day;
+    bool alive;
+    struct str tenant;
+};
+
 struct store {
     struct store_options options;
     int dir_fd;
@@ -48,10 +57,11 @@ struct store {
     pthread_cond_t wake_cond;
     bool wake, stop;
 
-    pthread_mutex_t snap_lock;  /* guards: snapshots, clock, doomed */
+    pthread_mutex_t snap_lock;  /* guards: snapshots, clock, doomed, thinned */
     struct snapshot *snapshots; /* running ones */
     uint64_t clock;
     struct doomed *doomed;
+    struct thinned *thinned;
 
     _Atomic(const struct eraser *) eraser;
     _Atomic(store_visible_fn *) visible;
@@ -85,6 +95,9 @@ enum flush_mode {
 int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr);
 void flush_wake(struct store *s);
 void *flush_thread(void *store);
+
+/* ---- reap.c */
+void store_forget_thinned(struct store *s);
 
 /* ---- store.c */
 

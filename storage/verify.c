@@ -3,7 +3,7 @@
  *
  * Crash states of a repair: (1) NAME.tmp of a salvage: removed by the orphan sweep. (2) the damaged file in quarantine,
  * the saved one still NAME.tmp: nobody reads either, the next verify --repair finds the file missing; what was saved is
- * lost with the .tmp, the original is not. (3) files replaced, the index not yet: its rows are compared by the next
+ * lost with the .tmp, the original is not. A damaged pack goes as a whole, its members get files of their own. (3) files replaced, the index not yet: its rows are compared by the next
  * verify; the next repair makes the index anew. */
 #include "verify.h"
 
@@ -20,6 +20,7 @@
 #include "index_check.h"
 #include "io.h"
 #include "map.h"
+#include "pack.h"
 #include "store_private.h"
 #include "wal_segment.h"
 #include "walrec.h"
@@ -50,6 +51,9 @@ struct verify {
     struct str tenant_in_walk;
     struct chunk_checker *checker;
     char path[VERIFY_PATH_MAX];
+    const struct pack_member *member; /* of the pack at `path`; NULL: a chunk file */
+    uint64_t pack_seq;
+    bool member_bad; /* some of the pack's members are */
 };
 
 /* ---- telling */
@@ -308,14 +312,20 @@ struct chunk_look {
     struct chunk_head head; /* the file's own, or what the index knows; without tenant: neither */
 };
 
-/* What the index knows of the file, by the number in its name. */
-static void head_by_index(struct verify *v, struct chunk_head *ret) {
+/* What the index knows of the chunk, by the number in the file's name or in the pack's directory. */
+static struct known_chunk *known_at_hand(struct verify *v) {
     unsigned long long stream, seq;
+    if (v->member)
+        return find_known(v, v->member->chunk_seq);
+    return sscanf(strrchr(v->path, '/'), "/%16llx-%16llx.chunk", &stream, &seq) == 2
+               ? find_known(v, seq)
+               : NULL;
+}
+
+static void head_by_index(struct verify *v, struct chunk_head *ret) {
     struct index_stream row;
     *ret = (struct chunk_head){0};
-    if (!v->index || sscanf(strrchr(v->path, '/'), "/%16llx-%16llx.chunk", &stream, &seq) != 2)
-        return;
-    const struct known_chunk *k = find_known(v, seq);
+    const struct known_chunk *k = v->index ? known_at_hand(v) : NULL;
     if (!k || index_stream_by_id(v->index, k->row.stream_id, &v->arena, &row) < 0)
         return;
     *ret = (struct chunk_head){.tenant = row.tenant,
@@ -348,8 +358,10 @@ static void tell_fault(const struct chunk_fault *fault, void *ctx) {
 static void compare_with_index(struct verify *v, const struct chunk *c,
                                const struct chunk_head *head) {
     char path[CHUNK_PATH_MAX];
-    if (chunk_path(path, head->tenant, head->day, head->stream_id, head->chunk_seq) < 0 ||
-        strcmp(path, v->path) != 0)
+    int named = v->member
+                    ? pack_path(path, head->tenant, head->day, v->pack_seq)
+                    : chunk_path(path, head->tenant, head->day, head->stream_id, head->chunk_seq);
+    if (named < 0 || strcmp(path, v->path) != 0)
         note(v, v->path,
              head->tenant.size == 0 ? "nobody knows whose it is"
                                     : "its name is not the one that its header gives it");
@@ -357,7 +369,7 @@ static void compare_with_index(struct verify *v, const struct chunk *c,
         return;
     struct known_chunk *k = find_known(v, head->chunk_seq);
     if (!k) {
-        if (!v->ret->server_runs)
+        if (!v->ret->server_runs && !v->member) /* members go before their packs do */
             note(v, v->path,
                  "the index does not know it: a crash left it, its entries are elsewhere");
         return;
@@ -366,7 +378,9 @@ static void compare_with_index(struct verify *v, const struct chunk *c,
     k->seen = true;
     if (k->row.day != head->day || a->entries != b->entries || a->blocks != b->blocks ||
         a->first_ns != b->first_ns || a->last_ns != b->last_ns || a->line_bytes != b->line_bytes ||
-        a->file_bytes != b->file_bytes || !str_eq(k->tenant, head->tenant)) {
+        a->file_bytes != b->file_bytes || !str_eq(k->tenant, head->tenant) ||
+        k->row.pack_seq != (v->member ? v->pack_seq : 0) ||
+        k->row.pack_offset != (v->member ? v->member->offset : 0)) {
         if (!chunk_is_damaged(c))
             damage(v, v->path, "the index says something else of it", NULL);
         v->rebuild = true;
@@ -403,7 +417,7 @@ static int check_open_chunk(struct verify *v, const struct chunk *c) {
         l.head = *chunk_get_head(c);
     else
         head_by_index(v, &l.head);
-    v->ret->chunk_files++;
+    v->ret->chunk_files += !v->member;
     v->ret->chunk_bytes += chunk_get_sums(c)->file_bytes;
     int r = chunk_check(v->checker, v->dir_fd, v->path, c, tell_fault, &l, &health, v->reterr);
     if (r < 0)
@@ -418,23 +432,35 @@ static int check_open_chunk(struct verify *v, const struct chunk *c) {
              .what = text("%" PRIu64 " of %" PRIu64 " entries in %u of %u blocks %s",
                           health.entries - health.lost_entries, health.entries, health.sound_blocks,
                           health.blocks, v->o->repair ? "are saved" : "can be saved")});
+    if (v->member) {
+        v->member_bad = true;
+        return 0;
+    }
     return v->o->repair ? replace_chunk(v, c, &l.head) : 0;
+}
+
+static int open_at_hand(struct verify *v, struct chunk **ret, struct err *reterr) {
+    const struct pack_member *m = v->member;
+    return m ? chunk_open_at(v->dir_fd, v->path, (struct chunk_span){m->offset, m->size}, ret,
+                             reterr)
+             : chunk_open(v->dir_fd, v->path, ret, reterr);
 }
 
 static int check_chunk(struct verify *v) {
     struct chunk *c = NULL;
     struct err err = {0};
-    int r = chunk_open(v->dir_fd, v->path, &c, &err);
+    int r = open_at_hand(v, &c, &err);
     if (r == -ENOENT || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
         return r == -ENOENT ? 0 : err_set(v->reterr, r, "%s", err.text);
     if (r < 0) {
-        const struct known_chunk *k = NULL;
-        unsigned long long stream, seq;
-        if (sscanf(strrchr(v->path, '/'), "/%16llx-%16llx.chunk", &stream, &seq) == 2)
-            k = find_known(v, seq);
-        v->ret->chunk_files++;
+        struct known_chunk *k = known_at_hand(v);
+        if (k && v->member)
+            k->seen = true;
+        v->ret->chunk_files += !v->member;
         tell(v, &(struct verify_finding){.damage = true,
                                          .file = v->path,
+                                         .has_offset = v->member != NULL,
+                                         .offset = v->member ? v->member->offset : 0,
                                          .what = err.text,
                                          .has_range = k != NULL,
                                          .first_ns = k ? k->row.sums.first_ns : 0,
@@ -442,10 +468,108 @@ static int check_chunk(struct verify *v) {
                                          .lost_entries = k ? k->row.sums.entries : 0,
                                          .saved = "nothing"});
         v->rebuild = true;
-        return v->o->repair ? quarantine(v, v->path) : 0;
+        v->member_bad = v->member != NULL;
+        return v->o->repair && !v->member ? quarantine(v, v->path) : 0;
     }
     r = check_open_chunk(v, c);
     chunk_close(c);
+    return r;
+}
+
+/* ---- packs */
+
+/* What an earlier pass has taken out is not brought back. */
+static bool is_live_member(struct verify *v, const struct pack_member *m) {
+    const struct known_chunk *k = find_known(v, m->chunk_seq);
+    return v->index_damaged || !v->index || (k && k->row.pack_seq == v->pack_seq);
+}
+
+/* The sound blocks of the member at hand into a file of its own, which has not got its name yet; an empty path when there
+ * are none. */
+static int save_member(struct verify *v, char path[static CHUNK_PATH_MAX]) {
+    char temporary[CHUNK_PATH_MAX + 8];
+    struct chunk *c = NULL;
+    struct chunk_head head;
+    struct chunk_sums sums;
+    path[0] = '\0';
+    int r = open_at_hand(v, &c, NULL);
+    if (r < 0)
+        return r == -ENOMEM ? err_set(v->reterr, r, "no memory") : 0;
+    if (chunk_has_head(c))
+        head = *chunk_get_head(c);
+    else
+        head_by_index(v, &head);
+    const struct known_chunk *k = known_at_hand(v);
+    if (head.tenant.size > 0 &&
+        chunk_path(path, head.tenant, head.day, k ? k->row.stream_id : head.stream_id,
+                   head.chunk_seq) == 0) {
+        (void)snprintf(temporary, sizeof(temporary), "%s.tmp", path);
+        r = chunk_salvage(v->checker, v->dir_fd, v->path, c, &head, temporary, &sums, v->reterr);
+    }
+    if (r == -ENODATA)
+        r = path[0] = '\0';
+    chunk_close(c);
+    return r;
+}
+
+/* Files in place of a damaged pack: those of the live members. */
+static int replace_pack(struct verify *v, const struct pack *pack) {
+    char folder[VERIFY_PATH_MAX], temporary[CHUNK_PATH_MAX + 8];
+    char(*paths)[CHUNK_PATH_MAX] = calloc(pack->n_members + 1, sizeof(*paths));
+    int r = paths ? 0 : err_set(v->reterr, -ENOMEM, "no memory to replace a pack");
+    v->rebuild = true;
+    (void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(v->path, '/') - v->path), v->path);
+    for (size_t i = 0; i < pack->n_members && r == 0; i++) {
+        v->member = &pack->members[i];
+        if (is_live_member(v, v->member))
+            r = save_member(v, paths[i]);
+    }
+    v->member = NULL;
+    if (r == 0)
+        r = quarantine(v, v->path);
+    for (size_t i = 0; i < pack->n_members && r == 0; i++) {
+        if (paths[i][0] == '\0')
+            continue;
+        (void)snprintf(temporary, sizeof(temporary), "%s.tmp", paths[i]);
+        r = io_rename(v->dir_fd, temporary, v->dir_fd, paths[i]);
+        if (r < 0)
+            (void)err_set(v->reterr, r, "cannot rename %s: %s", temporary, err_name(r));
+    }
+    if (r == 0)
+        r = io_fsync_dir(v->dir_fd, folder);
+    free(paths);
+    return r;
+}
+
+static int check_pack(struct verify *v) {
+    struct pack pack;
+    struct err err = {0};
+    int r = pack_open(v->dir_fd, v->path, &pack, &err);
+    if (r == -ENOENT || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+        return r == -ENOENT ? 0 : err_set(v->reterr, r, "%s", err.text);
+    v->ret->chunk_files++;
+    if (r < 0) {
+        damage(v, v->path, err.text, "nothing");
+        v->rebuild = true;
+        return v->o->repair ? quarantine(v, v->path) : 0;
+    }
+    unsigned long long seq = 0;
+    (void)sscanf(strrchr(v->path, '/'), "/%16llx.pack", &seq);
+    v->pack_seq = seq;
+    v->member_bad = pack.damaged;
+    if (pack.damaged)
+        damage(v, v->path, "the header or the directory of a pack is damaged",
+               "its members are found without them");
+    else if (pack.head.seq != seq)
+        note(v, v->path, "its name is not the one that its header gives it");
+    for (size_t i = 0; i < pack.n_members && r == 0; i++) {
+        v->member = &pack.members[i];
+        r = check_chunk(v);
+    }
+    v->member = NULL;
+    if (r == 0 && v->member_bad && v->o->repair)
+        r = replace_pack(v, &pack);
+    pack_done(&pack);
     return r;
 }
 
@@ -463,7 +587,9 @@ static int visit_file(const char *name, bool is_dir, void *ctx) {
     int r = 0;
     if (!is_dir && str_ends(s, STR(".chunk")))
         r = check_chunk(v);
-    else if (!is_dir && str_ends(s, STR(".chunk.tmp")))
+    else if (!is_dir && str_ends(s, STR(".pack")))
+        r = check_pack(v);
+    else if (!is_dir && (str_ends(s, STR(".chunk.tmp")) || str_ends(s, STR(".pack.tmp"))))
         note(v, v->path, "an unfinished file; the server removes it");
     else
         note(v, v->path, "this is not logqd's");
@@ -510,16 +636,17 @@ static int check_chunks(struct verify *v) {
                    : err_set(v->reterr, r, "cannot list %s: %s", v->path, err_name(r));
     for (size_t i = 0; i < v->n_known && !v->ret->server_runs; i++) {
         const struct known_chunk *k = &v->known[i];
-        if (k->seen ||
-            chunk_path(v->path, k->tenant, k->row.day, k->row.stream_id, k->row.chunk_seq) < 0)
+        const struct chunk_id id = chunk_id_of(k->tenant, &k->row);
+        if (k->seen || chunk_id_path(&id, v->path) < 0)
             continue;
         int fd = io_open(v->dir_fd, v->path, O_RDONLY | O_CLOEXEC, 0);
         io_close(fd);
-        if (fd != -ENOENT || (v->o->repair && v->rebuild && fd >= 0))
+        if (fd != -ENOENT && k->row.pack_seq == 0)
             continue; /* it is there, and has been spoken of */
         tell(v, &(struct verify_finding){.damage = true,
                                          .file = v->path,
-                                         .what = "the file is missing",
+                                         .what = fd == -ENOENT ? "the file is missing"
+                                                               : "a member of a pack is missing",
                                          .has_range = true,
                                          .first_ns = k->row.sums.first_ns,
                                          .last_ns = k->row.sums.last_ns,

@@ -79,7 +79,7 @@ static const struct delete_language language = {.compile = compile,
 static struct store_world world;
 
 static void open_store(void) {
-    world_open(&world, (struct store_options){.wal = {.segment_bytes = 1 << 20}});
+    world_open(&world, (struct store_options){.wal = {.segment_bytes = 1 << 20}, .pack_from = 2});
 }
 
 static void begin(void) {

@@ -43,6 +43,7 @@ struct store_options world_options(const char *dir) {
     return (struct store_options){.data_dir = dir,
                                   .wal = {.segment_bytes = 24 << 10},
                                   .wal_compress = true,
+                                  .pack_from = 2,
                                   .log = print_log};
 }
 

@@ -69,7 +69,7 @@ static void begin(void) {
 
 static int open_store(struct store **ret) {
     struct err err = {0};
-    struct store_options o = {.wal = {.segment_bytes = 256 << 10}};
+    struct store_options o = {.wal = {.segment_bytes = 256 << 10}, .pack_from = 2};
     int r = world_try_open(&world, o, &err);
     if (r == 0)
         *ret = world.store;
@@ -172,7 +172,7 @@ static void expire(struct store *s, const char *name, unsigned first, unsigned n
         index_reader_end(reader);
         if (r == 0 && store_index_update(s, expire_rows, &e, NULL) == 0)
             for (size_t i = 0; i < e.n_chunks; i++)
-                store_delete_chunk_file(s, STR("t"), e.chunks[i].day, e.id, e.chunks[i].chunk_seq);
+                store_delete_chunk(s, STR("t"), &e.chunks[i]);
     }
     (void)store_reap(s);
     if (stream)

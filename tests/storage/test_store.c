@@ -206,7 +206,8 @@ static void check_model(struct store *s, const char *when) {
 
 static struct store *open_store(void) {
     return world_open(
-        &world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF, .segment_bytes = 1 << 20}});
+        &world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF, .segment_bytes = 1 << 20},
+                                       .pack_from = 2});
 }
 
 static void test_random_against_model(void) {
@@ -405,7 +406,7 @@ static void test_deletion_waits_for_snapshots(void) {
     index_reader_end(reader);
     CHECK(n_chunks > 0);
     for (size_t i = 0; i < n_chunks; i++)
-        store_delete_chunk_file(s, STR("t"), chunks[i].day, id, chunks[i].chunk_seq);
+        store_delete_chunk(s, STR("t"), &chunks[i]);
     CHECK_INT(store_reap(s), n_chunks);
     CHECK_INT(world_count_in(snap), sort_unique(push, n));
     store_snapshot_free(snap);

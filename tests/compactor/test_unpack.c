@@ -1,0 +1,229 @@
+/* Packs in the compactor's hands: what stays in them, what takes a rest out, and that deleted lines leave the disk. */
+#include "unpack.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "compactor.h"
+#include "deletes.h"
+#include "retention.h"
+#include "test.h"
+#include "units.h"
+
+enum { STREAMS = 16 };
+
+static char directory[256];
+
+static void on_done(void *ctx, int status) {
+    (void)ctx;
+    (void)status;
+}
+
+static struct store *open_store(void) {
+    struct store_options o = {.data_dir = directory,
+                              .wal = {.sync = WAL_SYNC_OFF, .segment_bytes = 64 << 10},
+                              .effort = EFFORT_FAST};
+    struct store *s = NULL;
+    if (store_open(&o, &s, NULL) < 0)
+        abort();
+    return s;
+}
+
+static void fresh_directory(void) {
+    (void)snprintf(directory, sizeof(directory), "%s/logq-unpack-XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    if (!mkdtemp(directory))
+        abort();
+}
+
+static int shell(const char *format) {
+    char command[600];
+    (void)snprintf(command, sizeof(command), format, directory);
+    return system(command);
+}
+
+static void push(struct store *s, unsigned stream, int64_t ts_ns, const char *line) {
+    char value[16];
+    (void)snprintf(value, sizeof(value), "%u", stream);
+    struct label pairs[] = {{STR("n"), str_from(value)}};
+    struct entry e = {.ts_ns = ts_ns, .line = str_from(line)};
+    struct batch_stream part = {.entries = &e, .count = 1};
+    CHECK_INT(store_stream(s, STR("t"), (struct labels){pairs, 1}, STR(""), &part.stream, NULL), 0);
+    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
+    CHECK_INT(store_append(s, &batch, on_done, NULL, NULL), 0);
+    store_unpin(s, part.stream);
+}
+
+static void push_all(struct store *s, int64_t ts_ns) {
+    for (unsigned i = 0; i < STREAMS; i++)
+        push(s, i, ts_ns, i == 3 ? "a rememberable lines-secret" : "a line of text");
+    CHECK_INT(store_flush(s, NULL), 0);
+}
+
+struct count {
+    unsigned packed, own;
+    struct index_chunk first[STREAMS * 16];
+    unsigned n;
+};
+
+static int count_chunk(const struct index_chunk *c, void *ctx) {
+    struct count *n = ctx;
+    n->packed += c->pack_seq > 0;
+    n->own += c->pack_seq == 0;
+    n->first[n->n++] = *c;
+    return 0;
+}
+
+static struct count *count_chunks(struct store *s) {
+    static struct count n;
+    n = (struct count){0};
+    CHECK_INT(index_walk_chunks(store_index(s), STR("t"), count_chunk, &n, NULL), 0);
+    return &n;
+}
+
+static void check_chunks(struct store *s, unsigned packed, unsigned own) {
+    const struct count *n = count_chunks(s);
+    CHECK_INT(n->packed, packed);
+    CHECK_INT(n->own, own);
+}
+
+static int64_t midnight(void) {
+    return clock_now_ns() / NS_PER_DAY * NS_PER_DAY - 10 * NS_PER_DAY;
+}
+
+static void little_stays_packed(void) {
+    fresh_directory();
+    struct store *s = open_store();
+    struct compactor *c = NULL;
+    struct merge_result got;
+    const struct compactor_options o = {.merge_policy = {.settle_ns = 1}};
+    CHECK_INT(compactor_start(s, NULL, &o, &c, NULL), 0);
+    for (unsigned i = 0; i < 7; i++)
+        push_all(s, midnight() + i * NS_PER_MIN);
+    CHECK_INT(compactor_merge_once(c, false, &got, NULL), 0);
+    CHECK_INT(got.rewrites, 0);
+    check_chunks(s, 7 * STREAMS, 0);
+    push_all(s, midnight() + 7 * NS_PER_MIN); /* eight pieces are joined */
+    CHECK_INT(compactor_merge_once(c, false, &got, NULL), 0);
+    CHECK_INT(got.rewrites, STREAMS);
+    check_chunks(s, 0, STREAMS);
+    compactor_stop(c);
+    (void)store_reap(s);
+    CHECK(shell("! ls %s/chunks/t/*/ | grep -q pack") == 0);
+    store_close(s);
+    CHECK_INT(shell("rm -rf '%s'"), 0);
+}
+
+static int drop_most(struct index_txn *t, void *ctx, struct err *reterr) {
+    const struct count *n = ctx;
+    int r = 0;
+    for (unsigned i = 0; i < STREAMS - 3 && r == 0; i++)
+        r = index_del_chunk(t, STR("t"), &n->first[i], reterr);
+    return r;
+}
+
+static void a_thin_pack_is_emptied(void) {
+    fresh_directory();
+    struct store *s = open_store();
+    struct compactor *c = NULL;
+    struct merge_result got;
+    const struct compactor_options o = {.merge_policy = {.settle_ns = 1}};
+    CHECK_INT(compactor_start(s, NULL, &o, &c, NULL), 0);
+    push_all(s, midnight());
+    struct count *n = count_chunks(s);
+    CHECK_INT(n->packed, STREAMS);
+    CHECK_INT(store_index_update(s, drop_most, n, NULL), 0);
+    for (unsigned i = 0; i < STREAMS - 3; i++)
+        store_delete_chunk(s, STR("t"), &n->first[i]);
+    CHECK_INT(store_reap(s), 0);
+    CHECK_INT(compactor_merge_once(c, false, &got, NULL), 0);
+    CHECK_INT(got.rewrites, 3);
+    check_chunks(s, 0, 3);
+    (void)store_reap(s);
+    CHECK(shell("! ls %s/chunks/t/*/ | grep -q pack") == 0);
+    compactor_stop(c);
+    store_close(s);
+    CHECK_INT(shell("rm -rf '%s'"), 0);
+}
+
+/* ---- a query is a needle */
+
+static int compile(struct str text, void **ret, struct err *reterr) {
+    (void)reterr;
+    char *needle = calloc(1, text.size + 1);
+    if (!needle)
+        return -ENOMEM;
+    memcpy(needle, text.data, text.size);
+    *ret = needle;
+    return 0;
+}
+
+static bool has_filter(const void *compiled) {
+    (void)compiled;
+    return true;
+}
+
+static bool accepts(const void *compiled, struct labels labels) {
+    (void)compiled;
+    (void)labels;
+    return true;
+}
+
+static int mark(const void *compiled, struct labels labels, int64_t start_ns, int64_t end_ns,
+                struct block_reader *r, const struct block_ref_info *info, uint64_t *bits,
+                struct err *reterr) {
+    struct str lines;
+    (void)labels;
+    (void)start_ns;
+    (void)end_ns;
+    int status = block_reader_lines(r, &lines, reterr);
+    CHECK_INT(info->count, 1);
+    if (status == 0 && str_find(lines, str_from(compiled)))
+        bits[0] |= 1;
+    return status;
+}
+
+static const struct delete_language language = {.compile = compile,
+                                                .release = free,
+                                                .has_filter = has_filter,
+                                                .accepts = accepts,
+                                                .mark = mark};
+
+/* The others of the pack move out, so that it goes, and with it what was written in it. */
+static void deleted_lines_leave_the_disk(void) {
+    fresh_directory();
+    struct store *s = open_store();
+    struct deletes *d = NULL;
+    struct deletes_result got;
+    char id[DELETE_ID_SIZE + 1];
+    const struct deletes_options o = {.language = &language};
+    push_all(s, midnight());
+    push_all(s, midnight() + NS_PER_MIN);
+    CHECK_INT(deletes_open(s, &o, &d, NULL), 0);
+    CHECK(shell("grep -rq lines-secret %s/chunks") == 0);
+    CHECK_INT(deletes_add(d, STR("t"), STR("lines-secret"), 0, midnight() + NS_PER_S, 1, id, NULL),
+              0);
+    CHECK_INT(deletes_run(d, clock_now_ns(), NULL, NULL, &got, NULL), 0);
+    CHECK_INT(got.processed, 1);
+    CHECK_INT(got.sums.lines, 1);
+    (void)store_reap(s);
+    check_chunks(s, STREAMS, STREAMS - 1); /* the second pack was not concerned */
+    CHECK_INT(deletes_add(d, STR("t"), STR("lines-secret"), 0, INT64_MAX, 2, id, NULL), 0);
+    CHECK_INT(deletes_run(d, clock_now_ns(), NULL, NULL, &got, NULL), 0);
+    (void)store_reap(s);
+    check_chunks(s, 0, 2 * (STREAMS - 1));
+    CHECK(shell("grep -rq lines-secret %s/chunks") != 0);
+    deletes_close(d);
+    store_close(s);
+    CHECK_INT(shell("rm -rf '%s'"), 0);
+}
+
+int main(void) {
+    RUN(little_stays_packed);
+    RUN(a_thin_pack_is_emptied);
+    RUN(deleted_lines_leave_the_disk);
+    return test_done();
+}
