@@ -261,6 +261,7 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
         .end_ns = o->end_ns,
         .tap = x->query->tap,
         .grams = ret->grams.count > 0 ? &ret->grams : NULL,
+        .later = value_needles_first(&ret->values),
     };
     r = store_select(x->store, &select, &ret->snapshot, reterr);
     if (r < 0)

@@ -86,8 +86,11 @@ static void add_filter(struct value_needles *n, const struct label_filter *f,
     name_meta(v, f->text);
     if (v->in_lines)
         look_for(v, f->text, origin);
-    if (!v->in_lines || v->grams.count > 0)
-        n->count++;
+    if (v->in_lines && v->grams.count == 0)
+        return;
+    gram_query_add(&v->all, &v->grams);
+    gram_query_add(&v->all, &v->meta);
+    n->count++;
 }
 
 int value_needles_make(const struct stage *stages, struct arena *arena, struct value_needles *ret) {
@@ -105,6 +108,10 @@ int value_needles_make(const struct stage *stages, struct arena *arena, struct v
         if (s->kind == STAGE_LABEL_FILTER)
             add_filter(ret, s->filter, &origin);
     return 0;
+}
+
+const struct gram_query *value_needles_first(const struct value_needles *n) {
+    return n->count > 0 ? &n->items[0].all : NULL;
 }
 
 static bool may_stand_in_line(const struct value_needle *v, const struct block_ref *block) {

@@ -20,6 +20,7 @@ struct value_needle {
     struct str name, plain_name; /* the latter without _extracted */
     struct gram_query meta, plain_meta;
     bool in_lines;           /* a parser stands before the filter */
+    struct gram_query all;   /* grams and meta: for reading ahead */
     struct gram_query grams; /* of the parts of the value that no writer changes but by \u00XX */
     uint8_t
         escapes; /* bit n: behind a parser that undoes escapes, \u00n may stand for a byte of those parts */
@@ -32,6 +33,9 @@ struct value_needles {
 
 /* -ENOMEM. */
 int value_needles_make(const struct stage *stages, struct arena *arena, struct value_needles *ret);
+
+/* What filters will be asked for the first of them; NULL when there is none. */
+const struct gram_query *value_needles_first(const struct value_needles *n);
 
 /* `labels`: the stream's. */
 bool value_needles_may_be_in(const struct value_needles *n, struct labels labels,

@@ -468,8 +468,10 @@ static int plan_chunks(struct builder *b) {
     snap->held = calloc(b->n_chunks + 1, sizeof(struct cached_chunk *));
     if (!rows || !snap->held)
         return -ENOMEM;
-    b->ahead = (struct chunk_ahead){
-        .cache = b->store->cache, .tenant = b->sel->tenant, .grams = b->sel->grams, .rows = rows};
+    b->ahead = (struct chunk_ahead){.cache = b->store->cache,
+                                    .tenant = b->sel->tenant,
+                                    .grams = b->sel->grams ? b->sel->grams : b->sel->later,
+                                    .rows = rows};
     for (size_t i = 0; i < b->n_plans; i++)
         for (size_t k = 0; k < b->plans[i].n_chunks; k++)
             rows[b->ahead.n++] = &b->plans[i].chunks[k];

@@ -140,6 +140,8 @@ struct select {
     /* Blocks whose filter lacks one of these are left out, and streams without any other; NULL = none. Such a
      * block cannot hold a twin of a line that has them all, so duplicates are found as before. */
     const struct gram_query *grams;
+    /* What block_ref_may_contain will be asked of most blocks, for reading ahead; NULL = nothing. */
+    const struct gram_query *later;
 };
 
 struct snap_stream {
