@@ -179,7 +179,9 @@ struct group_writer {
     struct table_builder *b;
     uint32_t rows;
     uint32_t column; /* of those written */
-    uint32_t varied; /* where the last one ended in the first row */
+    uint32_t
+        fixed; /* where in the first row the fixed bytes begin that nothing was written of yet */
+    uint32_t varied; /* where in it the last column ended */
     size_t fresh;    /* what is noted of its rows */
     /* dictionaries of this group, for columns that follow them */
     struct {
@@ -187,7 +189,6 @@ struct group_writer {
         uint32_t n_distinct, column;
     } dictionaries[16];
     uint32_t n_dictionaries;
-    struct buf fixed; /* text up to the next column */
 };
 
 /* Is the column a function of an earlier dictionary's ids? Then its values are stored by those. */
@@ -246,6 +247,12 @@ static struct piece *turn_columns(struct table_builder *b, const uint32_t *membe
     return columns;
 }
 
+/* The fixed bytes up to `end`, which stand in the first row as they are. */
+static void put_fixed(struct group_writer *w, uint32_t end) {
+    struct linetab_encoder *e = w->b->e;
+    plan_put_bytes(e, e->marks.text + w->fixed, end - w->fixed);
+}
+
 /* One slot of all rows: its text joins the fixed bytes when it is the same everywhere. */
 static int put_slot(struct group_writer *w, const struct piece *values) {
     struct table_builder *b = w->b;
@@ -255,26 +262,22 @@ static int put_slot(struct group_writer *w, const struct piece *values) {
     int r = column_analyse(e, values, w->rows, b->split, b->in_dictionary, &plan);
     if (r < 0)
         return r;
-    const char *first = piece_data(e, values[0]);
-    uint32_t size = values[0].size;
     if (plan.constant) {
-        buf_add(&w->fixed, first, size);
         e->scratch_used = mark;
         return 0;
     }
     if (plan.kind == COLUMN_DICT)
         try_shared(w, &plan);
-    buf_add(&w->fixed, first, plan.prefix);
-    plan_put_bytes(e, w->fixed.data, (uint32_t)w->fixed.size);
-    buf_clear(&w->fixed);
-    buf_add(&w->fixed, first + size - plan.suffix, plan.suffix);
+    uint32_t from = values[0].offset, end = from + values[0].size;
+    put_fixed(w, from + plan.prefix);
+    w->fixed = end - plan.suffix;
     note_dictionary(w, &plan);
     w->column++;
-    plan.distance = values[0].offset - w->varied;
+    plan.distance = from - w->varied;
     if (!b->in_dictionary)
         w->fresh = fresh_column(e, &plan, w->fresh);
     r = column_put(e, &plan, b->in_dictionary);
-    w->varied = values[0].offset + size - (plan.kind == COLUMN_TABLE ? e->tail : 0);
+    w->varied = end - (plan.kind == COLUMN_TABLE ? e->tail : 0);
     if (plan.kind != COLUMN_DICT) /* whose ids others may follow */
         e->scratch_used = mark;
     return r;
@@ -294,32 +297,24 @@ static void shorten_tail(struct table_builder *b, struct piece row, uint32_t siz
 /* A group is varint rows, then fixed bytes and a column by turns; the last fixed bytes are followed by kind 0. */
 static int put_group(struct table_builder *b, const uint32_t *members, const struct group *g) {
     struct linetab_encoder *e = b->e;
-    const struct row *first = &b->rows[members[0]];
     struct piece whole = b->values[members[0]];
     struct group_writer w = {.b = b,
                              .rows = g->rows,
+                             .fixed = whole.offset,
                              .varied = whole.offset - b->distance,
-                             .fresh = FRESH_NONE,
-                             .fixed = buf_make(LINETAB_TEXT_MAX)};
+                             .fresh = FRESH_NONE};
     size_t mark = e->scratch_used;
-    uint32_t at = whole.offset, stride = g->rows | 1; /* odd: columns do not crowd one cache set */
+    uint32_t stride = g->rows | 1; /* odd: columns do not crowd one cache set */
     const struct piece *columns = turn_columns(b, members, g, stride);
     int r = columns ? 0 : -ENOMEM;
     if (!b->in_dictionary)
         fresh_piece(e, whole);
     plan_put_varint(e, g->rows);
-    for (uint32_t i = 0; r == 0 && i < first->count; i++) {
-        struct piece t = b->tokens[first->first + i];
-        buf_add(&w.fixed, e->marks.text + at, t.offset - at);
-        at = t.offset + t.size;
+    uint32_t slots = b->rows[members[0]].count;
+    for (uint32_t i = 0; r == 0 && i < slots; i++)
         r = put_slot(&w, columns + (size_t)i * stride);
-    }
-    buf_add(&w.fixed, e->marks.text + at, whole.offset + whole.size - at);
-    plan_put_bytes(e, w.fixed.data, (uint32_t)w.fixed.size);
+    put_fixed(&w, whole.offset + whole.size);
     buf_add_char(&e->plan, 0);
-    if (r == 0 && w.fixed.failed)
-        r = -ENOMEM;
-    buf_done(&w.fixed);
     shorten_tail(b, whole, whole.offset + whole.size - w.varied);
     e->scratch_used = mark;
     return r;

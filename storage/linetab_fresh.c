@@ -41,11 +41,13 @@ static void add_values(struct linetab_encoder *e, const struct column_plan *plan
     struct gram_span *spans = (struct gram_span *)(void *)(e->fresh.data + e->fresh.size);
     const char *last = piece_data(e, plan->values[0]);
     uint32_t last_size = 0;
+    bool far = plan->distance >= BEFORE,
+         repeats = plan->kind != COLUMN_NUMBER && plan->kind != COLUMN_HEX;
     for (uint32_t i = 0; i < plan->n; i++) {
         const char *p = piece_data(e, plan->values[i]);
         uint32_t size = plan->values[i].size - plan->suffix, common = 0;
-        if (plan->distance >= BEFORE) {
-            common = common_bytes(p, last);
+        if (far) {
+            common = repeats ? common_bytes(p, last) : 0;
             common = common > plan->prefix ? common : plan->prefix;
             common = common < size ? common : size;
             common = common < last_size ? common : last_size;

@@ -21,18 +21,20 @@ enum {
 };
 
 enum token_kind {
-    TOKEN_NONE, /* the piece ends behind the gap */
     TOKEN_WORD,
     TOKEN_DIGITS,
     TOKEN_QUOTED,
-    TOKEN_PADDING
+    TOKEN_PADDING,
+    TOKEN_NONE, /* the piece ends behind the gap */
 };
 
 struct path {
-    uint64_t gaps;        /* the shape's hash with this gap and token */
-    uint32_t gap, size;   /* where the gap stood first */
-    uint32_t next, other; /* the first path from here; another from where this one began; 0: none */
-    uint32_t kind;
+    uint64_t gaps;       /* the shape's hash with this gap and token */
+    struct path *next;   /* the first of those that go on from here */
+    struct path *other;  /* another one from where this began */
+    const char *gap;     /* where the gap stood first */
+    uint32_t size;       /* of the gap */
+    uint16_t kind, mask; /* mask: a bit for each of the gap's first sixteen bytes */
 };
 static_assert(sizeof(struct path) == SPLITTER_PATH_SIZE, "what callers reserve");
 
@@ -41,6 +43,13 @@ void splitter_init(struct splitter *s, const struct text_marks *marks, enum spli
     *s = (struct splitter){
         .marks = marks, .split = split, .paths = memory, .n_paths = 1, .max_paths = max_paths};
     s->paths[0] = (struct path){.gaps = SHAPE_SEED};
+}
+
+/* As stir_bytes, for words: most have at most eight bytes. */
+INLINE uint64_t stir_word(uint64_t h, const char *p, uint32_t size) {
+    if (size > 8)
+        return stir_bytes(h, p, size);
+    return stir(h, (get_le64(p) << (32 - 4 * size) << (32 - 4 * size)) + size);
 }
 
 /* Where the next token is looked for. */
@@ -137,81 +146,98 @@ INLINE enum token_kind read_token(const struct text_marks *m, enum split split, 
 
 /* ---- paths */
 
-INLINE bool quoted_again(const struct text_marks *m, uint32_t from, uint32_t end,
-                         struct piece *ret) {
+#define NOT_AGAIN SIZE_MAX
+
+INLINE size_t quoted_again(const struct text_marks *m, uint32_t from, uint32_t end) {
     uint32_t close = marks_next(m->quote, from, end);
     if (close > from && m->text[close - 1] == '\\')
         close = closing_quote(m, from, end);
-    *ret = (struct piece){from, close - from};
-    return close < end && !is_quoted_key(m, from, close, end);
+    return close < end && !is_quoted_key(m, from, close, end) ? close : NOT_AGAIN;
 }
 
-INLINE bool word_again(const struct text_marks *m, enum split split, bool digits, uint32_t from,
-                       uint32_t end, struct piece *ret) {
-    uint32_t at = marks_next(delimiters(m, split), from, end);
-    *ret = (struct piece){from, at - from};
-    return at > from && marks_any(m->digit, *ret) == digits &&
-           !(split == SPLIT_LINE && !digits && is_key(m, from, at, end));
+INLINE size_t word_again(const struct text_marks *m, enum split split, bool digits, size_t from,
+                         size_t end) {
+    const char *delimiters_at = (const char *)delimiters(m, split) + (from >> 3);
+    uint64_t delimiter = get_le64(delimiters_at) >> (from & 7);
+    size_t at;
+    bool any;
+    if (delimiter) {
+        uint64_t digit = get_le64((const char *)m->digit + (from >> 3)) >> (from & 7);
+        at = from + (size_t)__builtin_ctzll(delimiter);
+        any = (digit & (delimiter ^ (delimiter - 1))) != 0;
+    } else {
+        at = marks_next(delimiters(m, split), (uint32_t)from, (uint32_t)end);
+        any = marks_any(m->digit, (struct piece){(uint32_t)from, (uint32_t)(at - from)});
+    }
+    /* A piece that ends within a word is none of ours: all have a delimiter behind them. It is read again. */
+    if (at == from || at > end || any != digits)
+        return NOT_AGAIN;
+    if (split == SPLIT_LINE && !digits && is_key(m, (uint32_t)from, (uint32_t)at, (uint32_t)end))
+        return NOT_AGAIN;
+    return at;
 }
 
-INLINE bool padding_again(const struct text_marks *m, enum split split, uint32_t from, uint32_t end,
-                          struct piece *ret) {
-    uint32_t at = from;
+INLINE size_t padding_again(const struct text_marks *m, enum split split, size_t from, size_t end) {
+    size_t at = from;
     while (at < end && m->text[at] == ' ')
         at++;
-    *ret = (struct piece){from, at - from};
-    return at - from >= 2 && at < end && !marks_at(delimiters(m, split), at);
+    return at - from >= 2 && at < end && !marks_at(delimiters(m, split), (uint32_t)at) ? at
+                                                                                       : NOT_AGAIN;
 }
 
-/* Does the piece go on along the path? `gap`: where it is. */
-INLINE bool goes_again(const struct text_marks *m, enum split split, const struct path *path,
-                       uint32_t gap, uint32_t end, struct piece *ret) {
-    uint32_t from = gap + path->size;
-    if (from > end || !same_bytes(m->text + gap, m->text + path->gap, path->size))
+/* Most gaps are short: a comparison of as many bytes as the path's mask has bits. */
+INLINE bool same_gap(const char *text, const struct path *path) {
+#ifdef __SSE2__
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)text);
+    __m128i y = _mm_loadu_si128((const __m128i *)(const void *)path->gap);
+    if (~_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) & path->mask)
         return false;
-    switch (path->kind) {
-    case TOKEN_WORD:
-    case TOKEN_DIGITS:
-        return word_again(m, split, path->kind == TOKEN_DIGITS, from, end, ret);
-    case TOKEN_QUOTED:
-        return quoted_again(m, from, end, ret);
-    case TOKEN_PADDING:
-        return padding_again(m, split, from, end, ret);
-    default:
-        *ret = (struct piece){from, 0};
-        return from == end;
-    }
+    return path->size <= 16 || same_bytes(text + 16, path->gap + 16, path->size - 16);
+#else
+    return same_bytes(text, path->gap, path->size);
+#endif
+}
+
+/* Where the path's token ends, if the piece goes on along the path from `gap`. */
+INLINE size_t token_again(const struct text_marks *m, enum split split, const struct path *path,
+                          size_t gap, size_t end) {
+    size_t from = gap + path->size;
+    if (from > end || !same_gap(m->text + gap, path))
+        return NOT_AGAIN;
+    if (path->kind <= TOKEN_DIGITS)
+        return word_again(m, split, path->kind == TOKEN_DIGITS, from, end);
+    if (path->kind == TOKEN_QUOTED)
+        return quoted_again(m, (uint32_t)from, (uint32_t)end);
+    if (path->kind == TOKEN_PADDING)
+        return padding_again(m, split, from, end);
+    return from == end ? end : NOT_AGAIN;
 }
 
 /* The path of a gap and a token behind those that led to `from`: it may be there, as a token with an escape is read
- * again. 0: it is not, and there are too many. */
-static uint32_t note_path(struct splitter *s, uint32_t from, struct piece gap, enum token_kind kind,
-                          uint64_t gaps) {
-    const char *text = s->marks->text;
-    uint32_t *to = &s->paths[from].next;
-    for (unsigned others = 0; *to; to = &s->paths[*to].other) {
-        const struct path *p = &s->paths[*to];
-        if (p->kind == kind && p->size == gap.size &&
-            same_bytes(text + p->gap, text + gap.offset, gap.size))
+ * again. NULL: it is not, and there are too many. */
+static struct path *note_path(struct splitter *s, struct path *from, struct piece gap,
+                              enum token_kind kind, uint64_t gaps) {
+    const char *text = s->marks->text + gap.offset;
+    struct path **to = &from->next;
+    for (unsigned others = 0; *to; to = &(*to)->other) {
+        const struct path *p = *to;
+        if (p->kind == kind && p->size == gap.size && same_bytes(p->gap, text, gap.size))
             return *to;
         if (++others == OTHERS_MAX)
-            return 0;
+            return NULL;
     }
     if (s->n_paths == s->max_paths)
-        return 0;
-    *to = s->n_paths;
-    s->paths[s->n_paths] =
-        (struct path){.gaps = gaps, .gap = gap.offset, .size = gap.size, .kind = kind};
-    return s->n_paths++;
+        return NULL;
+    *to = &s->paths[s->n_paths++];
+    **to = (struct path){
+        .gaps = gaps,
+        .gap = text,
+        .size = gap.size,
+        .kind = (uint16_t)kind,
+        .mask = (uint16_t)(gap.size < 16 ? (1u << gap.size) - 1 : 0xffff),
+    };
+    return *to;
 }
-
-/* A piece on its way: what of it is behind us. */
-struct way {
-    uint32_t gap, end;
-    uint32_t path;  /* that led here */
-    uint32_t count; /* tokens */
-    uint64_t words; /* hash of them */
-};
 
 static uint64_t add_gap(const struct text_marks *m, uint64_t gaps, uint32_t gap, struct piece token,
                         enum token_kind kind) {
@@ -219,32 +245,38 @@ static uint64_t add_gap(const struct text_marks *m, uint64_t gaps, uint32_t gap,
 }
 
 struct step {
-    uint32_t path; /* 0: it cannot be noted */
+    struct path *path; /* NULL: it cannot be noted */
     struct piece token;
 };
 
 /* The path from here, read and noted. */
-static SLOW struct step read_path(struct splitter *s, enum split split, uint32_t from, uint32_t gap,
-                                  uint32_t end) {
-    const struct path *path = &s->paths[from];
+static SLOW struct step read_path(struct splitter *s, enum split split, struct path *from,
+                                  uint32_t gap, uint32_t end) {
     struct cursor c = {.gap = gap, .end = end};
     struct step step = {0};
     enum token_kind kind =
-        read_token(s->marks, split, &c, gap + (path->kind == TOKEN_QUOTED), &step.token);
+        read_token(s->marks, split, &c, gap + (from->kind == TOKEN_QUOTED), &step.token);
     if (!c.quotes_end)
         step.path = note_path(s, from, (struct piece){gap, step.token.offset - gap}, kind,
-                              add_gap(s->marks, path->gaps, gap, step.token, kind));
+                              add_gap(s->marks, from->gaps, gap, step.token, kind));
     return step;
 }
+
+/* A piece on its way: what of it is behind us. */
+struct way {
+    uint32_t gap, end;
+    const struct path *path; /* that led here */
+    uint32_t count;          /* tokens */
+    uint64_t words;          /* hash of them */
+};
 
 /* The rest of a piece that left all paths. */
 static SLOW uint32_t split_rest(const struct splitter *s, enum split split, const struct way *way,
                                 struct piece *ret_tokens, uint32_t max, struct shape *ret_shape) {
     const struct text_marks *m = s->marks;
     struct cursor c = {.gap = way->gap, .end = way->end};
-    uint64_t gaps = s->paths[way->path].gaps;
-    uint64_t words = way->words;
-    uint32_t count = way->count, at = way->gap + (s->paths[way->path].kind == TOKEN_QUOTED);
+    uint64_t gaps = way->path->gaps, words = way->words;
+    uint32_t count = way->count, at = way->gap + (way->path->kind == TOKEN_QUOTED);
     for (;;) {
         struct piece token;
         enum token_kind kind = read_token(m, split, &c, at, &token);
@@ -252,7 +284,7 @@ static SLOW uint32_t split_rest(const struct splitter *s, enum split split, cons
         if (kind == TOKEN_NONE)
             break;
         if (kind == TOKEN_WORD)
-            words = stir_bytes(words, m->text + token.offset, token.size);
+            words = stir_word(words, m->text + token.offset, token.size);
         if (count < max)
             ret_tokens[count] = token;
         count++;
@@ -267,34 +299,40 @@ static SLOW uint32_t split_rest(const struct splitter *s, enum split split, cons
 INLINE uint32_t split_along(struct splitter *s, enum split split, struct piece p,
                             struct piece *ret_tokens, uint32_t max, struct shape *ret_shape) {
     const struct text_marks m = *s->marks;
-    const struct path *paths = s->paths;
-    uint32_t gap = p.offset, end = p.offset + p.size, path = 0, count = 0;
+    struct piece *token = ret_tokens, *const tokens_end = ret_tokens + max;
+    size_t gap = p.offset, end = p.offset + p.size;
     uint64_t words = SHAPE_SEED;
+    struct path *path = s->paths;
     for (;;) {
-        struct piece token = {0};
-        uint32_t next = paths[path].next;
-        while (next > 0 && !goes_again(&m, split, &paths[next], gap, end, &token))
-            next = paths[next].other;
-        if (next == 0) {
-            struct step step = read_path(s, split, path, gap, end);
-            next = step.path;
-            token = step.token;
+        struct path *next = path->next;
+        size_t from = 0, to = NOT_AGAIN;
+        for (; next; next = next->other) {
+            from = gap + next->size;
+            to = token_again(&m, split, next, gap, end);
+            if (to != NOT_AGAIN)
+                break;
         }
-        if (next == 0 || count >= max) {
-            struct way way = {gap, end, path, count, words};
+        if (!next) {
+            struct step step = read_path(s, split, path, (uint32_t)gap, (uint32_t)end);
+            next = step.path;
+            from = step.token.offset;
+            to = from + step.token.size;
+        }
+        if (!next || token == tokens_end) {
+            struct way way = {(uint32_t)gap, (uint32_t)end, path, (uint32_t)(token - ret_tokens),
+                              words};
             return split_rest(s, split, &way, ret_tokens, max, ret_shape);
         }
         path = next;
-        if (paths[next].kind == TOKEN_NONE)
+        if (path->kind == TOKEN_NONE)
             break;
-        if (paths[next].kind == TOKEN_WORD)
-            words = stir_bytes(words, m.text + token.offset, token.size);
-        ret_tokens[count++] = token;
-        gap = token.offset + token.size;
+        if (path->kind == TOKEN_WORD)
+            words = stir_word(words, m.text + from, (uint32_t)(to - from));
+        *token++ = (struct piece){(uint32_t)from, (uint32_t)(to - from)};
+        gap = to;
     }
-    uint64_t gaps = paths[path].gaps;
-    *ret_shape = (struct shape){.gaps = gaps, .words = stir(gaps, words)};
-    return count;
+    *ret_shape = (struct shape){.gaps = path->gaps, .words = stir(path->gaps, words)};
+    return (uint32_t)(token - ret_tokens);
 }
 
 uint32_t split_piece(struct splitter *s, struct piece p, struct piece *ret_tokens, uint32_t max,

@@ -26,9 +26,9 @@ struct splitter {
     uint32_t n_paths, max_paths;
 };
 
-enum { SPLITTER_PATHS_MAX = 4096, SPLITTER_PATH_SIZE = 32 };
+enum { SPLITTER_PATHS_MAX = 4096, SPLITTER_PATH_SIZE = 40 };
 
-/* `memory` has room for max_paths times SPLITTER_PATH_SIZE bytes, at least one. */
+/* `memory` has room for max_paths times SPLITTER_PATH_SIZE bytes, at least one, as malloc aligns them. */
 void splitter_init(struct splitter *s, const struct text_marks *marks, enum split split,
                    void *memory, uint32_t max_paths);
 

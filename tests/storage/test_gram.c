@@ -264,12 +264,38 @@ static void size_and_rates(void) {
     free(big);
 }
 
+/* The same lines twice, of which the first ones are told in spans that overlap, and in places are too long. */
+static void spans_of_new_lines(void) {
+    enum { HALF = 30000, SPANS_MAX = HALF };
+    static struct gram_span spans[SPANS_MAX];
+    char *text = malloc(2 * HALF); /* of exact size, so that a read past the end is seen */
+    for (unsigned round = 0; round < 40; round++) {
+        for (size_t i = 0; i < HALF - 1; i++)
+            text[i] = alphabet(round % 4);
+        text[HALF - 1] = '\n';
+        memcpy(text + HALF, text, HALF);
+        uint32_t n = 0, step = 1 + random_below(40), first = round % 2 ? HALF : 0;
+        for (uint32_t from = 0; from < HALF; from += step) {
+            uint32_t end = from + step + random_below(4);
+            spans[n++] = (struct gram_span){first + from, first + (end < HALF ? end : HALF)};
+        }
+        struct str lines = str_make(text, (size_t)2 * HALF);
+        size_t size = build(lines);
+        CHECK_INT(gram_build_spans(fast, lines, spans, n, other), size);
+        CHECK(memcmp(other, filter, size) == 0);
+        CHECK_INT(gram_build_spans(scalar, lines, spans, n, other), size);
+        CHECK(memcmp(other, filter, size) == 0);
+    }
+    free(text);
+}
+
 int main(void) {
     fast = gram_builder_new();
     scalar = gram_builder_new();
     gram_builder_force_scalar(scalar);
     RUN(no_false_negatives);
     RUN(few_lines_as_many);
+    RUN(spans_of_new_lines);
     RUN(grams_of_needles);
     RUN(hashes_stay_as_they_are);
     RUN(case_and_lines);

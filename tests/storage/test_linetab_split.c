@@ -125,7 +125,7 @@ static void tokens_are_the_same_with_and_without_paths(void) {
 static void a_piece_of_more_tokens_than_asked_for_is_told_apart(void) {
     const char *line = "a b c d e f g h                                ";
     struct text_marks m = {0};
-    char memory[32 * SPLITTER_PATH_SIZE];
+    _Alignas(8) char memory[32 * SPLITTER_PATH_SIZE];
     struct splitter s;
     struct piece found[8];
     struct shape shape;
