@@ -39,28 +39,34 @@ static inline bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-/* Eight digits, the first in the lowest byte, as a number; false when one is none. */
+#define EIGHT_ZEROS UINT64_C(0x3030303030303030)
+
+/* What eight digits stand for, the first in the lowest byte; false when one is above 9. */
 static inline bool read_eight(uint64_t x, uint64_t *ret) {
-    if (((x & 0xf0f0f0f0f0f0f0f0u) | ((x + 0x0606060606060606u) & 0xf0f0f0f0f0f0f0f0u) >> 4) !=
-        0x3333333333333333u)
+    if ((x | (x + 0x7676767676767676u)) & 0x8080808080808080u)
         return false;
-    x = (x & 0x0f0f0f0f0f0f0f0fu) * 2561 >> 8;
+    x = x * 2561 >> 8;
     x = (x & 0x00ff00ff00ff00ffu) * 6553601 >> 16;
     *ret = (x & 0x0000ffff0000ffffu) * 42949672960001u >> 32;
     return true;
 }
 
-/* The digits of p as a number; false when one is none. At most 19 of them; eight more bytes can be read. */
+static bool read_long(const char *p, uint32_t size, uint64_t *ret);
+
+/* The digits of p as a number; false when one is none. 1 to 19 of them; eight more bytes can be read. */
 static inline bool read_digits(const char *p, uint32_t size, uint64_t *ret) {
+    if (size > 8)
+        return read_long(p, size, ret);
+    return read_eight((get_le64(p) ^ EIGHT_ZEROS) << (64 - 8 * size), ret);
+}
+
+static bool read_long(const char *p, uint32_t size, uint64_t *ret) {
+    uint32_t first = (size - 1) % 8 + 1;
     uint64_t number, part;
-    uint32_t first = size <= 8 ? size : (size - 1) % 8 + 1;
-    /* Zeros in front make eight of them. */
-    if (!read_eight(get_le64(p) << (64 - 8 * first) |
-                        (UINT64_C(0x3030303030303030) >> 4 * first) >> 4 * first,
-                    &number))
+    if (!read_digits(p, first, &number))
         return false;
     for (p += first, size -= first; size > 0; size -= 8, p += 8) {
-        if (!read_eight(get_le64(p), &part))
+        if (!read_eight(get_le64(p) ^ EIGHT_ZEROS, &part))
             return false;
         number = number * 100000000 + part;
     }
@@ -88,7 +94,7 @@ static bool try_number(struct linetab_encoder *e, struct column_plan *plan) {
     if (!find_glue(first, first_size, &prefix, &suffix))
         return false;
     const char *tail = first + first_size - suffix;
-    uint32_t glue = prefix + suffix, shortest = UINT32_MAX, longest = 0;
+    uint32_t glue = prefix + suffix, sizes = 0; /* a bit for each number of digits */
     bool natural = true;
     for (uint32_t i = 0; i < n; i++) {
         const char *p = piece_data(e, plan->values[i]);
@@ -99,11 +105,11 @@ static bool try_number(struct linetab_encoder *e, struct column_plan *plan) {
             (!same_bytes(p, first, prefix) || !same_bytes(p + prefix + size, tail, suffix)))
             return false;
         natural &= (size == 1) | (p[prefix] != '0');
-        shortest = size < shortest ? size : shortest;
-        longest = size > longest ? size : longest;
+        sizes |= 1u << size;
     }
-    plan->flags = natural ? NUMBER_NATURAL : shortest == longest ? NUMBER_FIXED : NUMBER_MARKED;
-    if (plan->flags == NUMBER_MARKED && longest > NUMBER_MARKED_DIGITS_MAX)
+    bool fixed = (sizes & (sizes - 1)) == 0;
+    plan->flags = natural ? NUMBER_NATURAL : fixed ? NUMBER_FIXED : NUMBER_MARKED;
+    if (plan->flags == NUMBER_MARKED && sizes >> (NUMBER_MARKED_DIGITS_MAX + 1))
         return false;
     for (uint32_t i = 0; plan->flags == NUMBER_MARKED && i < n; i++)
         plan->numbers[i] += linetab_powers[plan->values[i].size - glue];

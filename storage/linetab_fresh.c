@@ -12,9 +12,13 @@
 
 enum { BEFORE = LINETAB_RUN - 1, LOOK = 16 };
 
+static inline struct gram_span span_of(uint32_t from, uint32_t end) {
+    return (struct gram_span){from > BEFORE ? from - BEFORE : 0, end};
+}
+
 void fresh_piece(struct linetab_encoder *e, struct piece p) {
-    uint32_t from = p.offset > BEFORE ? p.offset - BEFORE : 0;
-    buf_add(&e->fresh, &(struct gram_span){from, p.offset + p.size}, sizeof(struct gram_span));
+    struct gram_span span = span_of(p.offset, p.offset + p.size);
+    buf_add(&e->fresh, &span, sizeof(span));
 }
 
 /* Bytes that two texts begin with, at most LOOK. */
@@ -32,32 +36,43 @@ static inline uint32_t common_bytes(const char *a, const char *b) {
 #endif
 }
 
-/* Spans of all values; where no column is close before, less the bytes that a value begins with as the one before it
- * does, and less those at the end that all have. */
-static void add_values(struct linetab_encoder *e, const struct column_plan *plan) {
+/* The values without `skip` bytes that all begin with and those that all end with. */
+static void add_values(struct gram_span *spans, const struct column_plan *plan, uint32_t skip) {
+    for (uint32_t i = 0; i < plan->n; i++) {
+        struct piece v = plan->values[i];
+        spans[i] = span_of(v.offset + skip, v.offset + v.size - plan->suffix);
+    }
+}
+
+/* The values without the bytes that one begins with as the one before it does, and those that all end with. */
+static void add_changes(struct linetab_encoder *e, struct gram_span *spans,
+                        const struct column_plan *plan) {
+    const char *last = piece_data(e, plan->values[0]);
+    uint32_t last_size = 0;
+    for (uint32_t i = 0; i < plan->n; i++) {
+        const char *p = piece_data(e, plan->values[i]);
+        uint32_t size = plan->values[i].size - plan->suffix;
+        uint32_t common = common_bytes(p, last);
+        common = common < size ? common : size;
+        common = common < last_size ? common : last_size;
+        spans[i] = span_of(plan->values[i].offset + common, plan->values[i].offset + size);
+        last = p;
+        last_size = size;
+    }
+}
+
+/* Of each row; all of a value when a column is close before it. */
+static void add_rows(struct linetab_encoder *e, const struct column_plan *plan) {
     size_t bytes = plan->n * sizeof(struct gram_span);
     if (buf_reserve(&e->fresh, bytes) < 0)
         return;
     struct gram_span *spans = (struct gram_span *)(void *)(e->fresh.data + e->fresh.size);
-    const char *last = piece_data(e, plan->values[0]);
-    uint32_t last_size = 0;
-    bool far = plan->distance >= BEFORE,
-         repeats = plan->kind != COLUMN_NUMBER && plan->kind != COLUMN_HEX;
-    for (uint32_t i = 0; i < plan->n; i++) {
-        const char *p = piece_data(e, plan->values[i]);
-        uint32_t size = plan->values[i].size - plan->suffix, common = 0;
-        if (far) {
-            common = repeats ? common_bytes(p, last) : 0;
-            common = common > plan->prefix ? common : plan->prefix;
-            common = common < size ? common : size;
-            common = common < last_size ? common : last_size;
-        }
-        uint32_t from = plan->values[i].offset + common;
-        spans[i].from = from > BEFORE ? from - BEFORE : 0;
-        spans[i].end = plan->values[i].offset + size;
-        last = p;
-        last_size = size;
-    }
+    if (plan->distance < BEFORE)
+        add_values(spans, plan, 0);
+    else if (plan->kind == COLUMN_NUMBER || plan->kind == COLUMN_HEX)
+        add_values(spans, plan, plan->prefix); /* whose first digits seldom stay */
+    else
+        add_changes(e, spans, plan);
     e->fresh.size += bytes;
 }
 
@@ -77,7 +92,7 @@ size_t fresh_column(struct linetab_encoder *e, const struct column_plan *plan, s
     if (close && has_before)
         extend(e, before, plan, by_row);
     else if (by_row)
-        add_values(e, plan);
+        add_rows(e, plan);
     else if (close)
         for (uint32_t i = 0; i < plan->n; i++)
             fresh_piece(e, (struct piece){plan->values[i].offset, 0});
