@@ -218,6 +218,11 @@ void byteseq_free(struct byteseq *s) {
     free(s);
 }
 
+struct byteseq_view byteseq_view(const struct byteseq *s) {
+    return (struct byteseq_view){
+        .size = s->n, .allowed = s->allowed, .fixed = s->finder.needle, .fixed_at = s->literal_at};
+}
+
 /* ---- searching */
 
 static bool stands_at(const struct byteseq *s, const unsigned char *p) {

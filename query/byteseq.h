@@ -5,6 +5,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "str.h"
 
@@ -19,6 +21,15 @@ struct byteseq;
 /* NULL when the pattern (Go syntax, not anchored) is anything else, or without memory. */
 struct byteseq *byteseq_new(struct str pattern);
 void byteseq_free(struct byteseq *s);
+
+/* What it is made of; lives as long. */
+struct byteseq_view {
+    size_t size;             /* bytes in the row */
+    const uint64_t *allowed; /* 256 words; bit i: the byte may stand at place i */
+    struct str fixed;        /* the longest stretch of single bytes; empty when it is short */
+    size_t fixed_at;
+};
+struct byteseq_view byteseq_view(const struct byteseq *s);
 
 /* Does it stand somewhere in the text? */
 bool byteseq_matches(const struct byteseq *s, struct str text);

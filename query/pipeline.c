@@ -683,6 +683,27 @@ static bool seeks_literal(const struct step *s, struct needle *ret) {
     return true;
 }
 
+/* The same for one row of bytes; NULL: it is no such filter. */
+static const struct byteseq *seeks_row(const struct step *s) {
+    bool one = s->kind == STAGE_LINE_FILTER && !s->line_filter.negated && s->line_filter.count == 1;
+    return one ? s->line_filter.tests[0].bytes : NULL;
+}
+
+const struct byteseq *pipeline_row(const struct pipeline *p, bool *ret_decides) {
+    const struct byteseq *row = NULL;
+    *ret_decides = true;
+    for (size_t i = 0; i < p->n_steps; i++) {
+        const struct step *s = &p->steps[i];
+        if (!row && (s->kind == STAGE_LINE_FORMAT || s->kind == STAGE_UNPACK ||
+                     s->kind == STAGE_DECOLORIZE))
+            return NULL;
+        if (!row && (row = seeks_row(s)) != NULL)
+            continue;
+        *ret_decides &= !step_reads_line(p, s);
+    }
+    return row;
+}
+
 bool pipeline_seeks(const struct pipeline *p, struct needle *ret) {
     bool found = false;
     for (size_t i = 0; i < p->n_steps; i++) {
@@ -695,16 +716,17 @@ bool pipeline_seeks(const struct pipeline *p, struct needle *ret) {
     return found;
 }
 
-/* At most one line filter, for one literal, then the parser, and nothing that reads the line behind it. */
+/* At most one line filter, for one literal or row, then the parser, and nothing that reads the line behind it. */
 bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret) {
     const struct step *s = p->steps, *end = s + p->n_steps;
     if (p->hints.n_required == 0 || p->hints.n_required > LINETAB_FIELDS_MAX)
         return false;
     *ret = (struct pipeline_fields){.names = p->meta_names, .count = p->hints.n_required};
     if (s < end && s->kind == STAGE_LINE_FILTER) {
-        if (!seeks_literal(s, &ret->needle))
+        ret->row = seeks_row(s);
+        if (!ret->row && !seeks_literal(s, &ret->needle))
             return false;
-        ret->has_needle = true;
+        ret->has_filter = true;
         s++;
     }
     while (s < end && s->kind == STAGE_LABEL_FILTER)

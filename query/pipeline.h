@@ -66,6 +66,11 @@ size_t pipeline_needles(const struct pipeline *p, const struct needle **ret);
  * literal alone will do, as far as the pipeline goes. */
 bool pipeline_seeks(const struct pipeline *p, struct needle *ret);
 
+/* The first filter of lines as they are stored that asks for a row of bytes (byteseq.h), for searching blocks; NULL: there is
+ * none. *ret_decides: nothing else looks at lines. */
+struct byteseq;
+const struct byteseq *pipeline_row(const struct pipeline *p, bool *ret_decides);
+
 /* Filters that a json or logfmt stage at the front (behind line filters at most) asks of the field of their name as soon as it has
  * read it, when neither the stream nor the metadata have a label of that name: a line whose field is refused is
  * dropped there. Names are letters and digits, so that no nesting or sanitising makes them. */
@@ -80,12 +85,13 @@ size_t pipeline_field_filters(const struct pipeline *p, const struct field_filte
 bool field_filter_refuses(const struct field_filter *f, struct str value, bool quoted);
 
 /* Are the labels `names` all that is wanted of the lines, made by a json or logfmt stage at the front? Then a line may be
- * given as the fields that make these labels: when has_needle, of a line that is known to hold the needle. */
+ * given as the fields that make these labels: when has_filter, of a line that is known to hold the needle or the row. */
 struct pipeline_fields {
     enum linetab_form form;
     const struct str *names;
     size_t count; /* at most LINETAB_FIELDS_MAX */
-    bool has_needle;
+    bool has_filter;
+    const struct byteseq *row; /* NULL: the needle */
     struct needle needle;
 };
 bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "byteseq.h"
 #include "regex.h"
 
 enum {
@@ -140,19 +141,55 @@ static bool searches_exactly(const struct plan *p, const struct needle *sought) 
            str_eq(sought->text, p->search->needle);
 }
 
+/* The shortest text that holds the row. */
+static int row_example(struct plan *p, struct str *ret) {
+    char *text = arena_alloc(&p->exec->arena, p->row.size);
+    if (!text)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < p->row.size; i++) {
+        unsigned c = 0;
+        while (!(p->row.allowed[c] >> i & 1))
+            c++;
+        text[i] = (char)c;
+    }
+    *ret = str_make(text, p->row.size);
+    return 0;
+}
+
+static int plan_row(struct plan *p, bool line_unseen, struct err *reterr) {
+    bool decides;
+    const struct byteseq *bytes = pipeline_row(p->pipeline, &decides);
+    if (!bytes)
+        return 0;
+    struct byteseq_view v = byteseq_view(bytes);
+    p->has_row = true;
+    p->row = (struct linetab_row){.size = (uint32_t)v.size,
+                                  .allowed = v.allowed,
+                                  .fixed = v.fixed,
+                                  .fixed_at = (uint32_t)v.fixed_at};
+    p->also_search = p->n_search > 1 || (p->n_search == 1 && !str_eq(p->search->needle, v.fixed));
+    p->search_decides = decides && line_unseen;
+    return p->search_decides && row_example(p, &p->stand_in) < 0 ? exec_no_memory(reterr) : 0;
+}
+
 /* A literal that can be searched for as a whole, and nothing else that wants the line, or wants more of it than some
  * fields. */
-static void plan_stand_in(struct plan *p, const struct plan_options *o) {
+static int plan_stand_in(struct plan *p, const struct plan_options *o, struct err *reterr) {
+    bool line_unseen = !o->shows_lines && o->pipeline.line_unseen;
     struct needle sought;
-    if (o->shows_lines || !o->pipeline.line_unseen)
-        return;
-    if (pipeline_seeks(p->pipeline, &sought)) {
+    int r = plan_row(p, line_unseen, reterr);
+    if (r < 0 || !line_unseen)
+        return r;
+    if (!p->has_row && pipeline_seeks(p->pipeline, &sought)) {
         p->search_decides = searches_exactly(p, &sought);
         p->stand_in = sought.text;
     }
-    p->takes_fields =
-        pipeline_fields(p->pipeline, &p->fields) &&
-        (p->fields.has_needle ? searches_exactly(p, &p->fields.needle) : p->n_search == 0);
+    if (!pipeline_fields(p->pipeline, &p->fields))
+        return 0;
+    p->takes_fields = !p->fields.has_filter ? p->n_search == 0
+                      : p->fields.row       ? p->has_row
+                                            : searches_exactly(p, &p->fields.needle);
+    return 0;
 }
 
 static int compare_str(const void *a, const void *b) {
@@ -248,7 +285,9 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
         r = exec_no_memory(reterr);
         goto out;
     }
-    plan_stand_in(ret, o);
+    r = plan_stand_in(ret, o, reterr);
+    if (r < 0)
+        goto out;
     ret->n_field_filters = pipeline_field_filters(ret->pipeline, &ret->field_filters);
     r = plan_columns(ret, o->shows_lines, reterr);
     if (r < 0 || o->start_ns > o->end_ns)

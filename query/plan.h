@@ -63,13 +63,17 @@ struct plan {
      * line. */
     const struct finder *search;
     size_t n_search;
-    /* No byte of a line that is known to hold search[0] matters: `stand_in` passes in its place. */
+    /* A row of bytes that lines must hold; blocks that are tables can be searched for it. With also_search what is searched
+     * for says something that the row does not. */
+    bool has_row, also_search;
+    struct linetab_row row;
+    /* No byte of a line that is known to hold search[0], or the row, matters: `stand_in` passes in its place. */
     bool search_decides;
     struct str stand_in;
     /* Fields that blocks may be asked for instead of their lines. */
     const struct field_filter *field_filters;
     size_t n_field_filters;
-    /* Fields do in place of lines; with search: of those that are known to hold search[0]. */
+    /* Fields do in place of lines; with fields.has_filter: of those that are known to hold search[0], or the row. */
     bool takes_fields;
     struct pipeline_fields fields;
 };

@@ -254,6 +254,10 @@ bool regex_matches(const struct regex *re, struct str text) {
     return !utf8_valid(text) && twin(*re).Match(piece, 0, text.size, anchor_of(*re), nullptr, 0);
 }
 
+const struct byteseq *regex_bytes(const struct regex *re) {
+    return re->bytes;
+}
+
 bool regex_find(const struct regex *re, struct str text, size_t from, struct str *ret_groups,
                 size_t n_groups) {
     re2::StringPiece groups[REGEX_GROUPS_MAX];

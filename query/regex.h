@@ -27,6 +27,10 @@ void regex_free(struct regex *re);
 /* Lines that are not valid UTF-8 are matched byte-wise (Latin-1 twin, compiled at first need). */
 bool regex_matches(const struct regex *re, struct str text);
 
+struct byteseq;
+/* The same expression as a row of bytes (byteseq.h), or NULL; lives as long. */
+const struct byteseq *regex_bytes(const struct regex *re);
+
 /* First match at or after `from`; group 0 and up to n_groups - 1 captures (data NULL = did not take part). */
 bool regex_find(const struct regex *re, struct str text, size_t from, struct str *ret_groups,
                 size_t n_groups);

@@ -21,6 +21,7 @@ int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr)
 
 void scanner_done(struct scanner *s) {
     free(s->levels);
+    free(s->other_levels);
     free(s->wanted);
     free(s->meta);
     free(s->columns);
@@ -251,7 +252,7 @@ static uint32_t all_living(struct scanner *s, uint32_t from, uint32_t to) {
 
 /* Are there fields in place of the line? */
 static bool takes_fields(const struct scanner *s, uint32_t entry) {
-    return s->has_fields && (!s->plan->search || s->levels[entry] == LINETAB_YES) &&
+    return s->has_fields && (!s->plan->fields.has_filter || s->levels[entry] == LINETAB_YES) &&
            block_reader_has_fields(s->reader, entry);
 }
 
@@ -297,11 +298,13 @@ static int reserve_levels(struct scanner *s, struct err *reterr) {
     size_t words = s->info.count / 64 + 1;
     if (words > s->levels_capacity) {
         free(s->levels);
+        free(s->other_levels);
         free(s->wanted);
         s->levels_capacity = 0;
         s->levels = malloc(words * 64);
+        s->other_levels = malloc(words * 64);
         s->wanted = malloc(words * sizeof(*s->wanted));
-        if (!s->levels || !s->wanted)
+        if (!s->levels || !s->other_levels || !s->wanted)
             return exec_no_memory(reterr);
         s->levels_capacity = words;
     }
@@ -310,9 +313,27 @@ static int reserve_levels(struct scanner *s, struct err *reterr) {
     return 0;
 }
 
+/* Looks for the row in the parts of the block, for what the rest of the filters search only when that says more. */
+static int sift_by_row(struct scanner *s, struct err *reterr) {
+    const struct plan *p = s->plan;
+    int r = block_reader_match_row(s->reader, &p->row, s->levels, reterr);
+    if (r <= 0 || !p->also_search)
+        return r;
+    memset(s->other_levels, LINETAB_NO, s->info.count);
+    for (size_t i = 0; r > 0 && i < p->n_search; i++)
+        r = block_reader_match(s->reader, p->search[i].needle, p->search[i].fold, s->other_levels,
+                               reterr);
+    for (uint32_t i = 0; r > 0 && i < s->info.count; i++)
+        if (s->other_levels[i] < s->levels[i])
+            s->levels[i] = s->other_levels[i];
+    return r;
+}
+
 /* Looks for what the plan searches in the parts of the block; 0: its lines are no table. */
 static int sift_by_search(struct scanner *s, struct err *reterr) {
     const struct plan *p = s->plan;
+    if (p->has_row)
+        return sift_by_row(s, reterr);
     if (!p->search)
         memset(s->levels, LINETAB_MAYBE, s->info.count);
     int r = 1;
@@ -408,12 +429,22 @@ static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
     return r < 0 ? r : 1;
 }
 
+/* Is it worth asking the parts? A row without a literal is in no filter: where it has mostly left too many lines, all are
+ * looked at. */
+static bool is_sifted(const struct scanner *s) {
+    const struct plan *p = s->plan;
+    bool by_row = p->has_row && (s->n_rows < ASK_MIN || s->n_rows_sifted * 4 >= s->n_rows);
+    return p->search || p->n_field_filters > 0 || p->takes_fields || by_row;
+}
+
 static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
     s->sifted = s->has_fields = false;
     account_lines(s);
-    if (s->plan->search || s->plan->n_field_filters > 0 || s->plan->takes_fields) {
+    if (is_sifted(s)) {
         int r = sift(s, ret, reterr);
         s->sifted = r > 0;
+        s->n_rows += s->plan->has_row;
+        s->n_rows_sifted += s->plan->has_row && r > 0;
         if (r != 0)
             return r < 0 ? r : 0;
     }

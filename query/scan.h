@@ -35,11 +35,12 @@ struct scanner {
     /* Of a block that was searched by its parts: per entry what is known (enum linetab_level), and of which entries
      * there are lines. */
     bool sifted;
-    uint8_t *levels;
+    uint8_t *levels, *other_levels;
     uint64_t *wanted;
     size_t levels_capacity;
-    bool has_fields;              /* of some of its entries there are fields in place of lines */
-    uint32_t n_asked, n_refusing; /* blocks asked for fields; in which most lines were refused */
+    bool has_fields;                /* of some of its entries there are fields in place of lines */
+    uint32_t n_asked, n_refusing;   /* blocks asked for fields; in which most lines were refused */
+    uint32_t n_rows, n_rows_sifted; /* blocks asked for the row; in which that left few lines */
 };
 
 int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr);

@@ -14,6 +14,7 @@
 #include "labelset.h"
 #include "pipeline.h"
 
+struct byteseq;
 struct regex;
 struct template;
 struct template_work;
@@ -39,6 +40,7 @@ uint32_t compiler_name(struct stage_compiler *c, struct str name);
 struct line_test {
     struct str text;
     const struct regex *regex;             /* NULL: `text` is contained */
+    const struct byteseq *bytes;           /* the regex as a row of bytes; NULL: it is none */
     const struct ip_match *ip;             /* ip("...") */
     const struct capture_pattern *pattern; /* |> */
     bool whole; /* it holds exactly for lines with `text` in them, with `fold` in any case */

@@ -65,6 +65,8 @@ static int test_compile(struct stage_compiler *c, enum line_op op, const struct 
         ret->text = facts.literal;
     if (!facts.is_literal || facts.fold_case)
         ret->regex = o->regex;
+    if (!facts.is_literal)
+        ret->bytes = regex_bytes(o->regex);
     return 0;
 }
 

@@ -511,6 +511,15 @@ int block_reader_match(struct block_reader *r, struct str literal, bool fold, ui
     return status < 0 ? blame(r, status, reterr) : 1;
 }
 
+int block_reader_match_row(struct block_reader *r, const struct linetab_row *row, uint8_t *levels,
+                           struct err *reterr) {
+    int status = open_table(r, reterr);
+    if (status <= 0)
+        return status;
+    status = linetab_match_row(r->table, row, levels, reterr);
+    return status < 0 ? blame(r, status, reterr) : 1;
+}
+
 int block_reader_refuse(struct block_reader *r, enum linetab_form form, struct str key,
                         linetab_refuses *fn, void *ctx, uint8_t *levels, struct err *reterr) {
     int status = open_table(r, reterr);

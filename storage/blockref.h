@@ -62,6 +62,8 @@ int block_reader_lines(struct block_reader *r, struct str *ret, struct err *rete
  * raises it; 0: this block cannot. */
 int block_reader_match(struct block_reader *r, struct str literal, bool fold, uint8_t *levels,
                        struct err *reterr);
+int block_reader_match_row(struct block_reader *r, const struct linetab_row *row, uint8_t *levels,
+                           struct err *reterr);
 /* As linetab_refuse; 1, or 0: this block cannot. */
 int block_reader_refuse(struct block_reader *r, enum linetab_form form, struct str key,
                         linetab_refuses *fn, void *ctx, uint8_t *levels, struct err *reterr);

@@ -55,6 +55,17 @@ enum { LINETAB_LITERAL_MAX = 256 }; /* of a longer one nothing is told: all line
 int linetab_match(struct linetab *t, struct str literal, bool fold, uint8_t *levels,
                   struct err *reterr);
 
+/* The same for a row of bytes, each from a set. */
+enum { LINETAB_ROW_MAX = 64 };
+struct linetab_row {
+    uint32_t size;           /* 2 to LINETAB_ROW_MAX */
+    const uint64_t *allowed; /* 256 words; bit i: the byte may stand at place i */
+    struct str fixed;        /* a stretch where only one byte may stand; may be empty */
+    uint32_t fixed_at;
+};
+int linetab_match_row(struct linetab *t, const struct linetab_row *row, uint8_t *levels,
+                      struct err *reterr);
+
 /* Of lines that are JSON objects, or logfmt: which have a field `key` (outermost; the first) whose value is refused. Sets
  * levels[i] to LINETAB_NO for these and leaves the others as they are: told from templates and columns, and only where
  * that is certain. The value of a string comes without its quotes, escapes as they are. */

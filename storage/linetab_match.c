@@ -1,20 +1,27 @@
-/* Which rows of a table hold a literal, told from the table's parts.
+/* Which rows of a table hold a literal, or a row of bytes from sets, told from the table's parts.
  *
  * A row of a group is fixed bytes and values by turns. The literal stands in it either inside one value, or it overlaps
  * at least one stretch of fixed bytes (an empty stretch, too: then it begins before and ends behind). For each stretch
  * every placement is tried: where the overlapping bytes agree, what is left of the literal must be the end of the value
- * before and the beginning of the value behind. Dictionaries decide that for each of their values, typed columns by what
- * characters they can have; where they cannot tell, the row may match. Nothing is assumed of where an encoder puts
- * the borders. */
+ * before and the beginning of the value behind. Dictionaries decide that for each of their values, typed columns for each
+ * row where their characters fit at all; where neither can tell, the row may match. Nothing is assumed of where an
+ * encoder puts the borders. */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "linetab_reader.h"
 
+/* What a value of typed columns can be made of. */
+enum letters { DIGITS, HEX_DIGITS, IP_LETTERS, UUID_LETTERS, TIME_LETTERS, LETTER_KINDS };
+
 struct literal {
-    struct str text;
+    size_t size;
+    struct str text; /* a row of sets: what of it is fixed */
     bool fold;
     char lower[LINETAB_LITERAL_MAX];
+    const struct linetab_row *row; /* NULL: a literal */
+    uint64_t places[LETTER_KINDS]; /* of a row: where any of the letters may stand */
 };
 
 /* What is known of the rows of a group or table. */
@@ -28,15 +35,24 @@ struct matcher {
     struct linetab *t;
     const struct literal *literal;
     struct err *err;
-    unsigned depth;
+    bool by_rows; /* typed columns are to be asked for each row */
 };
 
 static inline char fold_byte(char c) {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
+static bool row_stands(const struct linetab_row *row, size_t at, const char *p, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (!(row->allowed[(unsigned char)p[i]] >> (at + i) & 1))
+            return false;
+    return true;
+}
+
 /* Do the literal's bytes from `at` on stand at p? Mostly the first one differs. */
 static inline bool stands(const struct literal *l, size_t at, const char *p, size_t size) {
+    if (l->row)
+        return row_stands(l->row, at, p, size);
     if (size > 0 && fold_byte(*p) != l->lower[at])
         return false;
     if (!l->fold)
@@ -47,8 +63,30 @@ static inline bool stands(const struct literal *l, size_t at, const char *p, siz
     return true;
 }
 
+static const char *find_row(const struct linetab_row *row, struct str text) {
+    if (text.size < row->size)
+        return NULL;
+    size_t places = text.size - row->size + 1;
+    for (size_t i = 0; i < places; i++) {
+        if (row->fixed.size >
+            1) { /* the fixed bytes leave room for what stands before and behind them */
+            struct str rest =
+                str_make(text.data + i + row->fixed_at, places - i + row->fixed.size - 1);
+            const char *hit = str_find(rest, row->fixed);
+            if (!hit)
+                return NULL;
+            i = (size_t)(hit - text.data) - row->fixed_at;
+        }
+        if (row_stands(row, 0, text.data + i, row->size))
+            return text.data + i;
+    }
+    return NULL;
+}
+
 /* The first place of the literal in the text, or NULL. */
 static const char *find(const struct literal *l, struct str text) {
+    if (l->row)
+        return find_row(l->row, text);
     if (!l->fold)
         return str_find(text, l->text);
     const char *last = text.data + text.size - l->text.size;
@@ -108,6 +146,44 @@ static bool can_hold(const struct column *c, char byte) {
     return true;
 }
 
+/* Which letters values of the column are made of; LETTER_KINDS: others, too. */
+static enum letters letters_of(const struct column *c) {
+    switch (c->kind) {
+    case COLUMN_NUMBER:
+        return DIGITS;
+    case COLUMN_HEX:
+        return c->flags & HEX_UUID ? UUID_LETTERS : HEX_DIGITS;
+    case COLUMN_IP:
+        return IP_LETTERS;
+    case COLUMN_TIME:
+        return c->flags == DATE_NAMED ? LETTER_KINDS : TIME_LETTERS;
+    case COLUMN_TEXT:
+    case COLUMN_DICT:
+    case COLUMN_SHARED:
+    case COLUMN_TABLE:
+    case COLUMN_KINDS:
+        break;
+    }
+    return LETTER_KINDS;
+}
+
+/* Can what the literal has at place `at` stand in a value of the column? */
+static bool fits(const struct literal *l, size_t at, const struct column *c) {
+    if (!l->row)
+        return can_hold(c, l->text.data[at]);
+    enum letters letters = letters_of(c);
+    uint64_t places = letters == LETTER_KINDS ? UINT64_MAX : l->places[letters];
+    if (letters == TIME_LETTERS)
+        places |=
+            l->row->allowed[(unsigned char)c->between] | l->row->allowed[(unsigned char)c->point];
+    return places >> at & 1;
+}
+
+static bool is_typed(const struct column *c) {
+    return c->kind == COLUMN_NUMBER || c->kind == COLUMN_HEX || c->kind == COLUMN_IP ||
+           c->kind == COLUMN_TIME;
+}
+
 static bool is_dictionary(const struct column *c) {
     return c->kind == COLUMN_DICT || c->kind == COLUMN_SHARED;
 }
@@ -138,8 +214,8 @@ static int mark_by_cells(struct matcher *m, struct column *c, const uint8_t *lev
 static bool dictionary_may_hold(const struct matcher *m, const struct column *values) {
     if (values->kind == COLUMN_TEXT && values->flags == TEXT_IN_PLAN)
         return find(m->literal, str_make(values->text, values->text_size)) != NULL;
-    for (size_t i = 0; i < m->literal->text.size; i++)
-        if (!can_hold(values, m->literal->text.data[i]))
+    for (size_t i = 0; i < m->literal->size; i++)
+        if (!fits(m->literal, i, values))
             return false;
     return true;
 }
@@ -173,7 +249,7 @@ static int match_text(struct matcher *m, struct column *c, struct verdict *v) {
         size_t place = (size_t)(at - c->text);
         while (c->numbers[row + 1] <= place)
             row++;
-        if (place + m->literal->text.size > c->numbers[row + 1]) {
+        if (place + m->literal->size > c->numbers[row + 1]) {
             rest = str_make(at + 1, (size_t)(rest.data + rest.size - at - 1));
             continue;
         }
@@ -183,6 +259,32 @@ static int match_text(struct matcher *m, struct column *c, struct verdict *v) {
         rows[row] = LINETAB_YES;
         size_t end = (size_t)c->numbers[row + 1];
         rest = str_make(c->text + end, (size_t)(c->numbers[c->n] - end));
+    }
+    return 0;
+}
+
+/* Does the row stand in a short text? */
+static bool row_is_in(const struct linetab_row *row, const char *text, size_t size) {
+    for (size_t i = 0; i + row->size <= size; i++)
+        if (row_stands(row, 0, text + i, row->size))
+            return true;
+    return false;
+}
+
+/* Each value of a typed column, as text. */
+static int match_values(struct matcher *m, struct column *c, struct verdict *v) {
+    char text[HEX_DIGITS_MAX + 2 * LINETAB_SLACK];
+    int r = column_load(m->t, c, m->err);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < c->n; i++) {
+        char *end = column_write(c, i, text);
+        if (!row_is_in(m->literal->row, text, (size_t)(end - text)))
+            continue;
+        uint8_t *rows = verdict_rows(m, v);
+        if (!rows)
+            return no_memory(m->err);
+        rows[i] = LINETAB_YES;
     }
     return 0;
 }
@@ -209,24 +311,31 @@ static int match_inside(struct matcher *m, struct column *c, struct verdict *v) 
                   : c->kind == COLUMN_IP     ? 15
                   : c->kind == COLUMN_NUMBER ? NUMBER_DIGITS_MAX
                                              : TIME_TEXT_MAX;
-    if (m->literal->text.size > most)
+    if (m->literal->size > most)
         return 0;
-    for (size_t i = 0; i < m->literal->text.size; i++)
-        if (!can_hold(c, m->literal->text.data[i]))
+    for (size_t i = 0; i < m->literal->size; i++)
+        if (!fits(m->literal, i, c))
             return 0;
+    /* Looking into each number for some digits takes longer than writing the lines; a row is told quickly. */
+    if (m->literal->row)
+        return match_values(m, c, v);
     raise_all(v, LINETAB_MAYBE);
     return 0;
 }
 
 /* ---- across borders */
 
-/* What a value must be for a placement: nothing (the literal does not reach it), of a dictionary by its values, or as far
- * as can be told. */
+/* What a value must be for a placement: nothing (the literal does not reach it), of a dictionary by its values, of a typed
+ * column by its rows, or as far as can be told. */
 struct side {
     uint8_t level;
-    struct column *column; /* of `cells` */
+    struct column *column; /* of `cells`; NULL: they are rows */
     uint8_t *cells;
 };
+
+static inline uint8_t side_level(const struct side *s, uint32_t row) {
+    return !s->cells ? s->level : s->cells[s->column ? s->column->ids[row] : row];
+}
 
 /* A column as the literal meets it, coming over its border. */
 struct border {
@@ -255,6 +364,27 @@ static uint8_t cell_level(const struct literal *l, size_t from, size_t size, str
     return fixed == rest ? LINETAB_YES : b->ends ? LINETAB_NO : LINETAB_MAYBE;
 }
 
+static int side_of_values(struct matcher *m, const struct border *b, size_t from, size_t size,
+                          struct side *ret) {
+    struct column *c = b->column;
+    char text[HEX_DIGITS_MAX + 2 * LINETAB_SLACK];
+    int r = column_load(m->t, c, m->err);
+    if (r < 0)
+        return r;
+    uint8_t *rows = arena_array(&m->t->arena, c->n, 1);
+    if (!rows)
+        return no_memory(m->err);
+    bool any = false;
+    for (uint32_t i = 0; i < c->n; i++) {
+        char *end = column_write(c, i, text);
+        rows[i] = cell_level(m->literal, from, size, str_make(text, (size_t)(end - text)), b);
+        any |= rows[i] != LINETAB_NO;
+    }
+    if (any)
+        *ret = (struct side){.level = LINETAB_YES, .cells = rows};
+    return 0;
+}
+
 /* The part of the literal [from, from + size) must meet the border's column. */
 static int side_of(struct matcher *m, const struct border *b, size_t from, size_t size,
                    struct side *ret) {
@@ -266,8 +396,11 @@ static int side_of(struct matcher *m, const struct border *b, size_t from, size_
     if (!c)
         return 0;
     if (!is_dictionary(c)) {
-        if (can_hold(c, m->literal->text.data[b->left ? from + size - 1 : from]))
-            ret->level = LINETAB_MAYBE;
+        if (!fits(m->literal, b->left ? from + size - 1 : from, c))
+            return 0;
+        if (is_typed(c) && m->by_rows)
+            return side_of_values(m, b, from, size, ret);
+        ret->level = LINETAB_MAYBE;
         return 0;
     }
     int r = column_load_cells(m->t, c, m->err);
@@ -299,8 +432,7 @@ static int apply_sides(struct matcher *m, const struct side *left, const struct 
     if (!rows)
         return no_memory(m->err);
     for (uint32_t i = 0; i < v->n; i++) {
-        uint8_t x = left->cells ? left->cells[left->column->ids[i]] : level;
-        uint8_t y = right->cells ? right->cells[right->column->ids[i]] : level;
+        uint8_t x = side_level(left, i), y = side_level(right, i);
         x = y < x ? y : x;
         x = level < x ? level : x;
         rows[i] = x > rows[i] ? x : rows[i];
@@ -312,7 +444,7 @@ static int apply_sides(struct matcher *m, const struct side *left, const struct 
 static int try_placement(struct matcher *m, size_t shift, struct str fixed, size_t skip,
                          const struct border borders[2], struct verdict *v) {
     const struct literal *l = m->literal;
-    size_t n = l->text.size - shift;
+    size_t n = l->size - shift;
     size_t overlap = n < fixed.size - skip ? n : fixed.size - skip;
     size_t rest = n - overlap;
     if ((overlap == 0 && (shift == 0 || rest == 0)) || (shift > 0 && !borders[0].column) ||
@@ -321,10 +453,12 @@ static int try_placement(struct matcher *m, size_t shift, struct str fixed, size
     if (!stands(l, shift, fixed.data + skip, overlap))
         return 0;
     struct side left, right;
+    m->by_rows =
+        overlap > 0; /* between columns without fixed bytes every placement would ask all rows */
     int r = side_of(m, &borders[0], 0, shift, &left);
     if (r < 0 || left.level == LINETAB_NO)
         return r;
-    r = side_of(m, &borders[1], l->text.size - rest, rest, &right);
+    r = side_of(m, &borders[1], l->size - rest, rest, &right);
     return r < 0 ? r : apply_sides(m, &left, &right, v);
 }
 
@@ -334,8 +468,7 @@ static int match_fixed(struct matcher *m, struct str fixed, const struct border 
     int r = 0;
     for (size_t skip = 1; r == 0 && skip < fixed.size && v->all != LINETAB_YES; skip++)
         r = try_placement(m, 0, fixed, skip, borders, v);
-    for (size_t shift = 0; r == 0 && shift < m->literal->text.size && v->all != LINETAB_YES;
-         shift++)
+    for (size_t shift = 0; r == 0 && shift < m->literal->size && v->all != LINETAB_YES; shift++)
         r = try_placement(m, shift, fixed, 0, borders, v);
     return r;
 }
@@ -410,7 +543,7 @@ static int match_table(struct matcher *m, struct table *table, struct verdict *v
 
 int linetab_match(struct linetab *t, struct str text, bool fold, uint8_t *levels,
                   struct err *reterr) {
-    struct literal literal = {.text = text, .fold = fold};
+    struct literal literal = {.size = text.size, .text = text, .fold = fold};
     struct verdict verdict = {.rows = levels, .n = t->count};
     struct matcher m = {.t = t, .literal = &literal, .err = reterr};
     if (text.size == 0 || text.size > LINETAB_LITERAL_MAX) {
@@ -420,5 +553,24 @@ int linetab_match(struct linetab *t, struct str text, bool fold, uint8_t *levels
     }
     for (size_t i = 0; i < text.size; i++)
         literal.lower[i] = fold_byte(text.data[i]);
+    return match_table(&m, t->root, &verdict);
+}
+
+int linetab_match_row(struct linetab *t, const struct linetab_row *row, uint8_t *levels,
+                      struct err *reterr) {
+    static const char digits[] = "0123456789", letters[] = "abcdefABCDEF";
+    struct literal literal = {.size = row->size, .row = row};
+    struct verdict verdict = {.rows = levels, .n = t->count};
+    struct matcher m = {.t = t, .literal = &literal, .err = reterr};
+    assert(row->size >= 2 && row->size <= LINETAB_ROW_MAX);
+    for (const char *p = digits; *p; p++)
+        literal.places[DIGITS] |= row->allowed[(unsigned char)*p];
+    literal.places[HEX_DIGITS] = literal.places[DIGITS];
+    for (const char *p = letters; *p; p++)
+        literal.places[HEX_DIGITS] |= row->allowed[(unsigned char)*p];
+    literal.places[IP_LETTERS] = literal.places[DIGITS] | row->allowed['.'];
+    literal.places[TIME_LETTERS] =
+        literal.places[DIGITS] | row->allowed['-'] | row->allowed['/'] | row->allowed[':'];
+    literal.places[UUID_LETTERS] = literal.places[HEX_DIGITS] | row->allowed['-'];
     return match_table(&m, t->root, &verdict);
 }
