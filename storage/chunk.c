@@ -19,7 +19,7 @@
 
 enum {
     HEADER_GUESS = 4096,   /* nearly always holds the whole header */
-    TAIL_GUESS = 16 << 10, /* nearly always holds footer and trailer */
+    TAIL_GUESS = 12 << 10, /* nearly always holds footer and trailer */
     SEARCH_STEP = 1 << 20,
     ARENA_MAX = 512 << 20,
     ARENA_FIRST = 512 /* of many chunks with one small block */,

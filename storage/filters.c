@@ -21,8 +21,9 @@
 enum { PART_UNKNOWN, PART_COMING, PART_GOOD, PART_BAD };
 
 enum {
-    /* Grams that are fetched beyond those that halve the blocks to one: of 32 files one has to wait for more. */
-    GRAMS_TO_SPARE = 5,
+    /* Grams that are fetched beyond those that halve the blocks to one: of 16 files one has to wait for more. */
+    GRAMS_TO_SPARE = 3,
+    GRAMS_MORE = 6, /* and asks for so many at once */
     PREFETCH_GRAMS = 4,
     PREFETCH_BYTES = 512,
     /* Smaller filters are copied: a process may have only some 65,000 mappings (vm.max_map_count), and queries hold
@@ -240,6 +241,21 @@ static uint32_t busiest(const struct filters *f, const struct gram_query *q) {
     return best;
 }
 
+static uint32_t count_there(const struct filters *f, const struct gram_query *q) {
+    uint32_t there = 0;
+    for (uint32_t i = 0; i < q->count; i++)
+        there += !slice_is_unknown(f, slices_find(&f->slices, q->hashes[i]));
+    return there;
+}
+
+/* Until `wanted` of them are there or on their way. */
+static void fetch_grams(const struct filters *f, const struct gram_query *q, uint32_t wanted) {
+    if (wanted > q->count)
+        wanted = q->count;
+    while (count_there(f, q) < wanted)
+        fetch(f, pages_of(f, slices_find(&f->slices, q->hashes[busiest(f, q)])));
+}
+
 void filters_expect(const struct filters *f, const struct gram_query *q) {
     if (!f || !f->map || q->count == 0)
         return; /* a copy needs nothing */
@@ -250,15 +266,7 @@ void filters_expect(const struct filters *f, const struct gram_query *q) {
         }
         return;
     }
-    uint32_t wanted = 32 - (uint32_t)__builtin_clz(f->layout.n) + GRAMS_TO_SPARE;
-    for (;;) {
-        uint32_t there = 0;
-        for (uint32_t i = 0; i < q->count; i++)
-            there += !slice_is_unknown(f, slices_find(&f->slices, q->hashes[i]));
-        if (there >= wanted || there == q->count)
-            break;
-        fetch(f, pages_of(f, slices_find(&f->slices, q->hashes[busiest(f, q)])));
-    }
+    fetch_grams(f, q, 32 - (uint32_t)__builtin_clz(f->layout.n) + GRAMS_TO_SPARE);
     prefetch(f, q);
 }
 
@@ -301,16 +309,21 @@ bool filters_narrow(const struct filters *f, const struct gram_query *q, uint64_
     /* What is there first, then what has to be waited for. */
     uint64_t asked = 0;
     static_assert(GRAM_QUERY_MAX <= 64, "a bit per gram");
-    for (int wait = 0; wait < 2; wait++)
+    uint32_t left = q->count;
+    while (left > 0) {
         for (uint32_t i = 0; i < q->count; i++) {
             uint32_t number = slices_find(&f->slices, q->hashes[i]);
-            if (asked >> i & 1 || (!wait && slice_is_unknown(f, number)))
+            if (asked >> i & 1 || (f->map && slice_is_unknown(f, number)))
                 continue;
+            left--;
             asked |= (uint64_t)1 << i;
             const uint8_t *slice = sound_slice(f, number);
             if (slice && !slices_narrow(&f->slices, slice, q->hashes[i], alive))
                 return false;
         }
+        if (left > 0)
+            fetch_grams(f, q, count_there(f, q) + GRAMS_MORE);
+    }
     return true;
 }
 
