@@ -104,6 +104,10 @@ void map_guard_remove(int guard) {
     (void)pthread_mutex_unlock(&lock);
 }
 
+void map_guard_leave_open(sigset_t *blocked) {
+    (void)sigdelset(blocked, SIGBUS);
+}
+
 uint64_t map_guard_faults(void) {
     return atomic_load(&faults);
 }

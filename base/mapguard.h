@@ -6,6 +6,7 @@
  * there before, by default the end of the process. Any thread. */
 #pragma once
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,5 +14,8 @@
 int map_guard_add(const void *map, size_t size);
 /* Before the map is unmapped. */
 void map_guard_remove(int guard);
+/* For the signals that a thread is going to block: the one for a failed read stays out, or it would end the process in
+ * that thread. */
+void map_guard_leave_open(sigset_t *blocked);
 /* Pages that have been replaced so far. */
 uint64_t map_guard_faults(void);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "mapguard.h"
 
 struct job {
     pool_fn *fn;
@@ -77,6 +78,7 @@ static void *work(void *arg) {
 static bool start_threads(struct pool *p, unsigned threads) {
     sigset_t all, before;
     (void)sigfillset(&all);
+    map_guard_leave_open(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     for (unsigned i = 0; i < threads; i++) {
         if (pthread_create(&p->threads[i], NULL, work, p) != 0)

@@ -22,6 +22,7 @@
 #include "index.h"
 #include "labels.h"
 #include "log.h"
+#include "mapguard.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 #define INTERVAL_DEFAULT_NS (600 * NS_PER_SECOND)
@@ -363,6 +364,7 @@ static void stop_threads(struct compactor *c) {
 static int start_threads(struct compactor *c) {
     sigset_t all, old;
     sigfillset(&all);
+    map_guard_leave_open(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int r = -pthread_create(&c->thread, NULL, compactor_main, c);
     if (r == 0) {

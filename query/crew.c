@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "mapguard.h"
+
 enum { CREW_THREADS_MAX = 256 }; /* more than any machine this runs on has cores */
 
 struct crew {
@@ -105,6 +107,7 @@ struct crew *crew_new(unsigned threads) {
     pthread_cond_init(&s->done, NULL);
     sigset_t all, before;
     sigfillset(&all);
+    map_guard_leave_open(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (unsigned i = 0; i < threads - 1; i++) {
         s->workers[i].crew = s;

@@ -8,6 +8,7 @@
 
 #include "arena.h"
 #include "clock.h"
+#include "mapguard.h"
 #include "tail_query.h"
 #include "tap.h"
 #include "units.h"
@@ -434,6 +435,7 @@ struct tails *tails_new(struct store *store, struct engine *engine) {
     (void)pthread_condattr_destroy(&attr);
     sigset_t all, before;
     (void)sigfillset(&all);
+    map_guard_leave_open(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     t->started = pthread_create(&t->thread, NULL, tails_main, t) == 0;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

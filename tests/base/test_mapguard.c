@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "mapguard.h"
+#include "pool.h"
 #include "test.h"
 
 enum { PAGE = 4096, PAGES = 6 };
@@ -41,6 +42,25 @@ static void test_guarded(void) {
     CHECK_INT(map[PAGE * 5], 0xff);
     CHECK_INT(map_guard_faults(), 2);
     CHECK_INT(map[0], 0);
+    map_guard_remove(guard);
+    (void)munmap((void *)map, PAGE * PAGES);
+    (void)close(fd);
+}
+
+static void read_behind_end(void *ctx) {
+    volatile const uint8_t *map = *(volatile const uint8_t **)ctx;
+    CHECK_INT(map[PAGE * 3], 0xff);
+}
+
+/* Workers block signals, which are the main thread's. */
+static void test_in_worker(void) {
+    int fd = file_make();
+    volatile const uint8_t *map = map_make(fd);
+    int guard = map_guard_add((const void *)map, PAGE * PAGES);
+    CHECK_INT(ftruncate(fd, PAGE), 0);
+    struct pool *p = pool_new("test", 1, 4);
+    CHECK_INT(pool_submit(p, read_behind_end, &map), 0);
+    pool_free(p);
     map_guard_remove(guard);
     (void)munmap((void *)map, PAGE * PAGES);
     (void)close(fd);
@@ -89,6 +109,7 @@ static void test_many(void) {
 
 int main(void) {
     RUN(test_guarded);
+    RUN(test_in_worker);
     RUN(test_not_guarded);
     RUN(test_many);
     return test_done();
