@@ -835,7 +835,7 @@ static bool must_pack(struct store *s) {
         return true;
     struct wal_stats w;
     wal_get_stats(s->wal, &w);
-    return !w.keeps_up || w.bytes > store_wal_max(s) / 2;
+    return !w.keeps_up || w.bytes > store_wal_max(s) / 8 * 7;
 }
 
 int store_append(struct store *s, const struct batch *batch, wal_done *done, void *ctx,

@@ -34,6 +34,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "io.h"
+#include "units.h"
 #include "wal_segment.h"
 
 #define RETRY_NS INT64_C(1000000000)
@@ -43,6 +44,7 @@ enum {
     SEGMENT_MAX = 1 << 30, /* offsets are 32 bits and one record may stand behind the limit */
     RESERVE_MAX = 64 << 20,
     DISK_SHARE = 16, /* a segment, and the reserve, are at most this part of the file system */
+    SPEED_FROM = 64 << 10,
     KEEP_BATCH_BYTES = 4 << 20, /* a larger buffer is given back after its batch */
 };
 
@@ -101,7 +103,7 @@ struct wal {
     size_t n_closed, closed_capacity;
     uint64_t open_segment, open_used;
     uint64_t records, appended_bytes;
-    int64_t batch_ns; /* from the last batch's first write to its end */
+    uint64_t speed; /* bytes per second that batches reach at best; fades; 0 = not known yet */
     uint64_t fsyncs, fsync_ns_total, fsync_ns_max, fsync_buckets[WAL_FSYNC_BUCKETS];
 
     /* The thread's own. */
@@ -462,12 +464,23 @@ static void enter_failure(struct wal *w, int r) {
     w->wake = true; /* for the doomed */
 }
 
+/* The best counts, for a batch that took long may have waited for a processor; small ones tell how long an fsync
+ * takes, not how much is written in a second. */
+static void note_speed(struct wal *w, size_t size, int64_t took_ns) {
+    if (size < SPEED_FROM || took_ns <= 0)
+        return;
+    uint64_t speed = (uint64_t)size * NS_PER_S / (uint64_t)took_ns,
+             faded = w->speed - w->speed / 16;
+    w->speed = speed > faded ? speed : faded;
+}
+
 /* One batch from memory to disk to its completions. Called and left with the lock held. */
 static void run_batch(struct wal *w, bool sync) {
     struct batch *b = w->filling;
     w->filling = w->writing;
     w->writing = b;
-    w->writing_bytes = b->bytes.size;
+    size_t size = b->bytes.size;
+    w->writing_bytes = size;
     w->wake = false;
     uint64_t upto = w->appended;
     pthread_mutex_unlock(&w->lock);
@@ -491,7 +504,8 @@ static void run_batch(struct wal *w, bool sync) {
     if (r < 0 || !w->unsynced)
         w->synced_count = upto;
     w->writing_bytes = 0;
-    w->batch_ns = took_ns;
+    if (r == 0)
+        note_speed(w, size, took_ns);
     pthread_cond_broadcast(&w->settled);
     pthread_mutex_unlock(&w->lock);
 
@@ -805,7 +819,7 @@ void wal_get_stats(struct wal *w, struct wal_stats *ret) {
         .fsync_ns_max = w->fsync_ns_max,
         .records = w->records,
         .appended_bytes = w->appended_bytes,
-        .keeps_up = w->batch_ns < WAL_KEEPS_UP_NS &&
+        .keeps_up = (w->speed == 0 || w->speed >= WAL_KEEPS_UP_SPEED) &&
                     w->filling->bytes.size + w->writing_bytes < WAL_KEEPS_UP_BYTES,
         .failed = w->failed,
     };

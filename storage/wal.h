@@ -71,9 +71,9 @@ int wal_truncate(struct wal *w, uint64_t lsn);
 enum { WAL_FSYNC_BUCKETS = 14 };
 extern const double wal_fsync_bounds[WAL_FSYNC_BUCKETS];
 
-/* A disk that keeps up takes records as they come, which spares packing them. */
-#define WAL_KEEPS_UP_NS INT64_C(50000000)
-enum { WAL_KEEPS_UP_BYTES = 16 << 20 };
+/* A disk that keeps up takes records as they come, which spares packing them: batches are durable at this many bytes
+ * per second or more, and no more than so many bytes wait. */
+enum { WAL_KEEPS_UP_SPEED = 32 << 20, WAL_KEEPS_UP_BYTES = 16 << 20 };
 
 struct wal_stats {
     uint64_t bytes;      /* in all segments, used part */
@@ -82,7 +82,7 @@ struct wal_stats {
     uint64_t fsyncs, fsync_ns_total, fsync_ns_max;
     uint64_t fsync_buckets[WAL_FSYNC_BUCKETS];
     uint64_t records, appended_bytes;
-    bool keeps_up; /* the last batch was durable within WAL_KEEPS_UP_NS, and little waits */
+    bool keeps_up; /* see above */
     int failed;    /* 0, -ENOSPC (recoverable) or -EIO (final) */
     char failed_text[200];
 };

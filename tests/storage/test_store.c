@@ -358,7 +358,7 @@ static void test_wal_packing(void) {
     for (int always = 0; always < 2; always++) {
         world_begin(&world);
         struct store *s = world_open(
-            &world, (struct store_options){.wal_compress = always, .wal_max_bytes = 60000});
+            &world, (struct store_options){.wal_compress = always, .wal_max_bytes = 55000});
         CHECK((wal_bytes_of_push(s, 1000) < 10000) == always);
         CHECK(wal_bytes_of_push(s, 2000) < 10000);
         world_end(&world);
