@@ -1,242 +1,36 @@
 /* What every match of a regular expression must contain, worked out from its text.
  *
- * A recursive reading of Go's syntax gives each part one of two kinds of knowledge:
- *   exact    the part matches these few strings and nothing else: `a(b|c)` is {ab, ac}, `x?` is {"", x}
- *   facts    every match contains all strings of `required`, and at least one of `any_of`
- * Neighbours that are both exact multiply; when the product grows too large or an inexact part follows, the product
- * so far becomes a fact. What is not understood ends the analysis with nothing known, which is always right.
+ * A recursive reading of Go's syntax tells what is known of each part (regex_part.h). What is not understood ends the analysis
+ * with nothing known, which is always right.
  *
  * Facts also hold for text that is no UTF-8, which is matched byte-wise (see regex.cc): characters beyond
  * ASCII count only where they stand as they are, outside of classes. Without case, "k" and "s" match two odd
  * characters beyond ASCII (U+212A, U+017F) in RE2, which are left out of account here, as Loki does. */
 #include "regex.h"
 
-#include "arena.h"
-#include "buf.h"
+#include "regex_part.h"
 
 enum {
     DEPTH_MAX = 64,    /* of nested groups */
-    PRODUCT_MAX = 64,  /* strings of a product of neighbours */
-    SET_MAX = 4096,    /* alternatives of one expression */
     CLASS_MAX = 8,     /* members of a class that counts as alternatives */
-    REQUIRED_MAX = 64, /* more would not narrow a search any further */
     REPEAT_MAX = 1000, /* as Go and RE2 have it */
     REPEAT_UNROLLED_MAX = 8,
-    ANALYSIS_BYTES_MAX = 4 << 20, /* of strings made on the way */
-};
-
-struct string_list {
-    const struct str *items;
-    size_t count;
-    size_t capacity; /* of a list that grows in place, else 0 */
-};
-
-struct part {
-    bool exact;
-    struct string_list set; /* exact only, never empty then; may hold "" */
-    struct string_list required;
-    struct string_list any_of;
-    bool may_be_empty;     /* may match "" */
-    bool is_anything;      /* exactly `.*` */
-    bool is_anchor;        /* takes no room */
-    bool is_begin, is_end; /* ^ \A and $ \z */
 };
 
 struct analyzer {
     struct str text;
     size_t at;
-    struct arena *arena;
-    size_t bytes;
+    struct part_memory memory;
     bool anchored;
-    bool given_up;
     bool fold;                  /* the flag i is in force */
     bool saw_folded, saw_plain; /* letters read with and without (?i) */
 };
 
 static void give_up(struct analyzer *a) {
-    a->given_up = true;
+    a->memory.given_up = true;
 }
-
-static void *allocate(struct analyzer *a, size_t size) {
-    a->bytes += size;
-    void *p = a->bytes <= ANALYSIS_BYTES_MAX ? arena_alloc(a->arena, size > 0 ? size : 1) : NULL;
-    if (!p)
-        give_up(a);
-    return p;
-}
-
-/* ---- string lists */
-
-static struct string_list list_of(struct analyzer *a, struct str s) {
-    struct str *items = allocate(a, sizeof(*items));
-    if (!items)
-        return (struct string_list){0};
-    items[0] = s;
-    return (struct string_list){.items = items, .count = 1};
-}
-
-static struct string_list list_join(struct analyzer *a, struct string_list x,
-                                    struct string_list y) {
-    if (x.count == 0 || y.count == 0)
-        return x.count == 0 ? y : x;
-    struct str *items = allocate(a, (x.count + y.count) * sizeof(*items));
-    if (!items)
-        return (struct string_list){0};
-    memcpy(items, x.items, x.count * sizeof(*items));
-    memcpy(items + x.count, y.items, y.count * sizeof(*items));
-    return (struct string_list){.items = items, .count = x.count + y.count};
-}
-
-/* Appends to a list that nobody else holds. */
-static void list_grow(struct analyzer *a, struct string_list *list, struct string_list more) {
-    if (list->count + more.count > list->capacity) {
-        size_t capacity = 2 * (list->count + more.count);
-        struct str *items = allocate(a, capacity * sizeof(*items));
-        if (!items)
-            return;
-        memcpy(items, list->items, list->count * sizeof(*items));
-        list->items = items;
-        list->capacity = capacity;
-    }
-    memcpy((struct str *)list->items + list->count, more.items, more.count * sizeof(*more.items));
-    list->count += more.count;
-}
-
-static struct string_list list_product(struct analyzer *a, struct string_list x,
-                                       struct string_list y) {
-    struct str *items = allocate(a, x.count * y.count * sizeof(*items));
-    if (!items)
-        return (struct string_list){0};
-    size_t count = 0;
-    for (size_t i = 0; i < x.count; i++) {
-        for (size_t k = 0; k < y.count; k++) {
-            size_t size = x.items[i].size + y.items[k].size;
-            char *data = allocate(a, size);
-            if (!data)
-                return (struct string_list){0};
-            if (x.items[i].size > 0)
-                memcpy(data, x.items[i].data, x.items[i].size);
-            if (y.items[k].size > 0)
-                memcpy(data + x.items[i].size, y.items[k].data, y.items[k].size);
-            items[count++] = str_make(data, size);
-        }
-    }
-    return (struct string_list){.items = items, .count = count};
-}
-
-static size_t shortest(struct string_list list) {
-    size_t size = SIZE_MAX;
-    for (size_t i = 0; i < list.count; i++)
-        if (list.items[i].size < size)
-            size = list.items[i].size;
-    return list.count > 0 ? size : 0;
-}
-
-/* Which of two disjunctions says more: the longer its shortest member, the better. */
-static struct string_list better(struct string_list x, struct string_list y) {
-    size_t a = shortest(x), b = shortest(y);
-    if (a != b)
-        return a > b ? x : y;
-    return x.count <= y.count ? x : y;
-}
-
-/* ---- parts */
 
 static const struct part unknown_part = {.may_be_empty = false};
-
-static struct part exact_part(struct analyzer *a, struct str s) {
-    struct part p = {.exact = true, .set = list_of(a, s), .may_be_empty = s.size == 0};
-    return p;
-}
-
-/* Turns what is known exactly into facts. */
-static struct part to_facts(struct analyzer *a, struct part p) {
-    if (!p.exact)
-        return p;
-    struct part facts = {.may_be_empty = p.may_be_empty};
-    if (shortest(p.set) == 0)
-        return facts;
-    if (p.set.count == 1)
-        facts.required = p.set;
-    facts.any_of = p.set;
-    (void)a;
-    return facts;
-}
-
-static void add_facts(struct analyzer *a, struct part *to, struct part from) {
-    from = to_facts(a, from);
-    if (to->required.count + from.required.count <= REQUIRED_MAX)
-        to->required = list_join(a, to->required, from.required);
-    to->any_of = better(to->any_of, from.any_of);
-}
-
-/* A concatenation: facts of what is behind, and the product of the exact parts at its end. */
-struct concat {
-    struct part facts;
-    struct part tail; /* exact */
-    bool inexact;     /* some part was not exact, or an anchor stood in between */
-    bool may_be_empty;
-};
-
-static void concat_add(struct analyzer *a, struct concat *c, struct part p) {
-    c->may_be_empty = c->may_be_empty && p.may_be_empty;
-    if (p.is_anchor) {
-        c->inexact = true;
-        return;
-    }
-    if (!p.exact) {
-        add_facts(a, &c->facts, c->tail);
-        add_facts(a, &c->facts, p);
-        c->tail = exact_part(a, STR(""));
-        c->inexact = true;
-        return;
-    }
-    bool single = c->tail.set.count == 1 && c->tail.set.items[0].size == 0;
-    if (single) {
-        c->tail = p;
-    } else if (c->tail.set.count * p.set.count <= PRODUCT_MAX) {
-        c->tail.set = list_product(a, c->tail.set, p.set);
-    } else {
-        add_facts(a, &c->facts, c->tail);
-        c->tail = p;
-        c->inexact = true;
-    }
-}
-
-static struct part concat_end(struct analyzer *a, struct concat *c) {
-    struct part p;
-    if (!c->inexact) {
-        p = c->tail;
-    } else {
-        add_facts(a, &c->facts, c->tail);
-        p = c->facts;
-    }
-    p.may_be_empty = c->may_be_empty;
-    return p;
-}
-
-/* One of two. */
-static struct part alternate(struct analyzer *a, struct part x, struct part y) {
-    struct part p = {.may_be_empty = x.may_be_empty || y.may_be_empty};
-    if (x.exact && y.exact && x.set.count + y.set.count <= SET_MAX) {
-        p.exact = true;
-        p.set = list_join(a, x.set, y.set);
-        return p;
-    }
-    x = to_facts(a, x);
-    y = to_facts(a, y);
-    struct string_list sides[2] = {x.any_of, y.any_of};
-    for (int i = 0; i < 2; i++) {
-        struct string_list required = i == 0 ? x.required : y.required;
-        for (size_t k = 0; k < required.count; k++) {
-            struct string_list one = {.items = &required.items[k], .count = 1};
-            sides[i] = better(sides[i], one);
-        }
-    }
-    if (sides[0].count > 0 && sides[1].count > 0 && sides[0].count + sides[1].count <= SET_MAX)
-        p.any_of = list_join(a, sides[0], sides[1]);
-    return p;
-}
 
 /* ---- reading */
 
@@ -311,26 +105,26 @@ static struct part repeat(struct analyzer *a, struct part p, int min, int max) {
     bool anything = p.is_anything;
     p.is_anything = false;
     if (min == 0 && max == 0)
-        return exact_part(a, STR(""));
+        return part_exact(&a->memory, STR(""));
     if (min == 1 && max == 1)
         return p;
     if (min == 0) {
         if (p.exact && max == 1)
-            return alternate(a, p, exact_part(a, STR("")));
+            return part_either(&a->memory, p, part_exact(&a->memory, STR("")));
         struct part any = {.may_be_empty = true, .is_anything = anything && max < 0};
         return any;
     }
     if (p.exact && min == max && min <= REPEAT_UNROLLED_MAX) {
-        struct concat c = {.tail = exact_part(a, STR("")), .may_be_empty = true};
-        for (int i = 0; i < min && !a->given_up; i++)
-            concat_add(a, &c, p);
-        return concat_end(a, &c);
+        struct part_concat c = part_concat_begin(&a->memory);
+        for (int i = 0; i < min && !a->memory.given_up; i++)
+            part_concat_add(&a->memory, &c, p);
+        return part_concat_end(&a->memory, &c);
     }
-    return to_facts(a, p);
+    return part_facts(p);
 }
 
 static struct part read_quantifiers(struct analyzer *a, struct part p) {
-    while (!a->given_up && quantifier_ahead(a)) {
+    while (!a->memory.given_up && quantifier_ahead(a)) {
         int min = 0, max = -1;
         size_t end = a->at + 1;
         int c = peek(a, 0);
@@ -353,11 +147,11 @@ static struct part read_quantifiers(struct analyzer *a, struct part p) {
 
 /* One character that stands for itself. */
 static struct part literal_part(struct analyzer *a, char c) {
-    char *data = allocate(a, 1);
+    char *data = part_alloc(&a->memory, 1);
     if (!data)
         return unknown_part;
     data[0] = note_case(a, c);
-    return exact_part(a, str_make(data, 1));
+    return part_exact(&a->memory, str_make(data, 1));
 }
 
 static bool is_meta(int c) {
@@ -385,12 +179,12 @@ static struct part read_run(struct analyzer *a) {
     if (last > start && quantifier_ahead(a))
         a->at = last;
     size_t size = a->at - start;
-    char *data = allocate(a, size);
+    char *data = part_alloc(&a->memory, size);
     if (!data)
         return unknown_part;
     for (size_t i = 0; i < size; i++)
         data[i] = note_case(a, a->text.data[start + i]);
-    return exact_part(a, str_make(data, size));
+    return part_exact(&a->memory, str_make(data, size));
 }
 
 /* ---- escapes and classes */
@@ -516,7 +310,7 @@ static bool skip_posix(struct analyzer *a) {
 
 static void read_members(struct analyzer *a, struct class_members *m) {
     bool first = true;
-    while (!a->given_up) {
+    while (!a->memory.given_up) {
         if (peek(a, 0) < 0) {
             give_up(a);
             return;
@@ -544,11 +338,11 @@ static struct part read_class(struct analyzer *a) {
     struct class_members m = {0};
     m.too_many = take(a, '^');
     read_members(a, &m);
-    if (a->given_up || m.too_many || m.count == 0)
+    if (a->memory.given_up || m.too_many || m.count == 0)
         return unknown_part;
     struct part p = literal_part(a, m.items[0]);
-    for (size_t i = 1; i < m.count && !a->given_up; i++)
-        p = alternate(a, p, literal_part(a, m.items[i]));
+    for (size_t i = 1; i < m.count && !a->memory.given_up; i++)
+        p = part_either(&a->memory, p, literal_part(a, m.items[i]));
     return p;
 }
 
@@ -562,12 +356,12 @@ static struct part read_quoted(struct analyzer *a) {
         give_up(a);
         return unknown_part;
     }
-    char *data = allocate(a, size);
+    char *data = part_alloc(&a->memory, size);
     if (!data)
         return unknown_part;
     for (size_t i = 0; i < size; i++)
         data[i] = note_case(a, rest.data[i]);
-    return exact_part(a, str_make(data, size));
+    return part_exact(&a->memory, str_make(data, size));
 }
 
 /* ---- groups */
@@ -607,9 +401,9 @@ static struct part read_group(struct analyzer *a, unsigned depth, bool top) {
         /* To RE2 a quantifier behind flags belongs to what stands before them. */
         if (quantifier_ahead(a))
             give_up(a);
-        return exact_part(a, STR(""));
+        return part_exact(&a->memory, STR(""));
     }
-    if (depth == 0 || a->given_up) {
+    if (depth == 0 || a->memory.given_up) {
         give_up(a);
         return unknown_part;
     }
@@ -709,38 +503,31 @@ static bool ends_at(const struct analyzer *a, size_t at) {
 /* Where a match may start and end anywhere, `.*` at either end of the whole expression says nothing. Where it may not,
  * the same goes for anchors. `top`: this is the whole expression, or an alternative of it. */
 static struct part read_concat(struct analyzer *a, unsigned depth, bool top) {
-    struct concat c = {.tail = exact_part(a, STR("")), .may_be_empty = true};
+    struct part_concat c = part_concat_begin(&a->memory);
     struct part pending = {0}; /* `.*` or an anchor that may turn out to be the last */
     bool first = true, has_pending = false;
-    while (!a->given_up && !ends_at(a, a->at)) {
+    while (!a->memory.given_up && !ends_at(a, a->at)) {
         bool whole = top && first && peek(a, 0) == '(' && ends_at(a, group_end(a->text, a->at));
         struct part p = read_quantifiers(a, read_atom(a, depth, whole));
         p.is_anything = p.is_anything && p.may_be_empty;
         if (top && first && (a->anchored ? p.is_begin : p.is_anything))
             continue;
         if (has_pending)
-            concat_add(a, &c, pending);
+            part_concat_add(&a->memory, &c, pending);
         has_pending = top && (a->anchored ? p.is_end : p.is_anything);
         pending = p;
         if (!has_pending)
-            concat_add(a, &c, p);
+            part_concat_add(&a->memory, &c, p);
         /* A group of flags alone takes no place. */
         first = first && p.exact && p.may_be_empty && p.set.count == 1;
     }
-    return concat_end(a, &c);
+    return part_concat_end(&a->memory, &c);
 }
 
 static struct part read_alternatives(struct analyzer *a, unsigned depth, bool top) {
     struct part p = read_concat(a, depth, top);
-    while (!a->given_up && take(a, '|')) {
-        struct part next = read_concat(a, depth, top);
-        if (p.exact && next.exact && p.set.count + next.set.count <= SET_MAX) {
-            list_grow(a, &p.set, next.set);
-            p.may_be_empty = p.may_be_empty || next.may_be_empty;
-        } else {
-            p = alternate(a, p, next);
-        }
-    }
+    while (!a->memory.given_up && take(a, '|'))
+        part_add_alternative(&a->memory, &p, read_concat(a, depth, top));
     return p;
 }
 
@@ -748,13 +535,13 @@ static struct part read_alternatives(struct analyzer *a, unsigned depth, bool to
 
 /* Drops duplicates and empty strings; brings the case rule about. */
 static struct string_list finish_list(struct analyzer *a, struct string_list list) {
-    struct str *items = allocate(a, (list.count + 1) * sizeof(*items));
+    struct str *items = part_alloc(&a->memory, (list.count + 1) * sizeof(*items));
     size_t count = 0;
     if (!items)
         return (struct string_list){0};
     for (size_t i = 0; i < list.count; i++) {
         struct str s = list.items[i];
-        char *data = a->saw_folded && a->saw_plain ? allocate(a, s.size) : NULL;
+        char *data = a->saw_folded && a->saw_plain ? part_alloc(&a->memory, s.size) : NULL;
         for (size_t k = 0; data && k < s.size; k++)
             data[k] = s.data[k] >= 'A' && s.data[k] <= 'Z' ? (char)(s.data[k] | 0x20) : s.data[k];
         if (data)
@@ -781,19 +568,19 @@ static void sort_longest_first(struct string_list list) {
 
 void regex_analyze(struct str pattern, bool anchored, struct arena *arena,
                    struct regex_facts *ret) {
-    struct analyzer a = {.text = pattern, .arena = arena, .anchored = anchored};
+    struct analyzer a = {.text = pattern, .memory = {.arena = arena}, .anchored = anchored};
     *ret = (struct regex_facts){.matches_empty = true};
     if (pattern.size > REGEX_PATTERN_MAX)
         return;
     struct part p = read_alternatives(&a, DEPTH_MAX, true);
-    if (a.given_up || a.at != pattern.size)
+    if (a.memory.given_up || a.at != pattern.size)
         return;
     bool exact = p.exact && !(a.saw_folded && a.saw_plain);
-    bool has_empty = p.exact && shortest(p.set) == 0;
-    struct part facts = to_facts(&a, p);
+    bool has_empty = p.exact && string_list_shortest(p.set) == 0;
+    struct part facts = part_facts(p);
     struct string_list required = finish_list(&a, facts.required);
     struct string_list any_of = finish_list(&a, facts.any_of);
-    if (a.given_up)
+    if (a.memory.given_up)
         return;
     ret->matches_empty = p.may_be_empty;
     ret->fold_case = a.saw_folded;
