@@ -312,155 +312,7 @@ static int make_meta_names(struct pipeline *p) {
     return 0;
 }
 
-/* ---- filters that parser stages ask early
- *
- * A label of the stream or of the metadata keeps its value through every parser (what those find of that name gets a
- * suffix), so a filter on it may drop the line before the first parser runs.
- *
- * The others are of two kinds. Filters that follow a parser stage with nothing in between that changes labels: asking them early
- * only saves time. And what Loki does when no grouping limits the labels: every filter of a single label, wherever
- * it stands, is asked by every parser stage that makes its label, and one filter per label. This shows: after
- * `| json | drop status | status=""` nothing is left of lines that have a status, and after `| json | __error__="" |
- * status > 5` nothing of lines whose status is no number, since asking has set the error. */
-
-/* Counts the leaves that all must pass, and stores them when `out` is given. */
-static size_t conjuncts(const struct filter_node *f, const struct filter_node **out) {
-    if (f->kind == FILTER_AND) {
-        size_t n = conjuncts(f->left, out);
-        return n + conjuncts(f->right, out ? out + n : NULL);
-    }
-    if (f->kind == FILTER_OR || f->kind == FILTER_IP || f->is_error)
-        return 0;
-    if (out)
-        *out = f;
-    return 1;
-}
-
-static void add_early(struct early_filters *e, const struct filter_node *f) {
-    for (size_t i = 0; i < e->count; i++)
-        if (e->list[i] == f)
-            return;
-    e->list[e->count++] = f;
-}
-
-static void add_everywhere(const struct step *steps, size_t count, struct early_filters *e) {
-    for (size_t i = 0; i < count; i++) {
-        if (steps[i].kind != STAGE_LABEL_FILTER)
-            continue;
-        const struct filter_node *f = steps[i].filter;
-        bool first = f->kind != FILTER_AND && f->kind != FILTER_OR && !f->is_error;
-        for (size_t j = 0; j < i && first; j++)
-            first = steps[j].kind != STAGE_LABEL_FILTER || steps[j].filter->kind == FILTER_AND ||
-                    steps[j].filter->kind == FILTER_OR || steps[j].filter->name != f->name;
-        if (first)
-            add_early(e, f);
-        if (first &&
-            (f->kind == FILTER_NUMBER || f->kind == FILTER_DURATION || f->kind == FILTER_BYTES))
-            e->marking[e->n_marking++] = f;
-    }
-}
-
-static bool extracts(enum stage_kind kind) {
-    return kind == STAGE_JSON || kind == STAGE_LOGFMT || kind == STAGE_REGEXP ||
-           kind == STAGE_PATTERN || kind == STAGE_UNPACK;
-}
-
-static bool is_plain(struct str name) {
-    for (size_t i = 0; i < name.size; i++) {
-        char c = name.data[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (i > 0 && c >= '0' && c <= '9')))
-            return false;
-    }
-    return name.size > 0;
-}
-
-static int find_plain(struct pipeline *p, struct early_filters *e) {
-    e->plain = arena_array(&p->arena, e->count + 1, sizeof(*e->plain));
-    e->plain_names = arena_array(&p->arena, e->count + 1, sizeof(*e->plain_names));
-    if (!e->plain || !e->plain_names)
-        return -ENOMEM;
-    for (size_t i = 0; i < e->count && e->n_plain < 64; i++) {
-        /* Whether an address matters depends on errors, which a field before it may set. */
-        if (!is_plain(p->names[e->list[i]->name]) || e->list[i]->kind == FILTER_IP)
-            continue;
-        e->plain_names[e->n_plain] = p->names[e->list[i]->name];
-        e->plain[e->n_plain++] = e->list[i];
-    }
-    return 0;
-}
-
-static bool changes_labels(enum stage_kind kind) {
-    return kind == STAGE_LABEL_FORMAT || kind == STAGE_DROP || kind == STAGE_KEEP;
-}
-
-/* Filters that the first parser, at `first`, may ask before it begins. */
-static int attach_before(struct pipeline *p, size_t first, const struct filter_node **found,
-                         size_t most) {
-    struct early_filters *e = &p->steps[first].early;
-    e->before = arena_array(&p->arena, most + 1, sizeof(*e->before));
-    if (!e->before)
-        return -ENOMEM;
-    for (size_t i = first + 1; i < p->n_steps && !changes_labels(p->steps[i].kind); i++) {
-        if (p->steps[i].kind != STAGE_LABEL_FILTER)
-            continue;
-        size_t n = conjuncts(p->steps[i].filter, found);
-        memcpy(e->before + e->n_before, found, n * sizeof(*found));
-        e->n_before += n;
-    }
-    return 0;
-}
-
-static int attach_early(struct pipeline *p, bool grouped) {
-    size_t most = 0;
-    for (size_t i = 0; i < p->n_steps; i++)
-        if (p->steps[i].kind == STAGE_LABEL_FILTER)
-            most += conjuncts(p->steps[i].filter, NULL) + 1;
-    const struct filter_node **found = arena_array(&p->arena, most + 1, sizeof(*found));
-    if (!found)
-        return -ENOMEM;
-    bool is_first = true;
-    for (size_t i = 0; i < p->n_steps; i++) {
-        if (!extracts(p->steps[i].kind))
-            continue;
-        if (is_first && attach_before(p, i, found, most) < 0)
-            return -ENOMEM;
-        is_first = false;
-        struct early_filters *e = &p->steps[i].early;
-        e->list = arena_array(&p->arena, 2 * most + 1, sizeof(*e->list));
-        e->marking = arena_array(&p->arena, most + 1, sizeof(*e->marking));
-        if (!e->list || !e->marking)
-            return -ENOMEM;
-        for (size_t j = i + 1; j < p->n_steps; j++) {
-            if (p->steps[j].kind == STAGE_LINE_FILTER)
-                continue;
-            if (p->steps[j].kind != STAGE_LABEL_FILTER)
-                break;
-            size_t n = conjuncts(p->steps[j].filter, found);
-            for (size_t k = 0; k < n; k++)
-                add_early(e, found[k]);
-        }
-        if (!grouped)
-            add_everywhere(p->steps, p->n_steps, e);
-        /* With hints little is extracted anyway, and what was seen before an error matters. */
-        int r = p->hints.n_required == 0 ? find_plain(p, e) : 0;
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* Does a filter further down refuse what the stream or the metadata says? */
-static bool refused_before(const struct early_filters *e, const struct run *r) {
-    for (size_t i = 0; i < e->n_before; i++) {
-        const struct filter_node *f = e->before[i];
-        enum label_group group = labelset_group(r->set, f->name);
-        struct str value;
-        if ((group == GROUP_STREAM || group == GROUP_META) &&
-            labelset_get(r->set, f->name, &value) && label_filter_refuses(f, value, false))
-            return true;
-    }
-    return false;
-}
+/* ---- filters of fields, for whoever has only these */
 
 static bool is_wanted(const struct pipeline *p, uint32_t name) {
     for (size_t i = 0; i < p->hints.n_required; i++)
@@ -483,7 +335,7 @@ static int find_field_filters(struct pipeline *p) {
         return -ENOMEM;
     for (size_t k = 0; k < e->count; k++) {
         const struct filter_node *f = e->list[k];
-        if (is_plain(p->names[f->name]) && f->kind != FILTER_IP && is_wanted(p, f->name))
+        if (early_is_plain(p->names[f->name]) && f->kind != FILTER_IP && is_wanted(p, f->name))
             p->field_filters[p->n_field_filters++] =
                 (struct field_filter){.form = form, .name = p->names[f->name], .node = f};
     }
@@ -509,52 +361,6 @@ bool field_filter_refuses(const struct field_filter *f, struct str value, bool q
         !str_eq(value, STR("false")))
         return false;
     return label_filter_refuses(f->node, value, false);
-}
-
-bool run_probes(const struct run *r) {
-    const struct early_filters *e = r->early;
-    if (e->n_plain == 0 || (r->n_probed >= 64 && r->n_refused * 4 < r->n_probed))
-        return false;
-    for (size_t i = 0; i < e->n_plain; i++)
-        if (labelset_group(r->set, e->plain[i]->name) != GROUP_NONE ||
-            labelset_extracted(r->set, e->plain[i]->name))
-            return false;
-    return true;
-}
-
-void run_probed(struct run *r, bool refused) {
-    r->n_probed++;
-    r->n_refused += refused;
-    if (r->n_probed >= 4096) {
-        r->n_probed /= 2;
-        r->n_refused /= 2;
-    }
-}
-
-int run_probe(const struct run *r, struct str key, struct str value, uint64_t *seen) {
-    const struct early_filters *e = r->early;
-    int found = -1;
-    for (size_t i = 0; i < e->n_plain; i++) {
-        if (!str_eq(e->plain_names[i], key) || (*seen >> i & 1))
-            continue;
-        *seen |= UINT64_C(1) << i;
-        if (label_filter_refuses(e->plain[i], value, labelset_get_error(r->set).size > 0))
-            return 1;
-        found = 0;
-    }
-    return found;
-}
-
-bool run_refuses(struct run *r, uint32_t id, struct str value) {
-    const struct early_filters *e = r->early;
-    for (size_t i = 0; i < e->count; i++)
-        if (e->list[i]->name == id &&
-            label_filter_refuses(e->list[i], value, labelset_get_error(r->set).size > 0))
-            return true;
-    for (size_t i = 0; i < e->n_marking; i++)
-        if (e->marking[i]->name == id)
-            label_filter_mark(e->marking[i], r, value);
-    return false;
 }
 
 /* ---- needles */
@@ -622,7 +428,8 @@ int pipeline_compile(const struct stage *stages, const struct pipeline_options *
     if (r == 0)
         r = make_meta_names(p);
     if (r == 0)
-        r = attach_early(p, !o->needs.all && o->needs.count > 0);
+        r = early_attach(&c, p->steps, p->n_steps, !o->needs.all && o->needs.count > 0,
+                         p->hints.n_required > 0);
     if (r == 0)
         r = find_field_filters(p);
     if (r == 0)
@@ -882,7 +689,7 @@ static void format_labels(const struct step *s, struct run *r) {
 
 static bool run_step(const struct step *s, struct run *r) {
     r->early = &s->early;
-    if (s->early.n_before > 0 && refused_before(&s->early, r))
+    if (s->early.n_before > 0 && early_refuses_before(&s->early, r))
         return false;
     switch (s->kind) {
     case STAGE_LINE_FILTER:

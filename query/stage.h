@@ -166,6 +166,19 @@ struct run {
     bool failed; /* no memory: the line's labels cannot be given */
 };
 
+/* `size` bytes that live until the next line; NULL without memory (run->failed is set). */
+char *run_scratch(struct run *r, size_t size);
+
+/* stage_early.c
+ *
+ * Gives each parser stage its early filters. `grouped`: the query says which labels it groups by; `hinted`: only some labels
+ * are wanted. */
+int early_attach(struct stage_compiler *c, struct step *steps, size_t count, bool grouped,
+                 bool hinted);
+/* Letters and digits alone: nesting or sanitising makes no such name. */
+bool early_is_plain(struct str name);
+/* Does a filter further down refuse what the stream or the metadata says? */
+bool early_refuses_before(const struct early_filters *e, const struct run *r);
 /* Does one of the running step's early filters refuse this value? */
 bool run_refuses(struct run *r, uint32_t id, struct str value);
 
@@ -176,9 +189,6 @@ void run_probed(struct run *r, bool refused);
 /* Asks the plain filters of this field that have not been asked on this line (bits of *seen, by filter): 1 = one
  * refuses, 0 = they pass, -1 = there are none. */
 int run_probe(const struct run *r, struct str key, struct str value, uint64_t *seen);
-
-/* `size` bytes that live until the next line; NULL without memory (run->failed is set). */
-char *run_scratch(struct run *r, size_t size);
 
 /* stage_line.c */
 int line_filter_compile(struct stage_compiler *c, const struct stage *s,
