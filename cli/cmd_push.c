@@ -13,7 +13,6 @@
 
 #include "batch.h"
 #include "cli.h"
-#include "client.h"
 #include "clock.h"
 #include "io.h"
 #include "journal.h"
@@ -21,6 +20,7 @@
 #include "positions.h"
 #include "reader.h"
 #include "regex.h"
+#include "sender.h"
 #include "session.h"
 #include "units.h"
 
@@ -28,10 +28,6 @@ enum {
     BATCH_BYTES = 1 << 20,
     BATCH_LINES_MAX = 50000, /* a MiB of empty lines would be a large message */
     BATCH_AGE_MS = 1000,
-    BACKOFF_MIN_MS = 500,
-    BACKOFF_MAX_MS = 10000,
-    TRIES_DEFAULT = 8, /* about half a minute */
-    PROGRESS_MS = 200,
     LABELS_MAX = 64 << 10,
     HELD_MAX_MS = 1000, /* an entry of several lines is complete when nothing comes for so long */
     SCAN_MS = 1000,     /* how often new files are looked for */
@@ -49,16 +45,13 @@ static void on_signal(int number) {
 
 struct push {
     const struct options *options;
-    struct client *client;
+    struct sender sender;
     struct positions *positions;
     struct regex *entry_start; /* --multiline; NULL = each line is an entry */
     struct feed **feeds;
     size_t n_feeds;
     int64_t scanned_mono_ns; /* when patterns of file names were last looked at */
-    uint64_t lines, bytes, refused, cut;
-    char first_refusal[ERR_TEXT_MAX];
-    int64_t started_ns, shown_ns;
-    bool shows_progress, progress_shown;
+    uint64_t cut;            /* lines that were too long */
 };
 
 struct feed {
@@ -75,143 +68,9 @@ struct feed {
     uint64_t held_offset;
 };
 
-/* ---- telling people */
-
-static void clear_progress(struct push *p) {
-    if (p->progress_shown)
-        (void)fputs("\r\033[K", stderr);
-    p->progress_shown = false;
-}
-
-static void add_amount(struct buf *out, const struct push *p) {
-    buf_addf(out, "%llu lines, ", (unsigned long long)p->lines);
-    bytes_format(out, p->bytes);
-}
-
-static void show_progress(struct push *p) {
-    int64_t now_ns = clock_mono_ns();
-    if (!p->shows_progress || now_ns - p->shown_ns < PROGRESS_MS * NS_PER_MS)
-        return;
-    struct buf text = buf_make(256);
-    add_amount(&text, p);
-    int64_t elapsed_ms = (now_ns - p->started_ns) / NS_PER_MS;
-    buf_add_str(&text, STR(", "));
-    bytes_format(&text, elapsed_ms > 0 ? p->bytes * 1000 / (uint64_t)elapsed_ms : 0);
-    (void)fprintf(stderr, "\r\033[K%.*s/s", STR_ARG(buf_str(&text)));
-    buf_done(&text);
-    p->shown_ns = now_ns;
-    p->progress_shown = true;
-}
-
-static void report(struct push *p) {
-    struct buf text = buf_make(256);
-    int64_t elapsed_ms = (clock_mono_ns() - p->started_ns) / NS_PER_MS;
-    clear_progress(p);
-    if (!p->options->quiet) {
-        add_amount(&text, p);
-        (void)fprintf(stderr, "pushed %.*s in %lld.%lld s\n", STR_ARG(buf_str(&text)),
-                      (long long)(elapsed_ms / 1000), (long long)(elapsed_ms % 1000 / 100));
-        if (p->cut > 0)
-            (void)fprintf(stderr, "logq: %llu lines longer than %d bytes were cut into pieces\n",
-                          (unsigned long long)p->cut, READER_LINE_MAX);
-    }
-    if (p->refused > 0) {
-        (void)fprintf(stderr, "logq: the server refused %llu lines (the others are stored): %s\n",
-                      (unsigned long long)p->refused, p->first_refusal);
-        if (strstr(p->first_refusal, "timestamp too old"))
-            (void)fprintf(stderr, "logq: old lines: start logqd with --set "
-                                  "limits_config.reject_old_samples=false, or push with "
-                                  "--timestamp now\n");
-    }
-    buf_done(&text);
-}
-
 /* ---- sending */
 
-/* Refusals that concern the stream: no line of it is stored, and none of the next batch would
- * be. */
-static bool concerns_stream(struct str message) {
-    static const struct str signs[] = {
-        STR_INIT("couldn't parse labels"), STR_INIT("label names; limit"),
-        STR_INIT("label name too long"),   STR_INIT("label value too long"),
-        STR_INIT("duplicate label name"),
-    };
-    for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++)
-        if (str_find(message, signs[i]))
-            return true;
-    return false;
-}
-
-/* "2 errors like: ...; 1 errors like: ..." are three lines, any other message is about one. */
-static uint64_t refused_lines(struct str message) {
-    static const struct str sign = STR_INIT(" errors like: ");
-    uint64_t total = 0;
-    const char *p = message.data;
-    for (;;) {
-        struct str rest = str_make(p, (size_t)(message.data + message.size - p));
-        const char *found = str_find(rest, sign);
-        if (!found)
-            return total > 0 ? total : 1;
-        const char *digits = found;
-        while (digits > message.data && digits[-1] >= '0' && digits[-1] <= '9')
-            digits--;
-        uint64_t count = 0;
-        if (u64_parse(str_make(digits, (size_t)(found - digits)), &count) == 0)
-            total += count;
-        p = found + sign.size;
-    }
-}
-
-static int note_refusal(struct push *p, const struct batch *b, const struct client_answer *answer,
-                        struct err *reterr) {
-    struct str message = str_trim(answer->body);
-    if (concerns_stream(message))
-        return client_status_error(p->client, answer, reterr);
-    uint64_t refused = refused_lines(message);
-    refused = refused < b->n_lines ? refused : b->n_lines;
-    if (p->refused == 0)
-        (void)snprintf(p->first_refusal, sizeof(p->first_refusal), "%.*s",
-                       (int)(message.size < 600 ? message.size : 600), message.data);
-    p->refused += refused;
-    p->lines += b->n_lines - refused;
-    p->bytes += b->line_bytes;
-    return 0;
-}
-
-static void wait_before_retry(struct push *p, const struct err *why, int64_t wait_ms) {
-    clear_progress(p);
-    if (!p->options->quiet)
-        (void)fprintf(stderr, "logq: %s; trying again in %lld.%lld s\n", why->text,
-                      (long long)(wait_ms / 1000), (long long)(wait_ms % 1000 / 100));
-    (void)poll(NULL, 0, (int)wait_ms);
-}
-
-static int64_t tries_allowed(const struct options *o) {
-    if (o->retries != OPTION_COUNT_UNSET)
-        return o->retries + 1;
-    return o->follow ? INT64_MAX : TRIES_DEFAULT;
-}
-
-/* 1 = try again. */
-static int send_once(struct push *p, const struct batch *b, struct str body, struct err *reterr) {
-    struct client_answer answer;
-    int r = client_post(p->client, "/loki/api/v1/push", "application/x-protobuf", body, &answer,
-                        reterr);
-    if (r < 0)
-        return r == -ENOMEM || r == -EINVAL ? r : 1;
-    if (answer.status / 100 == 2) {
-        p->lines += b->n_lines;
-        p->bytes += b->line_bytes;
-        return 0;
-    }
-    if (answer.status == 400)
-        return note_refusal(p, b, &answer, reterr);
-    r = client_status_error(p->client, &answer, reterr);
-    return answer.status == 429 || answer.status >= 500 ? 1 : r;
-}
-
 static int send_batch(struct push *p, struct feed *f, struct err *reterr) {
-    const struct options *o = p->options;
     struct str body;
     if (f->batch.n_lines == 0)
         return 0;
@@ -227,23 +86,11 @@ static int send_batch(struct push *p, struct feed *f, struct err *reterr) {
         if (r < 0)
             return r;
     }
-    int64_t wait_ms = o->min_backoff_s > 0 ? o->min_backoff_s * 1000 : BACKOFF_MIN_MS;
-    int64_t wait_max_ms = o->max_backoff_s > 0 ? o->max_backoff_s * 1000 : BACKOFF_MAX_MS;
-    int64_t tries = tries_allowed(o);
-    for (int64_t attempt = 1;; attempt++) {
-        int r = send_once(p, &f->batch, body, reterr);
-        if (r == 0 && placed)
-            r = positions_commit(p->positions, f->path, &place, reterr);
-        if (r <= 0) {
-            batch_clear(&f->batch);
-            show_progress(p);
-            return r;
-        }
-        if (attempt >= tries || interrupted)
-            return -EIO;
-        wait_before_retry(p, reterr, wait_ms < wait_max_ms ? wait_ms : wait_max_ms);
-        wait_ms = wait_ms < wait_max_ms ? wait_ms * 2 : wait_max_ms;
-    }
+    int r = sender_send(&p->sender, &f->batch, body, reterr);
+    if (r == 0 && placed)
+        r = positions_commit(p->positions, f->path, &place, reterr);
+    batch_clear(&f->batch);
+    return r;
 }
 
 /* ---- reading */
@@ -431,25 +278,18 @@ static int follow_all(struct push *p, struct err *reterr) {
 
 /* The batch that was on its way when the last run was killed. */
 static int resend(struct push *p, struct err *reterr) {
-    struct feed f = {.batch = batch_make()};
     struct buf body = buf_make(PENDING_MAX);
     struct place place;
     char *name = NULL;
     int r = positions_pending(p->positions, &body, &name, &place, reterr);
-    bool pending = r == 1;
-    int64_t wait_ms = BACKOFF_MIN_MS;
-    while (pending && r == 1 && !interrupted) {
-        r = send_once(p, &f.batch, buf_str(&body), reterr);
-        if (r == 1)
-            wait_before_retry(p, reterr, wait_ms);
-        wait_ms = wait_ms < BACKOFF_MAX_MS ? wait_ms * 2 : BACKOFF_MAX_MS;
+    if (r == 1) {
+        r = sender_resend(&p->sender, buf_str(&body), reterr);
+        if (r == 0)
+            r = positions_commit(p->positions, name, &place, reterr);
     }
-    if (pending && r == 0)
-        r = positions_commit(p->positions, name, &place, reterr);
     free(name);
     buf_done(&body);
-    batch_done(&f.batch);
-    return r == 1 ? err_set(reterr, -EINTR, "interrupted") : r;
+    return r;
 }
 
 /* ---- labels */
@@ -673,6 +513,13 @@ static int push_journal(struct push *p, struct err *reterr) {
     return r;
 }
 
+static void report(struct push *p) {
+    sender_report(&p->sender);
+    if (p->cut > 0 && !p->options->quiet)
+        (void)fprintf(stderr, "logq: %llu lines longer than %d bytes were cut into pieces\n",
+                      (unsigned long long)p->cut, READER_LINE_MAX);
+}
+
 static int check_arguments(const struct options *o, struct err *reterr) {
     if (o->timestamp && strcmp(o->timestamp, "now") != 0 && strcmp(o->timestamp, "auto") != 0)
         return err_set(reterr, -ESYNTAX, "--timestamp is auto or now, not \"%s\"", o->timestamp);
@@ -696,7 +543,7 @@ static int run_push(struct push *p, struct session *s, struct err *reterr) {
     if (r == 0)
         r = session_open(s, o, reterr);
     if (r == 0)
-        r = client_open(o, &p->client, reterr);
+        r = sender_open(&p->sender, reterr);
     if (r == 0)
         r = resend(p, reterr);
     if (r < 0)
@@ -704,7 +551,7 @@ static int run_push(struct push *p, struct session *s, struct err *reterr) {
     r = o->journal  ? push_journal(p, reterr)
         : o->follow ? follow_all(p, reterr)
                     : push_all(p, reterr);
-    if (r == 0 || p->lines > 0 || p->refused > 0)
+    if (r == 0 || p->sender.lines > 0 || p->sender.refused > 0)
         report(p);
     return r;
 }
@@ -712,11 +559,7 @@ static int run_push(struct push *p, struct session *s, struct err *reterr) {
 int cmd_push(const struct options *o) {
     struct err err = {0};
     struct session s = {0};
-    struct push p = {
-        .options = o,
-        .started_ns = clock_mono_ns(),
-        .shows_progress = !o->quiet && isatty(STDERR_FILENO),
-    };
+    struct push p = {.options = o, .sender = sender_make(o, &interrupted)};
     struct sigaction action = {.sa_handler = on_signal};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
@@ -724,9 +567,9 @@ int cmd_push(const struct options *o) {
     free_feeds(&p);
     positions_close(p.positions);
     regex_free(p.entry_start);
-    client_close(p.client);
+    sender_close(&p.sender);
     session_close(&s);
     if (r < 0)
         return session_trouble(&err);
-    return p.refused > 0 ? CLI_NOTHING : CLI_FOUND;
+    return p.sender.refused > 0 ? CLI_NOTHING : CLI_FOUND;
 }
