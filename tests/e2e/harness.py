@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from urllib.parse import urlencode
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -110,6 +111,24 @@ class Server:
             c.close()
         return r.status, r.headers, data
 
+    def talk(self, data, seconds=5, half_close=False):
+        """(what comes back for these bytes, has the server closed), until it closes or is silent for so long."""
+        out = b""
+        with socket.create_connection(("127.0.0.1", self.port), seconds) as c:
+            try:
+                c.sendall(data)
+                if half_close:
+                    c.shutdown(socket.SHUT_WR)
+                while True:
+                    got = c.recv(65536)
+                    if not got:
+                        return out, True
+                    out += got
+            except socket.timeout:
+                return out, False
+            except OSError:  # closed before all had been read
+                return out, True
+
     def get(self, path, params=None, headers=None):
         return self.request("GET", path, params, headers)
 
@@ -138,6 +157,12 @@ class Server:
         status, _, data = self.request("POST", "/flush")
         assert status == 204, (status, data)
 
+    def metric(self, name):
+        """The sum over all series of a metric, or of those whose labels begin as in 'name{label="x"'."""
+        starts = (name,) if "{" in name else (name + " ", name + "{")
+        lines = self.get("/metrics")[2].decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(starts))
+
     def rss_kib(self):
         with open("/proc/%d/status" % self.process.pid) as f:
             return next(int(l.split()[1]) for l in f if l.startswith("VmRSS"))
@@ -158,6 +183,24 @@ def check(name, ok, detail=""):
 
 def equal(name, got, want):
     return check(name, got == want, "got %.300r want %.300r" % (got, want))
+
+
+def run_part(part, *args):
+    """A part of a suite: one that is broken must not hide the others."""
+    try:
+        part(*args)
+    except Exception as e:
+        check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+
+
+def wait_for(what, seconds=15, pause=0.05):
+    """What what() says as soon as that is true, or when the time is over."""
+    end = time.monotonic() + seconds
+    while True:
+        got = what()
+        if got or time.monotonic() > end:
+            return got
+        time.sleep(pause)
 
 
 def done():
@@ -187,6 +230,33 @@ def snappy_literal(data):
         part = data[at:at + 65536]
         out += bytes([61 << 2]) + struct.pack("<H", len(part) - 1) + part
     return bytes(out)
+
+
+def raw_deflate(data):
+    c = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return c.compress(data) + c.flush()
+
+
+def zstd_raw(data):
+    """A zstd frame of raw blocks."""
+    out = b"\x28\xb5\x2f\xfd\xa0" + len(data).to_bytes(4, "little")
+    for at in range(0, len(data), 1 << 16):
+        part = data[at:at + (1 << 16)]
+        out += ((len(part) << 3) | (at + len(part) == len(data))).to_bytes(3, "little") + part
+    return out
+
+
+def status_message(data):
+    """The message of a google.rpc.Status whose only field it is."""
+    size, shift, at = 0, 0, 1
+    while True:
+        size |= (data[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 128:
+            break
+    if data[0] != 2 << 3 | 2 or len(data) != at + size:
+        return "not a Status: %r" % data
+    return data[at:].decode()
 
 
 def proto_timestamp(ns):

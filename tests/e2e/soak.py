@@ -6,7 +6,6 @@ Nothing here depends on how fast the machine is: only a line that is not there W
 missing."""
 import bisect
 import http.client
-import json
 import random
 import threading
 import time

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import LOGQD, Server, check, done, equal
+from harness import LOGQD, Server, check, done, equal, wait_for
 
 WORK = tempfile.mkdtemp(prefix="logq-access-")
 START_NS = time.time_ns() - 60 * 10**9
@@ -218,10 +218,7 @@ def test_certificate_reload():
         check("and is told", "TLS files kept as they were" in s.tail())
         shutil.copy(path("second.key"), path("live.key"))
         s.process.send_signal(signal.SIGHUP)
-        end = time.time() + 10
-        while s.served_certificate() == old and time.time() < end:
-            time.sleep(0.05)
-        check("a new certificate without a restart", s.served_certificate() != old)
+        check("a new certificate without a restart", wait_for(lambda: s.served_certificate() != old))
         running.send(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
         equal("connections of before go on", read_reply(running)[1], b"ready\n")
         running.close()
@@ -242,9 +239,7 @@ def test_changed_files():
         for name in (".key", ".pem"):
             shutil.copy(path("second" + name), path("watched" + name + ".new"))
             os.rename(path("watched" + name + ".new"), path("watched" + name))
-        end = time.time() + 15
-        while (labels("second") != 200 or s.served_certificate() == old) and time.time() < end:
-            time.sleep(0.05)
+        wait_for(lambda: labels("second") == 200 and s.served_certificate() != old)
         equal("the second token", labels("second"), 200)
         equal("the first no longer", labels("first"), 401)
         check("the second certificate", s.served_certificate() != old)
@@ -366,11 +361,8 @@ def test_reload(s, users):
     write("access.yaml", users.replace("read-token", "").replace(hashed("token", "read-token"),
                                                                  hashed("token", "next-token")))
     s.process.send_signal(signal.SIGHUP)
-    end = time.time() + 10
     new = header("Authorization", "Bearer next-token")
-    while lines(s, *new) == 401 and time.time() < end:
-        time.sleep(0.05)
-    check("the new token", lines(s, *new) != 401)
+    check("the new token", wait_for(lambda: lines(s, *new) != 401))
     equal("the old token", lines(s, *header("Authorization", "Bearer read-token")), 401)
     write("access.yaml", "users:\n- name: broken\n")
     s.process.send_signal(signal.SIGHUP)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Backup of a live server under ingest; incremental, pruned, damaged; restored by period and tenant into directories that a
 second server serves at once, with the same answers."""
-import json
 import os
 import shutil
 import subprocess

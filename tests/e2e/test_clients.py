@@ -4,7 +4,6 @@ encoding, what it does after an answer (again, dropped, next), the queries it se
 check begins with the client it stands for."""
 import gzip
 import json
-import os
 import socket
 import threading
 import time
@@ -12,7 +11,7 @@ import zlib
 from urllib.parse import urlencode
 
 import harness
-from harness import ROOT, Server, check, equal, field, proto_push, snappy_literal, varint
+from harness import Server, check, equal, field, proto_push, run_part, snappy_literal, varint, zstd_raw
 
 NOW = int(time.time()) * 10**9
 PUSH = "/loki/api/v1/push"
@@ -307,15 +306,6 @@ def ruby_clients(s):
     body = json_push([({"job": "logstash"}, [[str(NOW), "line", {"a": "1", "b": "2"}], [str(NOW + 1), "bare"]])])
     equal("logstash: two and three elements in one stream", push(s, ["Content-Type: application/json", "X-Scope-OrgID: t"], body), 204)
     equal("logstash: metadata", [(e[1], e[2].get("b")) for e in entries(s, '{job="logstash"}')], [("line", "2"), ("bare", None)])
-
-
-def zstd_raw(data):
-    """A zstd frame of raw blocks."""
-    out = b"\x28\xb5\x2f\xfd\xa0" + len(data).to_bytes(4, "little")
-    for at in range(0, len(data), 1 << 16):
-        part = data[at:at + (1 << 16)]
-        out += ((len(part) << 3) | (at + len(part) == len(data))).to_bytes(3, "little") + part
-    return out
 
 
 def vector(s):
@@ -738,16 +728,10 @@ def logcli_pages(s):
 
 if __name__ == "__main__":
     for alone in (outage, overload):
-        try:
-            alone()
-        except Exception as e:  # one broken part must not hide the others
-            check(alone.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+        run_part(alone)
     with Server() as server:
         for part in (grafana, go_clients, fluent_bit, ruby_clients, vector, opentelemetry, syslog_daemons, libraries, state_history, logcli_pages, reactions):
-            try:
-                part(server)
-            except Exception as e:
-                check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+            run_part(part, server)
         equal("alive at the end", server.get("/ready")[0], 200)
         equal("exit status", server.stop(), 0)
     harness.done()

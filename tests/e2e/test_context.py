@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import time
-from urllib.parse import urlencode
 
 import harness
 from harness import LOGQ, Server, check, equal

@@ -9,7 +9,7 @@ import time
 import zlib
 
 import harness
-from harness import Server, check, equal, field, proto_pair, proto_push, proto_timestamp, snappy_literal, varint
+from harness import Server, check, equal, field, proto_pair, proto_push, proto_timestamp, raw_deflate, run_part, snappy_literal, status_message, varint
 
 NOW = int(time.time()) * 10**9
 HOUR = 3600 * 10**9
@@ -51,11 +51,6 @@ def labels_of(s, selector, start=NOW - 10**12, end=NOW + 10**12):
 
 def stored(name, s, app, status, want=204, lines=("hello",)):
     equal(name, (status, found(s, '{app="%s"}' % app)), (want, list(lines)))
-
-
-def raw_deflate(data):
-    c = zlib.compressobj(6, zlib.DEFLATED, -15)
-    return c.compress(data) + c.flush()
 
 
 # ---- 1, endpoints
@@ -391,20 +386,6 @@ def settings():
 
 # ---- 8, OTLP (the mapping table is test_otlp.py's)
 
-def status_message(data):
-    data = data.encode("latin-1") if isinstance(data, str) else data
-    assert data[0] == 0x12, data
-    size, at, shift = 0, 1, 0
-    while True:
-        size |= (data[at] & 127) << shift
-        shift += 7
-        at += 1
-        if not data[at - 1] & 128:
-            break
-    assert len(data) == at + size, data
-    return data[at:].decode()
-
-
 def otlp(s):
     def doc(app, attributes=(), resource=(), line="hello"):
         def pairs(p):
@@ -468,22 +449,6 @@ def tenants():
 
 # ---- 10, HTTP
 
-def talk(s, data, seconds=3):
-    """What comes back until the server closes or is silent."""
-    with socket.create_connection(("127.0.0.1", s.port), seconds) as c:
-        c.sendall(data)
-        c.settimeout(seconds)
-        out = b""
-        try:
-            while True:
-                part = c.recv(65536)
-                if not part:
-                    return out, True
-                out += part
-        except socket.timeout:
-            return out, False
-
-
 def http(s):
     c = s.connect()
     equal("push.md §10, §12.8 keep-alive: 100 requests on one connection",
@@ -493,7 +458,7 @@ def http(s):
     equal("push.md §10, §12.8 an error keeps the connection", c.sock.getsockname()[1], port)
     for ctype, data, app in ((JSON, one("chunk1"), "chunk1"), (PROTO, proto("chunk2"), "chunk2")):
         body = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(data[i:i + 9]), data[i:i + 9]) for i in range(0, len(data), 9))
-        out, _ = talk(s, b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n%s0\r\nTrailer: x\r\n\r\n"
+        out, _ = s.talk(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n%s0\r\nTrailer: x\r\n\r\n"
                       % (PUSH.encode(), ctype.encode(), body))
         stored("push.md §10, §12.8 chunked " + ctype, s, app, 204 if out.startswith(b"HTTP/1.1 204 ") else out)
     head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % PUSH.encode()
@@ -505,17 +470,17 @@ def http(s):
         second = k.recv(1000)
     check("push.md §10, §12.8 Expect: 100-continue", first == b"HTTP/1.1 100 Continue\r\n\r\n" and second.startswith(b"HTTP/1.1 204 "), (first, second))
     for name, more in (("Content-Length: 0", b"Content-Length: 0\r\n"), ("no length", b"")):
-        out, closed = talk(s, head + more + b"Connection: close\r\n\r\n")
+        out, closed = s.talk(head + more + b"Connection: close\r\n\r\n")
         check("push.md §10, §12.8 %s: 4xx, no hang" % name, out[9:10] == b"4" and closed, out)
-    out, closed = talk(s, head.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Content-Length: %d\r\n\r\n" % len(one("h10")) + one("h10"))
+    out, closed = s.talk(head.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Content-Length: %d\r\n\r\n" % len(one("h10")) + one("h10"))
     check("push.md §10, §12.8 HTTP/1.0 is answered and closed", b" 204 " in out.split(b"\r\n")[0] and closed, out)
-    out, _ = talk(s, head + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(one("close")) + one("close"))
+    out, _ = s.talk(head + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(one("close")) + one("close"))
     check("push.md §10, §12.8 Connection: close is said", b"\r\nConnection: close\r\n" in out and out.endswith(b"\r\n\r\n"), out)
     check("push.md §10, §12.8 204 has no body, length or chunks", b"ontent-Length" not in out and b"ransfer-Encoding" not in out, out)
-    out, _ = talk(s, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    out, _ = s.talk(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
     check("push.md §10, §12.8 HTTP/2 is refused, not hung on", out.startswith(b"HTTP/1.1 505 ") or out[9:10] == b"4", out)
     two = (head + b"Content-Length: %d\r\n\r\n" % len(one("pipe")) + one("pipe")) * 2
-    out, _ = talk(s, two, 1)
+    out, _ = s.talk(two, 1)
     equal("push.md §10, §12.8 pipelined requests are answered in order", out.count(b"HTTP/1.1 204 "), 2)
 
 
@@ -545,15 +510,9 @@ def checklist(s):
 
 if __name__ == "__main__":
     for alone in (settings, tenants):
-        try:
-            alone()
-        except Exception as e:  # one broken part must not hide the others
-            check(alone.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+        run_part(alone)
     with Server() as server:
         for part in (endpoints, content_types, protobuf, json_v1, label_sets, service_names, levels, validation, otlp, http, checklist):
-            try:
-                part(server)
-            except Exception as e:
-                check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+            run_part(part, server)
         equal("exit status", server.stop(), 0)
     harness.done()

@@ -2,12 +2,11 @@
 """Delete requests: what is refused and how; hidden from every kind of query at once, wherever the entries are; gone from disk
 after the cancel period, with a receipt; kept over restarts and kill -9; taken back."""
 import json
-import os
 import subprocess
 import time
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, wait_for
 
 NOW = int(time.time()) * 10**9
 MINUTE = 60 * 10**9
@@ -139,13 +138,10 @@ def tenants(s):
 
 
 def wait_processed(s, n):
-    end = time.time() + 30
-    while time.time() < end:
+    def processed():
         got = requests(s)
-        if len(got) == n and all(r["status"] == "processed" for r in got):
-            return got
-        time.sleep(0.1)
-    check("processed in time", False, requests(s))
+        return len(got) == n and all(r["status"] == "processed" for r in got)
+    check("processed in time", wait_for(processed, 30), requests(s))
     return requests(s)
 
 

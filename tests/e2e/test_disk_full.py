@@ -12,7 +12,7 @@ import tempfile
 import time
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, wait_for
 
 SIZE_MB, FILLER_MB = 64, 12
 BATCH = 200
@@ -156,10 +156,7 @@ def expire_on_full_disk(mount):
     server.settings = old + ["limits_config.retention_period=24h", "compactor.retention_enabled=true",
                              "compactor.compaction_interval=1s"]
     server.start(wait=False)
-    end = time.time() + 60
-    while time.time() < end and free_bytes(mount) < 10 << 20:
-        time.sleep(0.2)
-    check("retention makes room", free_bytes(mount) >= 10 << 20, "%d bytes free\n%s" % (free_bytes(mount), server.tail()))
+    check("retention makes room", wait_for(lambda: free_bytes(mount) >= 10 << 20, 60), "%d bytes free\n%s" % (free_bytes(mount), server.tail()))
     check("ready", wait_ready(server, 200, 20) is not None)
     equal("a push", server.push([({"job": "new"}, [(int(time.time() * 1e9), "new")])])[0], 204)
     equal("exit status", server.stop(), 0)

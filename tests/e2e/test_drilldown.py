@@ -5,7 +5,7 @@ import json
 import time
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, run_part
 
 STEP = 60 * 10**9
 END = (int(time.time()) - 120) // 120 * 2 * STEP
@@ -152,21 +152,14 @@ def settings():
         equal("volume off is told", ask(s, "/loki/api/v1/drilldown-limits")["limits"]["volume_enabled"], False)
 
 
-def guarded(part, *args):
-    try:
-        part(*args)
-    except Exception as e:  # one broken part must not hide the others
-        check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
-
-
 if __name__ == "__main__":
     with Server() as server:
-        guarded(empty_store, server)
+        run_part(empty_store, server)
         fill(server)
         for flushed in (False, True):
             for p in (volumes, detected, limits_and_format, rules, legacy):
-                guarded(p, server)
+                run_part(p, server)
             server.flush()
         equal("exit status", server.stop(), 0)
-    guarded(settings)
+    run_part(settings)
     harness.done()

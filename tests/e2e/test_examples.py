@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import harness
-from harness import LOGQD, ROOT, Server, check, equal
+from harness import LOGQD, ROOT, Server, check, equal, run_part
 
 EXAMPLES = os.path.join(ROOT, "examples")
 # What PromQL has besides metric names: functions, aggregations, words.
@@ -225,8 +225,5 @@ if __name__ == "__main__":
     settings()
     with Server() as server:
         for part in (metrics, queries):
-            try:
-                part(server)
-            except Exception as e:  # one broken part must not hide the other
-                check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+            run_part(part, server)
     harness.done()

@@ -2,7 +2,6 @@
 After each the server answers as before and has not grown."""
 import gzip
 import http.client
-import json
 import socket
 import subprocess
 import threading
@@ -10,28 +9,14 @@ import time
 import zlib
 from urllib.parse import urlencode
 
-from harness import Server, check, done, equal, varint
+from harness import Server, check, done, equal, varint, wait_for
 
 NOW = time.time_ns()
 PUSH = "/loki/api/v1/push"
 
 
-def raw(s, data, wait=5, half_close=False):
-    """What comes back for these bytes, until the server closes or `wait` is over."""
-    out = b""
-    with socket.create_connection(("127.0.0.1", s.port), timeout=wait) as c:
-        try:
-            c.sendall(data)
-            if half_close:
-                c.shutdown(socket.SHUT_WR)
-            while True:
-                got = c.recv(65536)
-                if not got:
-                    break
-                out += got
-        except OSError:
-            pass
-    return out
+def raw(s, data, half_close=False):
+    return s.talk(data, half_close=half_close)[0]
 
 
 def status_of(reply):
@@ -43,11 +28,6 @@ def post(s, body, encoding=None, kind="application/json", path=PUSH):
     if encoding:
         headers["Content-Encoding"] = encoding
     return s.request("POST", path, None, headers, body)
-
-
-def metric(s, name):
-    text = s.get("/metrics")[2].decode()
-    return sum(float(l.rsplit(" ", 1)[1]) for l in text.splitlines() if l.startswith(name))
 
 
 def compressed(tool, size):
@@ -125,7 +105,7 @@ def test_smuggling(s):
         reply = raw(s, data, half_close=True)
         check("smuggling: " + name, status_of(reply) in (400, 501, 505) and reply.count(b"HTTP/1.1 ") == 1 and
               b"ready\n" not in reply, reply[:200])
-    check("counted", metric(s, 'logq_refused_requests_total{reason="malformed_request"}') >= len(cases) - 3)
+    check("counted", s.metric('logq_refused_requests_total{reason="malformed_request"}') >= len(cases) - 3)
 
 
 def test_sizes(s):
@@ -181,10 +161,7 @@ def test_queries(s):
         else:
             status, body = ask(text, **more)
         check("query: " + name, status in want, (status, body))
-    end = time.time() + 10
-    while metric(s, 'logq_memory_bytes{kind="queries"}') > 0 and time.time() < end:
-        time.sleep(0.1)
-    equal("memory after queries", metric(s, 'logq_memory_bytes{kind="queries"}'), 0.0)
+    check("memory after queries", wait_for(lambda: s.metric('logq_memory_bytes{kind="queries"}') == 0))
 
 
 def form(text):
@@ -226,11 +203,8 @@ def test_slow(s):
             c.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: identity\r\n\r\n")
     except OSError:
         pass
-    before = metric(s, 'logq_refused_requests_total{reason="too_slow"}')
-    end = time.time() + 15
-    while metric(s, 'logq_refused_requests_total{reason="too_slow"}') == before and time.time() < end:
-        time.sleep(0.2)
-    check("who does not read is let go", metric(s, 'logq_refused_requests_total{reason="too_slow"}') > before)
+    before = s.metric('logq_refused_requests_total{reason="too_slow"}')
+    check("who does not read is let go", wait_for(lambda: s.metric('logq_refused_requests_total{reason="too_slow"}') > before))
     c.close()
 
 
@@ -252,7 +226,7 @@ def test_connections():
             except (OSError, http.client.HTTPException):
                 time.sleep(0.1)
         equal("room again", s.get("/ready")[0], 200)
-        check("counted", metric(s, 'logq_refused_requests_total{reason="too_many_connections"}') >= 1)
+        check("counted", s.metric('logq_refused_requests_total{reason="too_many_connections"}') >= 1)
 
 
 def test_fair():

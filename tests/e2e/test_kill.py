@@ -4,7 +4,6 @@
 Four writers push batches (some again and again, as clients retry after a lost answer) while the server is killed at
 random moments, flushes and the compactor included. usage: test_kill.py [KILLS]"""
 import http.client
-import json
 import random
 import sys
 import threading

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, wait_for
 
 KILLS = int(os.environ.get("KILLS", "12"))
 DAY = 86400 * 10**9
@@ -64,23 +64,8 @@ class Model:
             len(got), len(self.lines), double, list(self.lines.keys() - got.keys())[:3]))
 
 
-def wait(what, fn, seconds=60):
-    end = time.time() + seconds
-    while time.time() < end:
-        if fn():
-            return
-        time.sleep(0.05)
-    check(what, False)
-
-
 def processed(s):
     return all(r["status"] == "processed" for r in json.loads(s.get("/loki/api/v1/delete")[2]))
-
-
-def metric(s, name):
-    for line in s.get("/metrics")[2].decode().splitlines():
-        if line.startswith(name + " "):
-            return int(float(line.split()[1]))
 
 
 def files_of(path):
@@ -89,14 +74,14 @@ def files_of(path):
 
 def clean(s):
     """Nothing is left but what the index knows."""
-    wait("passes", lambda: processed(s))
+    check("passes", wait_for(lambda: processed(s), 60))
     chunks = os.path.join(s.data, "chunks")
 
     def settled():  # no merge is running
         names = files_of(chunks)
-        return all(n.endswith(".chunk") for n in names) and len(names) == metric(s, "logq_index_chunks")
+        return all(n.endswith(".chunk") for n in names) and len(names) == s.metric("logq_index_chunks")
 
-    wait("no orphan files", settled, 20)
+    check("no orphan files", wait_for(settled, 20))
 
 
 def backup(data, dest, kill):
@@ -132,7 +117,7 @@ def main():
         clean(s)
         model.check(s, "when all is clean")
         # Each stream and day may keep a file per size, each four times the other.
-        wait("merged", lambda: metric(s, "logq_index_chunks") <= 6 * 3 * 6)
+        check("merged", wait_for(lambda: s.metric("logq_index_chunks") <= 6 * 3 * 6, 60))
         equal("backup", backup(s.data, dest, False), 0)
         p = subprocess.run([harness.LOGQD, "backup", "--verify", dest], capture_output=True, text=True)
         equal("backup verifies", p.returncode, 0)

@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 
-from harness import Server, check, done, equal
+from harness import Server, check, done, equal, wait_for
 
 NOW = time.time_ns()
 START = NOW - 60 * 10**9
@@ -41,13 +41,6 @@ def query(server, name, text='{app="a"}', **params):
 
 def refused(label, answer, status, text):
     check(label, answer[0] == status and text in answer[1], answer)
-
-
-def wait_for(what, seconds=15):
-    end = time.time() + seconds
-    while not what() and time.time() < end:
-        time.sleep(0.05)
-    return what()
 
 
 def test_texts(s):

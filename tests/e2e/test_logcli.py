@@ -11,7 +11,7 @@ import tempfile
 import time
 
 import harness
-from harness import LOGQ, Server, check, equal
+from harness import LOGQ, Server, check, equal, wait_for
 
 FOLDER = tempfile.mkdtemp(prefix="logq-e2e-logcli-")
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("LOKI_", "LOGQ_", "NO_COLOR"))}
@@ -120,23 +120,21 @@ def follow(s, where):
     p = subprocess.Popen([LOGQ, "-f", "", "-l", "app=live", *where], stdout=out, stderr=subprocess.PIPE, env=ENV)
     path = os.path.join(FOLDER, "follow")
 
-    def wait_for(text):
-        end = time.time() + 15
-        while time.time() < end and text not in open(path).read():
-            time.sleep(0.05)
-    wait_for("old 19")
+    def wait_for_text(text):
+        wait_for(lambda: text in open(path).read())
+    wait_for_text("old 19")
     for i in range(5):
         push(["new %d.%d" % (i, k) for k in range(100)])
         time.sleep(0.15)
-    wait_for("new 4.99")
+    wait_for_text("new 4.99")
     if where[0] == "--addr":
         s.stop()
         time.sleep(0.5)
         s.start()
     s.push([({"app": "live"}, [(time.time_ns() - 5 * 10**9, "late")])])
     push(["after"])
-    wait_for("after")
-    wait_for("late")
+    wait_for_text("after")
+    wait_for_text("late")
     p.send_signal(signal.SIGINT)
     err = p.stderr.read().decode()
     equal("following ends with 0", p.wait(10), 0)

@@ -9,7 +9,7 @@ import threading
 import time
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, wait_for
 from test_tail import Tail
 
 IDLE, TAILS = 1000, 200
@@ -73,9 +73,7 @@ def main(pushes):
         crowd = Crowd(tails)
         crowd.start()
         beside = push_times(s, pushes)
-        end = time.monotonic() + 30
-        while time.monotonic() < end and any(getattr(t, "got", 0) < pushes for t in tails):
-            time.sleep(0.1)
+        wait_for(lambda: all(getattr(t, "got", 0) >= pushes for t in tails), 30)
         busy = s.rss_kib()
         equal("each tail got every line once", {getattr(t, "got", 0) for t in tails}, {pushes})
         check("memory: %d idle connections and %d tails under 64 MB" % (IDLE, TAILS), busy - before < LIMIT_KIB, "%d KiB" % (busy - before))

@@ -1,14 +1,13 @@
 """memory.limit: many streams, large pushes, heavy queries and slow clients against a limit of 256 MB. The server's own memory
 (RssAnon; mapped files are the system's to take back) must stay near it, every refusal must be a clear 429 or 503, what was
 acknowledged must be there. LOGQ_STREAMS=100000 is the long version."""
-import http.client
 import json
 import os
 import socket
 import threading
 import time
 
-from harness import Server, check, done, equal
+from harness import Server, check, done, equal, wait_for
 
 STREAMS = int(os.environ.get("LOGQ_STREAMS", "20000"))
 LIMIT_MB = 256
@@ -54,11 +53,6 @@ def push_until_taken(server, streams, statuses, texts):
         time.sleep(0.1)
 
 
-def metric(server, name):
-    text = server.get("/metrics")[2].decode()
-    return sum(float(l.rsplit(" ", 1)[1]) for l in text.splitlines() if l.startswith(name) and not l.startswith("#"))
-
-
 def test_streams(s):
     watch = Watch(s)
     watch.start()
@@ -84,9 +78,7 @@ def test_streams(s):
 
 
 def wait_for_room(s):
-    end = time.time() + 180
-    while metric(s, "logq_head_bytes") > metric(s, "logq_head_budget_bytes") and time.time() < end:
-        time.sleep(0.5)
+    wait_for(lambda: s.metric("logq_head_bytes") <= s.metric("logq_head_budget_bytes"), 180, 0.5)
 
 
 def test_heavy(s):
@@ -194,8 +186,8 @@ def test_bodies(s):
     check("bodies beyond the share are refused", b"HTTP/1.1 503" in answers, answers)
     time.sleep(0.3)
     equal("and their room comes back", s.push([({"app": "b"}, [(NOW + 1, "x")])])[0], 204)
-    check("counted", metric(s, 'logq_refused_requests_total{reason="bodies_memory"}') > 0)
-    equal("no body is held", metric(s, 'logq_memory_bytes{kind="bodies"}'), 0.0)
+    check("counted", s.metric('logq_refused_requests_total{reason="bodies_memory"}') > 0)
+    equal("no body is held", s.metric('logq_memory_bytes{kind="bodies"}'), 0.0)
 
 
 def main():
@@ -204,8 +196,8 @@ def main():
     wait_for_room(s)
     test_heavy(s)
     test_bodies(s)
-    equal("nothing is left of queries", metric(s, 'logq_memory_bytes{kind="queries"}'), 0.0)
-    equal("nothing is left of pushes", metric(s, 'logq_memory_bytes{kind="pushes"}'), 0.0)
+    equal("nothing is left of queries", s.metric('logq_memory_bytes{kind="queries"}'), 0.0)
+    equal("nothing is left of pushes", s.metric('logq_memory_bytes{kind="pushes"}'), 0.0)
     equal("it still stands", s.get("/ready")[0], 200)
     s.kill()  # to flush so many streams in order takes longer than the test
     s.close()

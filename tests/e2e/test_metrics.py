@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """/metrics: every line is what Prometheus reads, histograms add up, counters count what was done, tenants and reasons are told
 apart, and Loki's names are there for dashboards made for it."""
-import json
 import re
 import time
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, run_part
 from test_tail import Tail
 
 NOW = int(time.time()) * 10**9
@@ -133,14 +132,8 @@ def tenants():
 
 if __name__ == "__main__":
     for part in (tenants,):
-        try:
-            part()
-        except Exception as e:  # one broken part must not hide the others
-            check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+        run_part(part)
     with Server() as server:
-        try:
-            figures(server)
-        except Exception as e:
-            check("figures ran to its end", False, "%s: %s" % (type(e).__name__, e))
+        run_part(figures, server)
         equal("exit status", server.stop(), 0)
     harness.done()

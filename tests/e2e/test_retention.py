@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, wait_for
 
 DAY = 86400 * 10**9
 NOW = int(time.time()) * 10**9
@@ -39,15 +39,6 @@ def bytes_of(s):
 def apps(s):
     r = s.query_range('{app=~".+"}', NOW - 20 * DAY, NOW + DAY)
     return {x["stream"]["app"]: len(x["values"]) for x in r}
-
-
-def wait(what, fn):
-    end = time.time() + 20
-    while time.time() < end:
-        if fn():
-            return check(what, True)
-        time.sleep(0.05)
-    return check(what, False)
 
 
 CONFIG = """
@@ -91,7 +82,7 @@ def planned(data):
         # A budget: the plan says so before the pass; a reload is enough.
         write(config, "1h", "  retention_bytes: %d" % (p["bytes"] - 1))
         s.process.send_signal(signal.SIGHUP)
-        wait("budget is planned", lambda: plan(s)["going"])
+        check("budget is planned", wait_for(lambda: plan(s)["going"], 20))
         equal("the oldest goes", [(g["cause"], g["chunks"], g["day"]) for g in plan(s)["going"]],
               [("bytes of the store", 1, time.strftime("%Y-%m-%d", time.gmtime(NOW / 1e9 - 10 * 86400)))])
         equal("nothing has gone yet", plan(s)["chunks"], 3)
@@ -109,15 +100,15 @@ def enforced(data):
         before = bytes_of(s)
         write(config, "100ms", "  retention_bytes: %d" % (before * 2 // 3))
         s.process.send_signal(signal.SIGHUP)
-        wait("store budget", lambda: bytes_of(s) <= before * 2 // 3)
+        check("store budget", wait_for(lambda: bytes_of(s) <= before * 2 // 3, 20))
         equal("the newest stay", apps(s), {"a": 320, "b": 320})
         check("not more than needed", bytes_of(s) > before * 2 // 3 - before // 12 - 4096)
         write(config, "100ms", rules="  - selector: '{app=\"a\"}'\n    max_bytes: %d" % (before // 12 * 2 + 4096))
         s.process.send_signal(signal.SIGHUP)
-        wait("rule budget", lambda: apps(s) == {"a": 160, "b": 320})
+        check("rule budget", wait_for(lambda: apps(s) == {"a": 160, "b": 320}, 20))
         write(config, "100ms", "  keep_free: 1000000GB")
         s.process.send_signal(signal.SIGHUP)
-        wait("free space that cannot be had", lambda: plan(s)["chunks"] == 0)
+        check("free space that cannot be had", wait_for(lambda: plan(s)["chunks"] == 0, 20))
         equal("all has gone", apps(s), {})
         _, _, metrics = s.get("/metrics")
         check("metrics", b"logq_retention_budget_chunks_deleted_total 12\n" in metrics)

@@ -1,7 +1,6 @@
 """examples/systemd/logqd.service, as far as a machine without systemd as its first process permits: the unit is right and its
 sandbox tight; logqd uses no system call that the filter forbids and no memory that is writable and executable; it runs as
 nobody without any privilege; it tells systemd when it is ready. What needs a tool that is not there is left out."""
-import json
 import os
 import pwd
 import re

@@ -12,7 +12,7 @@ import threading
 import time
 
 import harness
-from harness import LOGQ, Server, check, equal
+from harness import LOGQ, Server, check, equal, wait_for
 
 KILLS, ROTATIONS = int(os.environ.get("KILLS", 8)), int(os.environ.get("ROTATIONS", 3))
 FOLDER = tempfile.mkdtemp(prefix="logq-e2e-ship-")
@@ -83,9 +83,7 @@ def kills(s, job, stamped):
             s.start()
     writer.join()
     p = push(s, *args)
-    end = time.time() + 60
-    while time.time() < end and len(stored(s, job)) < writer.count:
-        time.sleep(0.3)
+    wait_for(lambda: len(stored(s, job)) >= writer.count, 60, 0.3)
     time.sleep(1.5)
     p.send_signal(signal.SIGTERM)
     equal("%s: a signal ends it" % job, p.wait(10), 0)
@@ -108,16 +106,11 @@ def globs(s):
     for name in ("c.log", "late", "other"):
         with open(os.path.join(folder, name), "w") as f:
             f.write("in %s\n" % name)
-    end = time.time() + 15
-    while time.time() < end and len(stored(s, "many")) < 4:
-        time.sleep(0.1)
+    wait_for(lambda: len(stored(s, "many")) >= 4)
     equal("files that come later are found", sorted(stored(s, "many")), ["in a.log", "in b.log", "in c.log", "in late"])
     with open(os.path.join(folder, "a.log"), "w") as f:
         f.write("cut\n")
-    end = time.time() + 15
-    while time.time() < end and "cut" not in stored(s, "many"):
-        time.sleep(0.1)
-    check("a file that was cut begins anew", "cut" in stored(s, "many"))
+    check("a file that was cut begins anew", wait_for(lambda: "cut" in stored(s, "many")))
     second = subprocess.run([LOGQ, "push", "--positions", os.path.join(FOLDER, "many.positions"), "/dev/null"], env=ENV, capture_output=True, text=True)
     check("one process per file of positions", second.returncode == 2 and "in use" in second.stderr, second.stderr)
     p.send_signal(signal.SIGTERM)
@@ -179,9 +172,7 @@ def journal(s):
         p.kill()
         p.wait()
     p = subprocess.Popen(command, env=env)
-    end = time.time() + 20
-    while time.time() < end and len(stored(s, "j")) < 400:
-        time.sleep(0.2)
+    wait_for(lambda: len(stored(s, "j")) >= 400, 20)
     p.send_signal(signal.SIGTERM)
     equal("the journal: a signal ends it", p.wait(10), 0)
     lines = stored(s, "j")

@@ -14,7 +14,7 @@ import time
 from urllib.parse import urlencode
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, run_part
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
@@ -542,14 +542,8 @@ if __name__ == "__main__":
         for part in parts:
             if len(sys.argv) > 1 and part.__name__ not in sys.argv[1:]:
                 continue
-            try:
-                part(server)
-            except Exception as e:  # one broken part must not hide the others
-                check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+            run_part(part, server)
         equal("exit status", server.stop(), 0)
     for part in (tenants, endings):
-        try:
-            part()
-        except Exception as e:
-            check(part.__name__ + " ran to its end", False, "%s: %s" % (type(e).__name__, e))
+        run_part(part)
     harness.done()

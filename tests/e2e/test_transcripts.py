@@ -10,10 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 import harness
-from harness import LOGQ, ROOT, Server, check, equal
+from harness import LOGQ, ROOT, Server, equal
 
 TABLE = os.path.join(ROOT, "tests", "e2e", "transcripts.txt")
 FOLDER = tempfile.mkdtemp(prefix="logq-e2e-transcripts-")

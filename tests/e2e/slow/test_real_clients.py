@@ -19,7 +19,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import harness  # noqa: E402
-from harness import LOGQ, ROOT, Server, check, equal, free_port  # noqa: E402
+from harness import LOGQ, ROOT, Server, check, equal, free_port, wait_for  # noqa: E402
 
 HERE = os.path.join(ROOT, "tests", "e2e", "clients-real")
 KEEP = os.environ.get("LOGQ_REAL_CLIENTS")
@@ -67,10 +67,8 @@ def count(s, selector):
     return int(r[0]["value"][1]) if r else 0
 
 
-def wait_for(s, selector, want, seconds=30):
-    end = time.time() + seconds
-    while count(s, selector) < want and time.time() < end:
-        time.sleep(0.2)
+def wait_for_lines(s, selector, want, seconds=30):
+    wait_for(lambda: count(s, selector) >= want, seconds, 0.2)
     return count(s, selector)
 
 
@@ -107,13 +105,13 @@ def send_syslog(port, first, last):
 def with_outage(s, port, selector):
     """Half of the lines, then the server is killed, a quarter, the server is back, the rest."""
     send_syslog(port, 0, LINES // 2)
-    wait_for(s, selector, LINES // 2)
+    wait_for_lines(s, selector, LINES // 2)
     s.kill()
     send_syslog(port, LINES // 2, LINES * 3 // 4)
     time.sleep(2)
     s.start()
     send_syslog(port, LINES * 3 // 4, LINES)
-    return wait_for(s, selector, LINES, 60)
+    return wait_for_lines(s, selector, LINES, 60)
 
 
 def rsyslog(s):
