@@ -15,6 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct otlp_options options = {.now_ns = 1, .labels_max = 3};
     int r = otlp_proto_decode(str_make((const char *)data, size), &options, &d, &err);
     decoded_check(&d, r, &err);
+    if (r == 0)
+        decoded_check_texts(&d);
     arena_done(&arena);
     return 0;
 }
