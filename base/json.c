@@ -279,22 +279,12 @@ bool json_skip_rest(struct json_reader *r, enum json_type opened) {
     return true;
 }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int32_t json_read_u16(const char *p, const char *end) {
     if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
         return -1;
     int32_t unit = 0;
     for (int i = 2; i < 6; i++) {
-        int digit = hex_value(p[i]);
+        int digit = hex_digit_value(p[i]);
         if (digit < 0)
             return -1;
         unit = unit << 4 | digit;

@@ -59,6 +59,15 @@ static inline struct str str_from_offset(struct str s, size_t from) {
     return (struct str){.data = s.data + from, .size = s.size - from};
 }
 
+/* What a hexadecimal digit of either case stands for; -1: it is none. */
+static inline int hex_digit_value(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 /* ASCII only: log fields and HTTP tokens. */
 bool str_eq_nocase(struct str a, struct str b);
 

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "labels.h"
 #include "logql.h"
 #include "parser.h"
 #include "regex.h"
@@ -49,16 +50,6 @@ void logql_quote(struct buf *out, struct str text) {
 
 /* ---- selectors */
 
-static bool is_name(struct str s) {
-    for (size_t i = 0; i < s.size; i++) {
-        char c = s.data[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        if (!letter && (i == 0 || c < '0' || c > '9'))
-            return false;
-    }
-    return s.size > 0;
-}
-
 static int add_matcher(struct buf *out, const char *text, bool *positive, struct err *reterr) {
     size_t name_size = strcspn(text, "=!");
     struct str name = str_make(text, name_size);
@@ -67,7 +58,7 @@ static int add_matcher(struct buf *out, const char *text, bool *positive, struct
         strncmp(op, "!=", 2) == 0 || strncmp(op, "=~", 2) == 0 || strncmp(op, "!~", 2) == 0
             ? 2
             : (size_t)(*op == '=');
-    if (!is_name(name) || op_size == 0)
+    if (!label_name_valid(name) || op_size == 0)
         return err_set(reterr, -ESYNTAX,
                        "-l wants NAME=VALUE (or !=, =~, !~) with a name of letters, digits and _, "
                        "not \"%s\"",

@@ -2,23 +2,13 @@
 
 #include <errno.h>
 
-static bool is_name(struct str s) {
-    for (size_t i = 0; i < s.size; i++) {
-        char c = s.data[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        if (!letter && (i == 0 || c < '0' || c > '9'))
-            return false;
-    }
-    return s.size > 0;
-}
-
 /* "<name>" at the front of s; an empty str when there is none: then '<' is text. */
 static struct str capture_ahead(struct str s) {
     const char *close = memchr(s.data, '>', s.size);
     if (s.data[0] != '<' || !close)
         return STR("");
     struct str name = str_make(s.data + 1, (size_t)(close - s.data - 1));
-    return is_name(name) ? name : STR("");
+    return label_name_valid(name) ? name : STR("");
 }
 
 static int split(struct stage_compiler *c, struct str text, struct pattern_part *parts,

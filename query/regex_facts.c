@@ -189,19 +189,12 @@ static struct part read_run(struct analyzer *a) {
 
 /* ---- escapes and classes */
 
-static int hex_value(int c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* \x41 or \x{41}; the "x" has been read. -1 for a bad one. */
 static int read_hex(struct analyzer *a) {
     bool braces = take(a, '{');
     int value = 0, digits = 0;
-    while (hex_value(peek(a, 0)) >= 0 && (braces ? digits < 8 : digits < 2)) {
-        int d = hex_value(peek(a, 0));
+    while (hex_digit_value((char)peek(a, 0)) >= 0 && (braces ? digits < 8 : digits < 2)) {
+        int d = hex_digit_value((char)peek(a, 0));
         value = value > 0x10ffff ? value : value * 16 + d;
         digits++;
         a->at++;

@@ -115,17 +115,10 @@ static int hex_digits(const char *p, const char *end, uint32_t *ret) {
         return -1;
     *ret = 0;
     for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        uint32_t digit;
-        if (c >= '0' && c <= '9')
-            digit = (uint32_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            digit = (uint32_t)(c - 'a') + 10;
-        else if (c >= 'A' && c <= 'F')
-            digit = (uint32_t)(c - 'A') + 10;
-        else
+        int digit = hex_digit_value(p[i]);
+        if (digit < 0)
             return -1;
-        *ret = *ret << 4 | digit;
+        *ret = *ret << 4 | (uint32_t)digit;
     }
     return 0;
 }

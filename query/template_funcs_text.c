@@ -449,13 +449,6 @@ static bool run_urlencode(TEXT_ARGS) {
     return exec_text_take(x, ret);
 }
 
-static int hex_digit(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static bool run_urldecode(TEXT_ARGS) {
     (void)count;
     struct str s = args[0].text;
@@ -465,14 +458,16 @@ static bool run_urldecode(TEXT_ARGS) {
             buf_add_char(out, s.data[i] == '+' ? ' ' : s.data[i]);
             continue;
         }
-        if (i + 2 >= s.size || hex_digit(s.data[i + 1]) < 0 || hex_digit(s.data[i + 2]) < 0) {
+        if (i + 2 >= s.size || hex_digit_value(s.data[i + 1]) < 0 ||
+            hex_digit_value(s.data[i + 2]) < 0) {
             struct str bad = str_from_offset(s, i);
             struct buf *cause = exec_cause(x);
             buf_add_str(cause, STR("invalid URL escape "));
             go_quote(cause, str_make(bad.data, bad.size < 3 ? bad.size : 3));
             return false;
         }
-        buf_add_char(out, (char)(hex_digit(s.data[i + 1]) * 16 + hex_digit(s.data[i + 2])));
+        buf_add_char(out,
+                     (char)(hex_digit_value(s.data[i + 1]) * 16 + hex_digit_value(s.data[i + 2])));
         i += 2;
     }
     return exec_text_take(x, ret);

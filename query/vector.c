@@ -112,17 +112,6 @@ int labels_reduce(struct arena *arena, struct labels set, const struct str *name
     return 0;
 }
 
-int labels_order(struct labels a, struct labels b) {
-    for (size_t i = 0; i < a.count && i < b.count; i++) {
-        int c = str_cmp(a.items[i].name, b.items[i].name);
-        if (c == 0)
-            c = str_cmp(a.items[i].value, b.items[i].value);
-        if (c != 0)
-            return c;
-    }
-    return (a.count > b.count) - (a.count < b.count);
-}
-
 /* ---- label_replace */
 
 enum { REPLACEMENT_MAX = 64 << 10 }; /* a label value; far above what a label may be */

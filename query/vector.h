@@ -48,9 +48,6 @@ int label_index_find(struct label_index *index, struct labels set, uint32_t *ret
 int labels_reduce(struct arena *arena, struct labels set, const struct str *names, size_t n_names,
                   bool keep, struct labels *ret);
 
-/* Byte-wise by name and value in turn, a shorter set first. */
-int labels_order(struct labels a, struct labels b);
-
 /* ---- operations */
 
 /* vectoragg.c: sum, avg, topk, sort, ... */

@@ -73,18 +73,10 @@ static int take_rights(struct yaml_walk *w, struct access_user *u, const struct 
     return 0;
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static int take_token(struct yaml_walk *w, struct access_user *u, struct str hex) {
     bool ok = hex.size == 2 * (size_t)SECRET_DIGEST;
     for (size_t i = 0; i < SECRET_DIGEST && ok; i++) {
-        int high = hex_digit(hex.data[2 * i]), low = hex_digit(hex.data[2 * i + 1]);
+        int high = hex_digit_value(hex.data[2 * i]), low = hex_digit_value(hex.data[2 * i + 1]);
         ok = high >= 0 && low >= 0;
         u->token[i] = (uint8_t)(high << 4 | low);
     }

@@ -249,24 +249,14 @@ bool http_accepts_gzip(struct str value) {
     return any && !any_refused;
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* "1a2b;extension" */
 static int parse_chunk_size(struct str line, uint64_t *ret) {
     uint64_t size = 0;
     size_t digits = 0;
-    while (digits < line.size && hex_digit(line.data[digits]) >= 0) {
+    while (digits < line.size && hex_digit_value(line.data[digits]) >= 0) {
         if (digits >= 15)
             return -ESYNTAX;
-        size = size * 16 + (uint64_t)hex_digit(line.data[digits]);
+        size = size * 16 + (uint64_t)hex_digit_value(line.data[digits]);
         digits++;
     }
     if (digits == 0 || (digits < line.size && line.data[digits] != ';'))
@@ -347,7 +337,7 @@ void http_unescape(struct buf *out, struct str text, bool plus) {
         if (c == '+' && plus) {
             c = ' ';
         } else if (c == '%' && i + 2 < text.size) {
-            int high = hex_digit(text.data[i + 1]), low = hex_digit(text.data[i + 2]);
+            int high = hex_digit_value(text.data[i + 1]), low = hex_digit_value(text.data[i + 2]);
             if (high >= 0 && low >= 0) {
                 c = (char)(high * 16 + low);
                 i += 2;

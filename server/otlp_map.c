@@ -268,17 +268,10 @@ void otlp_begin_record(struct otlp_builder *b) {
     b->record.count = 0;
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* The four bits at `index` of an id, given as bytes or as hex digits; -1 when that is no digit. */
 static int id_digit(struct str id, bool is_hex, size_t index) {
     if (is_hex)
-        return hex_digit(id.data[index]);
+        return hex_digit_value(id.data[index]);
     unsigned byte = (unsigned char)id.data[index / 2];
     return (int)(index % 2 == 0 ? byte >> 4 : byte & 15);
 }

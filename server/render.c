@@ -45,19 +45,8 @@ static void grouping_done(struct grouping_result *g) {
     free(g->order);
 }
 
-static int compare_labels(struct labels a, struct labels b) {
-    for (size_t i = 0; i < a.count && i < b.count; i++) {
-        int c = str_cmp(a.items[i].name, b.items[i].name);
-        if (c == 0)
-            c = str_cmp(a.items[i].value, b.items[i].value);
-        if (c != 0)
-            return c;
-    }
-    return (a.count > b.count) - (a.count < b.count);
-}
-
 static int compare_groups(const void *a, const void *b) {
-    return compare_labels(((const struct group *)a)->labels, ((const struct group *)b)->labels);
+    return labels_order(((const struct group *)a)->labels, ((const struct group *)b)->labels);
 }
 
 /* Gives each set its group (group_of[set]); the groups are in order of first appearance. */

@@ -92,23 +92,13 @@ void go_quote(struct buf *out, struct str value) {
     buf_add_char(out, '"');
 }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* `count` digits of `base` at p, or -1. */
 static int64_t digits_value(const char *p, const char *end, unsigned count, int base) {
     if ((size_t)(end - p) < count)
         return -1;
     int64_t v = 0;
     for (unsigned i = 0; i < count; i++) {
-        int d = hex_value(p[i]);
+        int d = hex_digit_value(p[i]);
         if (d < 0 || d >= base)
             return -1;
         v = v * base + d;
@@ -256,6 +246,17 @@ bool labels_eq(struct labels a, struct labels b) {
             !str_eq(a.items[i].value, b.items[i].value))
             return false;
     return true;
+}
+
+int labels_order(struct labels a, struct labels b) {
+    for (size_t i = 0; i < a.count && i < b.count; i++) {
+        int c = str_cmp(a.items[i].name, b.items[i].name);
+        if (c == 0)
+            c = str_cmp(a.items[i].value, b.items[i].value);
+        if (c != 0)
+            return c;
+    }
+    return (a.count > b.count) - (a.count < b.count);
 }
 
 static struct str put_text(char **at, struct str s) {

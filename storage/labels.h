@@ -43,6 +43,8 @@ struct str labels_get(struct labels labels, struct str name);
 /* Same for equal sets, whatever their text was. Stable on disk. */
 uint64_t labels_hash(struct labels labels);
 bool labels_eq(struct labels a, struct labels b);
+/* For sorting: byte-wise by name and value in turn, a shorter set first. */
+int labels_order(struct labels a, struct labels b);
 
 /* Deep copy into one malloc'ed block (free with free()); NULL without memory. */
 struct label *labels_copy(struct labels labels);
