@@ -1,10 +1,11 @@
-/* deletes, without LogQL: a query is "<app>" or "<app> <needle>". What hides and what is removed, states and receipts, starts in
+/* deletes, without LogQL (erasure.h). What hides and what is removed, states and receipts, starts in
  * between, a call that fails at each place, and that nothing comes back out of the WAL. */
 #include "deletes.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "erasure.h"
 #include "io.h"
 #include "retention.h"
 #include "store_private.h"
@@ -13,66 +14,20 @@
 
 #define BASE_NS (INT64_C(1790035200) * NS_PER_S) /* a midnight */
 
-/* ---- the language */
-
-struct query {
-    char app[16], needle[16];
-};
+/* ---- the language, its queries counted */
 
 static int live_queries;
 
 static int compile(struct str text, void **ret, struct err *reterr) {
-    struct query *q = calloc(1, sizeof(*q));
-    char copy[32] = "";
-    (void)snprintf(copy, sizeof(copy), "%.*s", STR_ARG(text));
-    if (!q || sscanf(copy, "%15s %15s", q->app, q->needle) < 1) {
-        free(q);
-        return err_set(reterr, -ESYNTAX, "no query");
-    }
-    live_queries++;
-    *ret = q;
-    return 0;
+    int r = erasure_language.compile(text, ret, reterr);
+    live_queries += r == 0;
+    return r;
 }
 
 static void release(void *compiled) {
     live_queries--;
-    free(compiled);
+    erasure_language.release(compiled);
 }
-
-static bool has_filter(const void *compiled) {
-    return ((const struct query *)compiled)->needle[0] != '\0';
-}
-
-static bool accepts(const void *compiled, struct labels labels) {
-    return str_eq(labels_get(labels, STR("app")), str_from(((const struct query *)compiled)->app));
-}
-
-static int mark(const void *compiled, struct labels labels, int64_t start_ns, int64_t end_ns,
-                struct block_reader *r, const struct block_ref_info *info, uint64_t *bits,
-                struct err *reterr) {
-    const struct query *q = compiled;
-    const int64_t *times;
-    const uint32_t *offsets;
-    struct str lines;
-    (void)labels;
-    int status = block_reader_times(r, &times, reterr);
-    if (status == 0)
-        status = block_reader_offsets(r, &offsets, reterr);
-    if (status == 0)
-        status = block_reader_lines(r, &lines, reterr);
-    for (uint32_t i = 0; i < info->count && status == 0; i++) {
-        struct str line = str_make(lines.data + offsets[i], offsets[i + 1] - 1 - offsets[i]);
-        if (times[i] >= start_ns && times[i] <= end_ns && str_find(line, str_from(q->needle)))
-            bits[i >> 6] |= UINT64_C(1) << (i & 63);
-    }
-    return status;
-}
-
-static const struct delete_language language = {.compile = compile,
-                                                .release = release,
-                                                .has_filter = has_filter,
-                                                .accepts = accepts,
-                                                .mark = mark};
 
 /* ---- a store */
 
@@ -90,6 +45,10 @@ static void begin(void) {
 static struct deletes *open_deletes(void) {
     struct err err = {0};
     struct deletes *d = NULL;
+    static struct delete_language language;
+    language = erasure_language;
+    language.compile = compile;
+    language.release = release;
     const struct deletes_options o = {.language = &language, .cancel_period_ns = NS_PER_HOUR};
     CHECK_INT(deletes_open(world.store, &o, &d, &err), 0);
     return d;

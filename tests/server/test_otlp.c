@@ -14,6 +14,7 @@
 #include "bytes.h"
 #include "otlp_value.h"
 #include "test.h"
+#include "trial.h"
 
 #define SECOND INT64_C(1000000000)
 #define NOW (1000 * SECOND)
@@ -83,32 +84,13 @@ static const char *message_from(struct buf *out, const char *p, unsigned depth) 
 
 enum format { PROTO, JSON };
 
-struct trial {
-    char *copy;
-    struct arena arena;
-    struct decoded_push d;
-    struct err err;
-    int r;
-};
-
 static void trial_decode(struct trial *t, enum format format, struct str body,
                          uint32_t labels_max) {
-    *t = (struct trial){.arena = arena_make(1 << 20)};
-    /* An allocation of its own, so that a read beyond its end is noticed. */
-    t->copy = malloc(body.size > 0 ? body.size : 1);
-    if (body.size > 0)
-        memcpy(t->copy, body.data, body.size);
-    body.data = t->copy;
     struct otlp_options options = {.now_ns = NOW, .labels_max = labels_max};
-    decoded_push_init(&t->d, &t->arena);
+    body = trial_begin(t, body, 1 << 20);
     t->r = format == PROTO ? otlp_proto_decode(body, &options, &t->d, &t->err)
                            : otlp_json_decode(body, &options, &t->d, &t->err);
     CHECK((t->r == 0) == (t->err.text[0] == '\0'));
-}
-
-static void trial_done(struct trial *t) {
-    arena_done(&t->arena);
-    free(t->copy);
 }
 
 static void add_pairs(struct buf *out, const struct label *pairs, size_t count, char before) {

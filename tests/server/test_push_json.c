@@ -3,27 +3,11 @@
 
 #include "push_json.h"
 #include "test.h"
-
-/* Decodes an exact copy on the heap, so that ASan sees each byte read outside it. */
-struct trial {
-    char *copy;
-    struct arena arena;
-    struct decoded_push d;
-    struct err err;
-    int r;
-};
+#include "trial.h"
 
 static void trial_decode(struct trial *t, struct str body) {
-    *t = (struct trial){.arena = arena_make(64 << 20)};
-    t->copy = malloc(body.size > 0 ? body.size : 1);
-    memcpy(t->copy, body.data, body.size);
-    decoded_push_init(&t->d, &t->arena);
-    t->r = push_json_decode(str_make(t->copy, body.size), &t->d, &t->err);
-}
-
-static void trial_done(struct trial *t) {
-    arena_done(&t->arena);
-    free(t->copy);
+    body = trial_begin(t, body, 64 << 20);
+    t->r = push_json_decode(body, &t->d, &t->err);
 }
 
 #define TS "\"1767607201000000000\""

@@ -5,6 +5,7 @@
 #include "bytes.h"
 #include "push_proto.h"
 #include "test.h"
+#include "trial.h"
 
 /* ---- a writer of messages, field by field */
 
@@ -43,25 +44,9 @@ static void add_timestamp(struct buf *entry, int64_t seconds, int64_t nanos) {
     buf_done(&ts);
 }
 
-struct trial {
-    char *copy;
-    struct arena arena;
-    struct decoded_push d;
-    struct err err;
-    int r;
-};
-
 static void trial_decode(struct trial *t, struct str body) {
-    *t = (struct trial){.arena = arena_make(64 << 20)};
-    t->copy = malloc(body.size > 0 ? body.size : 1);
-    memcpy(t->copy, body.data, body.size);
-    decoded_push_init(&t->d, &t->arena);
-    t->r = push_proto_decode(str_make(t->copy, body.size), &t->d, &t->err);
-}
-
-static void trial_done(struct trial *t) {
-    arena_done(&t->arena);
-    free(t->copy);
+    body = trial_begin(t, body, 64 << 20);
+    t->r = push_proto_decode(body, &t->d, &t->err);
 }
 
 static void test_push(void) {

@@ -76,6 +76,15 @@ static int open_store(struct store **ret) {
     return r;
 }
 
+/* A new store, and no call fails. */
+static struct store *begin_sound(void) {
+    struct store *s = NULL;
+    begin();
+    set_fault(0, 0, false);
+    CHECK_INT(open_store(&s), 0);
+    return s;
+}
+
 static struct stream *get_stream(struct store *s, const char *name) {
     struct label items[] = {{STR("app"), STR("test")}, {STR("n"), str_from(name)}};
     struct stream *stream = NULL;
@@ -288,10 +297,7 @@ static void reopen_and_check(const char *when) {
 
 /* The index folder is gone: its chunk files must neither be swept away nor be overwritten. */
 static void test_lost_index(void) {
-    begin();
-    set_fault(0, 0, false);
-    struct store *s = NULL;
-    CHECK_INT(open_store(&s), 0);
+    struct store *s = begin_sound();
     push(s, "a", 0, 200, NS_PER_S);
     CHECK_INT(store_flush(s, NULL), 0);
     push(s, "b", 200, 200, NS_PER_S);
@@ -324,10 +330,7 @@ static int count_request(struct str key, struct str value, void *ctx) {
 static void test_damaged_index(void) {
     unsigned damaged = 0, requests = 0;
     for (off_t at = 12; test_case_failures == 0; at += 4096) {
-        begin();
-        set_fault(0, 0, false);
-        struct store *s = NULL;
-        CHECK_INT(open_store(&s), 0);
+        struct store *s = begin_sound();
         push(s, "a", 0, 200, NS_PER_S);
         CHECK_INT(store_flush(s, NULL), 0);
         push(s, "b", 200, 200, NS_PER_S);
@@ -366,10 +369,7 @@ static void test_damaged_index(void) {
 static void test_cut_off_rebuild(void) {
     int position = 0;
     for (bool hit = true; hit && test_case_failures == 0;) {
-        begin();
-        set_fault(0, 0, false);
-        struct store *s = NULL;
-        CHECK_INT(open_store(&s), 0);
+        struct store *s = begin_sound();
         push(s, "a", 0, 200, NS_PER_S);
         push(s, "b", 200, 200, NS_PER_S);
         CHECK_INT(store_flush(s, NULL), 0);
@@ -394,10 +394,7 @@ static void test_more_days_than_descriptors(void) {
     CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
     few = before;
     few.rlim_cur = 400;
-    begin();
-    set_fault(0, 0, false);
-    struct store *s = NULL;
-    CHECK_INT(open_store(&s), 0);
+    struct store *s = begin_sound();
     for (unsigned i = 0; i < 5; i++)
         push(s, "days", i * PUSH_MAX, PUSH_MAX, 24 * NS_PER_HOUR);
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &few), 0);
@@ -412,10 +409,7 @@ static void test_more_days_than_descriptors(void) {
 
 /* Without descriptors a query must fail, not leave chunks out quietly. */
 static void test_query_without_descriptors_fails(void) {
-    begin();
-    set_fault(0, 0, false);
-    struct store *s = NULL;
-    CHECK_INT(open_store(&s), 0);
+    struct store *s = begin_sound();
     push(s, "a", 0, 5, NS_PER_S);
     CHECK_INT(store_flush(s, NULL), 0);
     set_fault(1, -EMFILE, true);
@@ -430,10 +424,7 @@ static void test_query_without_descriptors_fails(void) {
 
 /* A stream that no block can hold (metadata beyond a column's bound) must not keep others in memory. */
 static void test_one_stream_cannot_be_encoded(void) {
-    begin();
-    set_fault(0, 0, false);
-    struct store *s = NULL;
-    CHECK_INT(open_store(&s), 0);
+    struct store *s = begin_sound();
     size_t size = (size_t)BLOCK_RAW_MAX + 1;
     char *value = malloc(size);
     memset(value, 'x', size);
@@ -457,11 +448,8 @@ static int fail_fsync(enum io_op op, const char *path, void *ctx) {
 }
 
 static void test_failed_fsync_of_the_wal(void) {
-    begin();
-    set_fault(0, 0, false);
-    struct store *s = NULL;
+    struct store *s = begin_sound();
     struct err err = {0};
-    CHECK_INT(open_store(&s), 0);
     push(s, "a", 0, 5, NS_PER_S);
     CHECK_INT(store_writable(s, &err), 0);
     io_set_hook(fail_fsync, NULL);

@@ -173,6 +173,20 @@ static void *flush_all_the_time(void *unused) {
     return unused;
 }
 
+/* From `start_ns` on, told to the tap. */
+static struct snapshot *select_from(int64_t start_ns, const struct matcher *m, struct tap *tap) {
+    const struct select sel = {.tenant = STR("t"),
+                               .matchers = m,
+                               .n_matchers = 1,
+                               .start_ns = start_ns,
+                               .end_ns = INT64_MAX,
+                               .tap = tap};
+    struct snapshot *snap = NULL;
+    struct err err = {0};
+    CHECK_INT(store_select(world.store, &sel, &snap, &err), 0);
+    return snap;
+}
+
 static void count_line(uint8_t *seen, struct str line) {
     unsigned number = 0;
     for (size_t i = 0; i < line.size && line.data[i] != ' '; i++)
@@ -186,15 +200,7 @@ static void count_entry(const struct snap_stream *stream, const struct entry *e,
 }
 
 static void count_snapshot(uint8_t *seen, struct tap *tap) {
-    const struct select sel = {.tenant = STR("t"),
-                               .matchers = &all_w,
-                               .n_matchers = 1,
-                               .start_ns = INT64_MIN,
-                               .end_ns = INT64_MAX,
-                               .tap = tap};
-    struct snapshot *snap;
-    struct err err = {0};
-    CHECK_INT(store_select(world.store, &sel, &snap, &err), 0);
+    struct snapshot *snap = select_from(INT64_MIN, &all_w, tap);
     world_walk(snap, count_entry, seen);
     store_snapshot_free(snap);
 }
@@ -248,15 +254,7 @@ static void late_entries_come(void) {
     struct tap *tap = open_tap(STR("t"), &web, 0);
     push_line(STR("t"), "web", 50, "late");
     push_line(STR("t"), "web", 150, "in range");
-    const struct select sel = {.tenant = STR("t"),
-                               .matchers = &web,
-                               .n_matchers = 1,
-                               .start_ns = 100,
-                               .end_ns = INT64_MAX,
-                               .tap = tap};
-    struct snapshot *snap;
-    struct err err = {0};
-    CHECK_INT(store_select(world.store, &sel, &snap, &err), 0);
+    struct snapshot *snap = select_from(100, &web, tap);
     store_snapshot_free(snap);
     CHECK_INT(tap_take(tap), 0);
     struct tap_entry e;
@@ -296,15 +294,8 @@ static void flushed_meanwhile(void) {
     struct tap *tap = open_tap(STR("t"), &web, 0);
     push_line(STR("t"), "web", 2, "in the head");
     const struct matcher slow = {.op = MATCH_RE, .name = STR("app"), .matches = flushes_between};
-    const struct select sel = {.tenant = STR("t"),
-                               .matchers = &slow,
-                               .n_matchers = 1,
-                               .start_ns = 0,
-                               .end_ns = INT64_MAX,
-                               .tap = tap};
-    struct snapshot *snap;
     asked = 0;
-    CHECK_INT(store_select(world.store, &sel, &snap, &err), 0);
+    struct snapshot *snap = select_from(0, &slow, tap);
     CHECK(asked >= 2);
     const struct snap_stream *streams;
     CHECK_INT(snapshot_streams(snap, &streams), 1);
