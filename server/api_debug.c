@@ -42,7 +42,7 @@ static void write_store(struct api *api, struct buf *out) {
     add_bytes(out, "budget", s.head_budget_bytes);
     add_bytes(out, "sealed", s.sealed_bytes);
     buf_addf(out, "\nchunk cache chunks=%llu", (unsigned long long)s.chunk_cache_count);
-    add_bytes(out, "mapped", s.chunk_cache_bytes);
+    add_bytes(out, "bytes", s.chunk_cache_bytes);
     buf_addf(out, "\nwal");
     add_bytes(out, "size", s.wal.bytes);
     buf_addf(out, " records=%llu fsyncs=%llu failed=%d\n", (unsigned long long)s.wal.records,

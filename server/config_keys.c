@@ -64,9 +64,9 @@ const struct config_key config_keys[] = {
     KEY("logq.head_budget", KEY_BYTES, AT(head_budget_bytes), "128MB",
         "Memory for entries that are not in chunk files yet. The oldest are flushed above it."),
     KEY("logq.chunk_cache", KEY_BYTES, AT(chunk_cache_bytes), "256MB",
-        "Chunk trailers and filters kept mapped: page cache that the system takes back when it "
-        "needs "
-        "memory. About 3 % of raw; a search over more than fits opens files again."),
+        "Open chunk files: headers of their blocks, and of their mapped filters the sixteenth that "
+        "searches touch, which is page cache. About 0.5 % of raw; a search over more than fits "
+        "opens files again. At most half of memory.limit."),
     KEY("logq.push_body_max", KEY_BYTES, AT(push_body_max), "64MB",
         "Largest push after decompression; larger ones get 413."),
 

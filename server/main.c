@@ -268,7 +268,7 @@ static int open_store(struct server *s, const struct config *c) {
         .chunk_idle_ns = c->chunk_idle_ns,
         .chunk_max_age_ns = c->chunk_max_age_ns,
         .reserve_bytes = STORE_RESERVE_BYTES,
-        .chunk_cache_bytes = c->chunk_cache_bytes,
+        .chunk_cache_bytes = s->memory.chunk_cache,
         .log = log_from_room,
     };
     int r = store_open(&o, &s->api.store, &err);

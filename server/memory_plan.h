@@ -5,7 +5,7 @@
 
 struct memory_plan {
     uint64_t limit; /* of the budget (budget.h) */
-    uint64_t head_budget, push_body_max, bodies_max, wal_buffer;
+    uint64_t head_budget, push_body_max, bodies_max, wal_buffer, chunk_cache;
     unsigned workers; /* 0 = as many as usual */
 };
 

@@ -334,7 +334,7 @@ static void write_store(const struct store_stats *s, struct buf *out) {
          (double)s->flush_ns_total / 1e9},
         {"logq_flush_failures_total", "counter", "Flushes that failed and are tried again.",
          (double)s->flush_failures},
-        {"logq_chunk_cache_bytes", "gauge", "Mapped chunk bytes.", (double)s->chunk_cache_bytes},
+        {"logq_chunk_cache_bytes", "gauge", "Memory of open chunks.", (double)s->chunk_cache_bytes},
         {"logq_chunk_cache_chunks", "gauge", "Open chunks.", (double)s->chunk_cache_count},
         {"logq_index_streams", "gauge", "Streams in the index.", (double)s->index.streams},
         {"logq_index_chunks", "gauge", "Chunks in the index.", (double)s->index.chunks},

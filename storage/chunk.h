@@ -121,7 +121,7 @@ uint64_t chunk_offset(const struct chunk *c);
 uint32_t chunk_header_size(const struct chunk *c);
 /* The gram filters; NULL when they cannot be used. */
 const struct filters *chunk_filters(const struct chunk *c);
-/* Memory and mapped bytes that keeping this chunk open costs. */
+/* Memory that keeping this chunk open costs, with the share of its mapped filters that is likely to be in memory. */
 size_t chunk_cost_bytes(const struct chunk *c);
 
 /* The file's name inside the data directory: chunks/<tenant>/<day>/<stream>-<seq>.chunk. Tenant names are

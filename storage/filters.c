@@ -23,7 +23,8 @@ enum { PART_UNKNOWN, PART_COMING, PART_GOOD, PART_BAD };
 enum {
     /* Grams that are fetched beyond those that halve the blocks to one: of 16 files one has to wait for more. */
     GRAMS_TO_SPARE = 3,
-    GRAMS_MORE = 6, /* and asks for so many at once */
+    GRAMS_MORE = 6,     /* and asks for so many at once */
+    TOUCHED_SHARE = 16, /* of a map */
     PREFETCH_GRAMS = 4,
     PREFETCH_BYTES = 512,
     /* Smaller filters are copied: a process may have only some 65,000 mappings (vm.max_map_count), and queries hold
@@ -124,7 +125,8 @@ void filters_close(struct filters *f) {
 }
 
 size_t filters_cost_bytes(const struct filters *f) {
-    return f && f->bytes ? (size_t)(f->layout.end - f->layout.begin) : 0;
+    size_t size = f && f->bytes ? (size_t)(f->layout.end - f->layout.begin) : 0;
+    return f && f->map ? size / TOUCHED_SHARE : size;
 }
 
 /* ---- checksums; two threads may look at the same part at the same time, both find the same */

@@ -41,7 +41,8 @@ uint64_t filters_page_count(uint64_t begin, uint64_t end);
 int filters_open(int fd, const struct filters_layout *layout, struct arena *arena,
                  struct filters **ret);
 void filters_close(struct filters *f); /* NULL is fine: nothing to ask */
-/* Memory, or mapped bytes of the file. */
+/* What keeping them costs: the memory of a copy; of a map the share that needles touch, page cache that the system takes back
+ * when it needs memory. */
 size_t filters_cost_bytes(const struct filters *f);
 
 /* The query will be asked of all blocks soon: has fetched from disk what that is likely to touch and nobody has touched
