@@ -45,6 +45,7 @@ struct kinds {
 
 struct group {
     uint32_t rows, first_row, filled;
+    bool same_words;
 };
 
 struct table_builder {
@@ -119,13 +120,14 @@ static int split_rows(struct table_builder *b) {
 
 /* That equal hashes mean equal gaps is not looked at: it is as good as certain, and a block in which it does not hold
  * does not read back. */
-static void join_group(struct table_builder *b, uint32_t i, struct kind_slot *slot) {
+static void join_group(struct table_builder *b, uint32_t i, struct kind_slot *slot,
+                       bool same_words) {
     struct row *row = &b->rows[i];
     if (slot->group == 0) {
         if (b->n_groups == LINETAB_GROUPS_MAX)
             return;
         slot->group = ++b->n_groups;
-        b->groups[slot->group] = (struct group){.first_row = i};
+        b->groups[slot->group] = (struct group){.first_row = i, .same_words = same_words};
     } else if (row->count != b->rows[b->groups[slot->group].first_row].count) {
         return;
     }
@@ -154,9 +156,11 @@ static int group_rows(struct table_builder *b) {
         if (row->kind)
             row->kind->rows++;
     }
-    for (uint32_t i = 0; i < b->n; i++)
-        if (b->rows[i].kind && b->rows[i].kind->rows >= GROUP_ROWS_MIN)
-            join_group(b, i, b->rows[i].kind);
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct kind_slot *kind = b->rows[i].kind;
+        if (kind && kind->rows >= GROUP_ROWS_MIN)
+            join_group(b, i, kind, kind >= words.slots && kind <= words.slots + words.mask);
+    }
     return 0;
 }
 
@@ -232,17 +236,34 @@ static void note_dictionary(struct group_writer *w, const struct column_plan *pl
     w->dictionaries[w->n_dictionaries++].column = w->column;
 }
 
+/* A word without digits is the same in all rows that have the same words, and need not be looked at. One next to a quote
+ * may be a string, which is none. */
+static bool is_word(const struct table_builder *b, struct piece token) {
+    const char *p = piece_data(b->e, token);
+    return token.size > 0 && *p != ' ' && (token.offset == 0 || p[-1] != '"') &&
+           !marks_any(b->e->marks.digit, token);
+}
+
+/* The slots of the group that may differ from row to row. */
+static uint32_t find_slots(const struct table_builder *b, const struct group *g,
+                           const struct row *first, uint16_t *ret_slots) {
+    uint32_t n = 0;
+    for (uint32_t slot = 0; slot < first->count; slot++)
+        if (!g->same_words || !is_word(b, b->tokens[first->first + slot]))
+            ret_slots[n++] = (uint16_t)slot;
+    return n;
+}
+
 /* The tokens of the group's rows, slot by slot, each slot `stride` behind the one before. */
-static struct piece *turn_columns(struct table_builder *b, const uint32_t *members,
-                                  const struct group *g, uint32_t stride) {
-    uint32_t slots = b->rows[members[0]].count;
-    struct piece *columns = SCRATCH(b->e, (size_t)slots * stride, struct piece);
+static struct piece *turn_columns(struct table_builder *b, const uint32_t *members, uint32_t rows,
+                                  const uint16_t *slots, uint32_t n_slots, uint32_t stride) {
+    struct piece *columns = SCRATCH(b->e, (size_t)n_slots * stride, struct piece);
     if (!columns)
         return NULL;
-    for (uint32_t i = 0; i < g->rows; i++) {
+    for (uint32_t i = 0; i < rows; i++) {
         const struct piece *token = b->tokens + b->rows[members[i]].first;
-        for (uint32_t slot = 0; slot < slots; slot++)
-            columns[(size_t)slot * stride + i] = token[slot];
+        for (uint32_t k = 0; k < n_slots; k++)
+            columns[(size_t)k * stride + i] = token[slots[k]];
     }
     return columns;
 }
@@ -305,14 +326,15 @@ static int put_group(struct table_builder *b, const uint32_t *members, const str
                              .fresh = FRESH_NONE};
     size_t mark = e->scratch_used;
     uint32_t stride = g->rows | 1; /* odd: columns do not crowd one cache set */
-    const struct piece *columns = turn_columns(b, members, g, stride);
+    uint16_t slots[LINETAB_SLOTS_MAX];
+    uint32_t n_slots = find_slots(b, g, &b->rows[members[0]], slots);
+    const struct piece *columns = turn_columns(b, members, g->rows, slots, n_slots, stride);
     int r = columns ? 0 : -ENOMEM;
     if (!b->in_dictionary)
         fresh_piece(e, whole);
     plan_put_varint(e, g->rows);
-    uint32_t slots = b->rows[members[0]].count;
-    for (uint32_t i = 0; r == 0 && i < slots; i++)
-        r = put_slot(&w, columns + (size_t)i * stride);
+    for (uint32_t k = 0; r == 0 && k < n_slots; k++)
+        r = put_slot(&w, columns + (size_t)k * stride);
     put_fixed(&w, whole.offset + whole.size);
     buf_add_char(&e->plan, 0);
     shorten_tail(b, whole, whole.offset + whole.size - w.varied);

@@ -10,7 +10,7 @@
  *   - of a column that is split again its own columns are noted, by the same rules. */
 #include "linetab_encoder.h"
 
-enum { BEFORE = LINETAB_RUN - 1, LOOK = 16 };
+enum { BEFORE = LINETAB_RUN - 1, LOOK = 32 };
 
 static inline struct gram_span span_of(uint32_t from, uint32_t end) {
     return (struct gram_span){from > BEFORE ? from - BEFORE : 0, end};
@@ -21,13 +21,16 @@ void fresh_piece(struct linetab_encoder *e, struct piece p) {
     buf_add(&e->fresh, &span, sizeof(span));
 }
 
-/* Bytes that two texts begin with, at most LOOK. */
+/* Bytes that two texts begin with, at most LOOK: so many, and a time differs in its fraction alone. */
 static inline uint32_t common_bytes(const char *a, const char *b) {
 #ifdef __SSE2__
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)a);
-    __m128i y = _mm_loadu_si128((const __m128i *)(const void *)b);
-    uint32_t same = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y));
-    return (uint32_t)__builtin_ctz(~same);
+    uint64_t differ = 0;
+    for (unsigned i = 0; i < LOOK; i += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(a + i));
+        __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(b + i));
+        differ |= (uint64_t)(0xffff & ~_mm_movemask_epi8(_mm_cmpeq_epi8(x, y))) << i;
+    }
+    return (uint32_t)__builtin_ctzll(differ | UINT64_C(1) << LOOK);
 #else
     uint32_t n = 0;
     while (n < LOOK && a[n] == b[n])

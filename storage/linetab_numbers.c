@@ -69,7 +69,7 @@ static uint8_t *pack(uint8_t *p, const uint64_t *numbers, uint64_t base, uint32_
     return p;
 }
 
-static uint8_t *put_frame(uint8_t *p, uint64_t *numbers, uint32_t n, bool delta) {
+static uint8_t *put_frame(uint8_t *p, const uint64_t *numbers, uint32_t n, bool delta) {
     uint64_t flip = delta ? UINT64_C(1) << 63 : 0; /* orders signed numbers as unsigned ones */
     uint64_t low = UINT64_MAX, high = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -91,16 +91,14 @@ int numbers_put(struct linetab_encoder *e, const uint64_t *numbers, uint32_t n, 
     if (r < 0)
         return r;
     uint8_t *from = (uint8_t *)e->packed.data + e->packed.size, *p = from;
-    uint64_t frame[LINETAB_FRAME], before = 0;
+    uint64_t frame[LINETAB_FRAME], before = n > 0 ? numbers[0] : 0;
     for (uint32_t at = 0; at < n; at += LINETAB_FRAME) {
         uint32_t count = n - at < LINETAB_FRAME ? n - at : LINETAB_FRAME;
-        for (uint32_t i = 0; i < count; i++) {
-            frame[i] = numbers[at + i] - (delta ? before : 0);
+        for (uint32_t i = 0; delta && i < count; i++) {
+            frame[i] = numbers[at + i] - before;
             before = numbers[at + i];
-            if (delta && at + i == 0)
-                frame[0] = 0;
         }
-        p = put_frame(p, frame, count, delta);
+        p = put_frame(p, delta ? frame : numbers + at, count, delta);
     }
     e->packed.size += (size_t)(p - from);
     buf_add_char(&e->plan, delta ? NUMBERS_DELTA : NUMBERS_PLAIN);
