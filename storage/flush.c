@@ -588,6 +588,7 @@ struct candidate {
     uint64_t oldest_lsn; /* UINT64_MAX when empty */
     bool due;            /* flush what is sealed */
     bool cut;            /* close the open block, too */
+    bool hurried;        /* only for want of memory */
 };
 
 static void look_at(struct store *s, enum flush_mode mode, int64_t now_mono_ns,
@@ -639,7 +640,7 @@ static void choose_by_memory(struct store *s, struct candidate *list, size_t n) 
     for (size_t i = 0; i < n && total > goal; i++) {
         if (list[i].cut || list[i].open_bytes == 0)
             continue;
-        list[i].due = list[i].cut = true;
+        list[i].due = list[i].cut = list[i].hurried = true;
         total -= list[i].open_bytes < total ? list[i].open_bytes : total;
     }
 }
@@ -666,7 +667,10 @@ static int take_candidate(struct group *g, const struct candidate *c, struct err
     int r = 0;
     if (c->cut) {
         (void)pthread_mutex_lock(&c->stream->lock);
+        size_t before = c->stream->n_sealed;
         r = head_cut(&s->registry, c->stream);
+        if (r == 0 && c->stream->n_sealed > before)
+            c->stream->sealed[before]->hurried = c->hurried;
         (void)pthread_mutex_unlock(&c->stream->lock);
     }
     if (r == 0)

@@ -204,15 +204,18 @@ static void count_lines(struct pattern_miner *m, const struct block_input *in,
 static void choose_sample(struct pattern_miner *m, const struct block_input *in,
                           const uint32_t *order, bool thorough, uint64_t seed) {
     uint32_t most = thorough ? SAMPLE_RUNS_MAX : PATTERNS_ALL_LINES;
-    if (in->count <= most || thorough)
+    if (in->hurried && !thorough && in->count > PATTERNS_HURRIED_LINES)
+        sample_by_shape(&m->sample, in, order, level_number,
+                        in->count <= most ? PATTERNS_HURRIED_LINES : PATTERNS_SAMPLE_LINES, seed);
+    else if (in->count <= most || thorough)
         sample_evenly(&m->sample, in->count, (in->count - 1) / most + 1, seed);
     else
         sample_by_shape(&m->sample, in, order, level_number, PATTERNS_SAMPLE_LINES, seed);
 }
 
-/* Small blocks: not much more than a quarter of what they describe. */
-static size_t room_for(uint64_t line_bytes) {
-    uint64_t room = PATTERNS_BYTES_LEAST + line_bytes / 4;
+/* Small blocks: not much more than a quarter of what they describe, hurried ones a sixteenth. */
+static size_t room_for(uint64_t line_bytes, bool hurried) {
+    uint64_t room = PATTERNS_BYTES_LEAST + line_bytes / (hurried ? 16 : 4);
     return (size_t)((room < PATTERNS_BYTES_MIN ? room : PATTERNS_BYTES_MIN) +
                     line_bytes / PATTERNS_BYTES_SHARE);
 }
@@ -230,7 +233,7 @@ int patterns_mine(struct pattern_miner *m, const struct block_input *in, const u
     count_lines(m, in, order, first_bucket, width_ns);
     sort_groups(m);
     buf_clear(&m->body);
-    uint32_t n = write_groups(m, thorough ? PATTERNS_RAW_MAX : room_for(line_bytes));
+    uint32_t n = write_groups(m, thorough ? PATTERNS_RAW_MAX : room_for(line_bytes, in->hurried));
     if (n > 0) {
         buf_add_char(out, PATTERNS_VERSION);
         add_varint(out, (uint64_t)(width_ns / NS_PER_S));

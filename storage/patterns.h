@@ -23,6 +23,8 @@
 enum {
     PATTERNS_ALL_LINES = 128,
     PATTERNS_SAMPLE_LINES = 40,
+    PATTERNS_HURRIED_LINES =
+        12, /* of a small block that is cut before its time: there are 100,000 of them */
     PATTERNS_SPAN_BUCKETS = 32,
     PATTERNS_BUCKET_S = 10,
     /* Raw bytes of a section: so many (of small blocks a quarter of the lines and the least), and this share of the

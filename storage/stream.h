@@ -44,6 +44,7 @@ struct mem_block {
     int64_t first_ns, last_ns;
     uint32_t count, line_bytes, meta_bytes;
     struct wal_pos first, end; /* of its entries; end is one behind the last */
+    bool hurried;              /* cut for want of memory, before it was full or old */
     bool final;            /* the last piece of its cut: `end` may become the flushed position */
     int64_t since_mono_ns; /* when its first entry arrived */
     size_t memory_bytes;
