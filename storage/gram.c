@@ -231,13 +231,15 @@ static uint32_t list_scalar(struct gram_builder *b, uint32_t n, const char *p, c
 }
 
 #if GRAM_AVX2
-__attribute__((target("avx2,bmi"))) static uint32_t list_avx2(struct gram_builder *b, const char *p,
-                                                              const char *end) {
+/* Steps of eight that begin in the span, as add_spans_avx2 takes them. */
+__attribute__((target("avx2,bmi"))) static uint32_t list_avx2(struct gram_builder *b, uint32_t n,
+                                                              struct str lines,
+                                                              struct gram_span span) {
     _Alignas(32) uint32_t words[8];
     _Alignas(32) uint32_t masks[8];
-    uint32_t n = 0;
-    for (; end - p >= 16; p += 8) {
-        hash_eight(p, words, masks);
+    uint32_t at = span.from;
+    for (; at < span.end && at + 16 <= lines.size; at += 8) {
+        hash_eight(lines.data + at, words, masks);
 #pragma GCC unroll 8
         for (int k = 0; k < 8; k++) {
             uint32_t old = b->bits[words[k]];
@@ -246,17 +248,25 @@ __attribute__((target("avx2,bmi"))) static uint32_t list_avx2(struct gram_builde
             b->bits[words[k]] = old | masks[k];
         }
     }
-    return list_scalar(b, n, p, end);
+    return at < span.end ? list_scalar(b, n, lines.data + at, lines.data + lines.size) : n;
 }
 #endif
 
-static uint32_t list_places(struct gram_builder *b, struct str lines) {
-    const char *end = lines.data + lines.size;
+static uint32_t list_places(struct gram_builder *b, struct str lines, const struct gram_span *spans,
+                            uint32_t n_spans) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_spans; i++) {
 #if GRAM_AVX2
-    if (!b->scalar)
-        return list_avx2(b, lines.data, end);
+        if (!b->scalar) {
+            n = list_avx2(b, n, lines, spans[i]);
+            continue;
+        }
 #endif
-    return list_scalar(b, 0, lines.data, end);
+        size_t end = spans[i].end + (size_t)GRAM_MAX - 1; /* where the last gram ends */
+        n = list_scalar(b, n, lines.data + spans[i].from,
+                        lines.data + (end < lines.size ? end : lines.size));
+    }
+    return n;
 }
 
 static uint32_t count_bits_scalar(const uint32_t *bits) {
@@ -361,11 +371,12 @@ static void set_given(struct gram_builder *b) {
     b->n_places = 0;
 }
 
-static size_t build_small(struct gram_builder *b, struct str lines, uint8_t *out) {
+static size_t build_small(struct gram_builder *b, struct str lines, const struct gram_span *spans,
+                          uint32_t n_spans, uint8_t *out) {
     if (b->dirty)
         memset(b->bits, 0, sizeof(b->bits));
     b->dirty = false;
-    uint32_t n = list_given(b, list_places(b, lines));
+    uint32_t n = list_given(b, list_places(b, lines, spans, n_spans));
     uint32_t m = bits_for(b, n);
     uint8_t *map = out + GRAM_FILTER_HEADER;
     memset(map, 0, m / 8);
@@ -408,8 +419,9 @@ void gram_builder_add(struct gram_builder *b, const uint32_t *places, size_t n) 
 
 size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
     const char *end = lines.data + lines.size;
+    struct gram_span all = {.from = 0, .end = (uint32_t)lines.size};
     if (lines.size + b->n_places <= SMALL_BYTES)
-        return build_small(b, lines, out);
+        return build_small(b, lines, &all, 1, out);
     clear_bits(b);
 #if GRAM_AVX2
     if (!b->scalar) {
@@ -437,8 +449,10 @@ size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct g
         assert(spans[i].from <= spans[i].end && spans[i].end <= lines.size);
         positions += (spans[i].end - spans[i].from + STEP - 1) / STEP * STEP;
     }
-    if (positions >= lines.size || lines.size + b->n_places <= SMALL_BYTES)
+    if (positions >= lines.size)
         return gram_build(b, lines, out);
+    if (lines.size + b->n_places <= SMALL_BYTES)
+        return build_small(b, lines, spans, n_spans, out);
     clear_bits(b);
 #if GRAM_AVX2
     if (!b->scalar) {
