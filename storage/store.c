@@ -30,7 +30,10 @@ enum {
     CHUNK_CACHE_DEFAULT = 256 << 20,
     SEAL_QUEUE_MAX =
         8, /* more waiting: the appending thread encodes by itself, which slows pushes down */
-    SEAL_REST_LANE = 1, /* of the pool, for seal_rest alone: never full */
+    /* Queues of the pool, which takes twice as many jobs as one of them: whoever fills the first leaves room in the
+     * second, which is seal_rest's alone. */
+    SEAL_LANE = 0,
+    SEAL_REST_LANE = 1,
     ARENA_MAX = 1 << 30,
 };
 #define WAL_MAX_DEFAULT (UINT64_C(512) << 20)
@@ -483,7 +486,7 @@ static int init_memory(struct store *s) {
     s->registry.no_patterns = s->options.no_patterns;
     s->encoder = block_encoder_new();
     unsigned threads = s->options.seal_threads ? s->options.seal_threads : 1;
-    s->sealers = s->options.read_only ? NULL : pool_new("logq-seal", threads, SEAL_QUEUE_MAX);
+    s->sealers = s->options.read_only ? NULL : pool_new("logq-seal", threads, 2 * SEAL_QUEUE_MAX);
     return s->encoder && (s->sealers || s->options.read_only) ? 0 : -ENOMEM;
 }
 
@@ -741,7 +744,7 @@ static bool seal_submit(struct store *s, struct stream *stream) {
         return false;
     *job = (struct seal_job){.store = s, .stream = stream};
     stream_pin(stream);
-    if (pool_submit(s->sealers, run_seal_job, job) == 0)
+    if (pool_submit_keyed(s->sealers, SEAL_LANE, run_seal_job, job) == 0)
         return true;
     stream_unpin(stream);
     free(job);

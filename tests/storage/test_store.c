@@ -365,6 +365,46 @@ static void test_wal_packing(void) {
     }
 }
 
+/* More blocks than may wait for the sealing thread, in a process that ends without a flush. */
+static void push_many_blocks(void) {
+    enum { LINES = 600, APPS = 24 };
+    static char letters[500];
+    static struct entry entries[LINES];
+    memset(letters, 'x', sizeof(letters));
+    for (int i = 0; i < LINES; i++)
+        entries[i] = (struct entry){.ts_ns = i, .line = str_make(letters, sizeof(letters))};
+    struct store *s = open_store();
+    for (int i = 0; i < APPS; i++) {
+        char app[8];
+        (void)snprintf(app, sizeof(app), "app%d", i);
+        if (world_append_app(s, STR("t"), app, entries, LINES) != 0)
+            _exit(1);
+    }
+    _exit(0);
+}
+
+/* Blocks that replay does not wait for are encoded all the same: in the end none is as large as its lines. */
+static void test_replay_encodes_all(void) {
+    world_begin(&world);
+    pid_t pid = fork();
+    if (pid == 0)
+        push_many_blocks();
+    int status = -1;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    struct store *s = open_store();
+    struct store_stats stats;
+    for (int i = 0; i < 3000; i++) {
+        store_get_stats(s, &stats);
+        if (stats.sealed_bytes < 200000)
+            break;
+        (void)usleep(10000);
+    }
+    CHECK_INT(stats.replayed_entries, 24 * 600);
+    CHECK_INT(stats.sealed_blocks, 24);
+    CHECK(stats.sealed_bytes < 200000);
+    world_end(&world);
+}
+
 static void test_unknown_format_is_refused(void) {
     world_begin(&world);
     open_store();
@@ -420,6 +460,7 @@ int main(void) {
     RUN(test_kills);
     RUN(test_one_server_per_directory);
     RUN(test_wal_packing);
+    RUN(test_replay_encodes_all);
     RUN(test_unknown_format_is_refused);
     RUN(test_deletion_waits_for_snapshots);
     return test_done();
