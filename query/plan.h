@@ -76,6 +76,8 @@ struct plan {
     /* Fields do in place of lines; with fields.has_filter: of those that are known to hold search[0], or the row. */
     bool takes_fields;
     struct pipeline_fields fields;
+    /* Lines of a stream with the same fields and metadata get the same answer; set by who knows that. */
+    bool same_for_same_fields;
 };
 
 int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, struct err *reterr);

@@ -150,6 +150,19 @@ static int note_growth(struct range_query *q, int64_t grown, struct err *reterr)
                    HELD_BYTES_MAX >> 20);
 }
 
+/* The series of a line whose combination of fields is known by its number. */
+static int combination_series(struct range_worker *w, struct err *reterr) {
+    struct scanner *s = &w->scanner;
+    static_assert((int)TUPLES_MAX >= (int)LINETAB_COMBINATIONS_MAX, "a place for each");
+    if (s->answers[s->combination] == SCAN_PASSES)
+        return w->tuple_series[s->combination];
+    int series = line_series(w, reterr);
+    w->tuple_series[s->combination] = series;
+    if (series >= 0)
+        s->answers[s->combination] = SCAN_PASSES;
+    return series;
+}
+
 static int take_sample(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns,
                        const struct pipeline_output *out, struct err *reterr) {
     struct range_worker *w = ctx;
@@ -158,7 +171,8 @@ static int take_sample(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_
     if (cell == q->windows.n_cells || !q->windows.covered[cell])
         return 0;
     w->cell = cell;
-    int series = line_series(w, reterr);
+    int series =
+        s->combination == LINETAB_UNWANTED ? line_series(w, reterr) : combination_series(w, reterr);
     if (series < 0)
         return series;
     double value = 1;
@@ -615,6 +629,9 @@ static int make_plan(struct range_query *q, const struct grouping *pushed, struc
         .shows_lines = q->sums_bytes && has_stage(agg->log.stages, STAGE_LINE_FORMAT),
     };
     int r = plan_make(q->exec, &options, &q->plan, reterr);
+    /* But a template may show the time. */
+    q->plan.same_for_same_fields =
+        r == 0 && !agg->unwrap && !has_stage(agg->log.stages, STAGE_LABEL_FORMAT);
     q->by_columns = r == 0 && !q->plan.needs_lines && !agg->unwrap &&
                     !has_stage(agg->log.stages, STAGE_LINE_FORMAT) &&
                     !has_stage(agg->log.stages, STAGE_LABEL_FORMAT);

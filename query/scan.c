@@ -256,15 +256,40 @@ static bool takes_fields(const struct scanner *s, uint32_t entry) {
            block_reader_has_fields(s->reader, entry);
 }
 
+/* The line's fields. Sets s->combination when a line with the same has had or will have the same answer. */
+static void read_fields(struct scanner *s, uint32_t entry, struct linetab_value *fields,
+                        struct pipeline_line *ret) {
+    if (s->plan->same_for_same_fields && s->n_columns == 0)
+        s->combination = block_reader_fields_combination(s->reader, entry);
+    if (s->combination != LINETAB_UNWANTED && s->answers[s->combination] != SCAN_UNKNOWN)
+        return; /* nobody looks at them */
+    ret->fields = fields;
+    ret->n_fields = block_reader_fields(s->reader, entry, fields);
+}
+
+/* What the pipeline says of the line. */
+static bool line_passes(struct scanner *s, const struct pipeline_line *in,
+                        struct pipeline_output *ret) {
+    bool remembers = s->combination != LINETAB_UNWANTED;
+    if (remembers && s->answers[s->combination] != SCAN_UNKNOWN) {
+        *ret = (struct pipeline_output){0};
+        return s->answers[s->combination] == SCAN_PASSES;
+    }
+    bool passes = pipeline_run_line(s->run, in, ret);
+    if (remembers && !passes)
+        s->answers[s->combination] = SCAN_DROPPED;
+    return passes;
+}
+
 static int run_hits(struct scanner *s, uint32_t count, struct str lines, scan_fn *fn, void *ctx,
                     struct err *reterr) {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t entry = s->hits[s->plan->backward ? count - 1 - i : i];
         struct pipeline_line in = {.ts_ns = s->times[entry], .meta = s->meta};
         struct linetab_value fields[LINETAB_FIELDS_MAX];
+        s->combination = LINETAB_UNWANTED;
         if (takes_fields(s, entry)) {
-            in.fields = fields;
-            in.n_fields = block_reader_fields(s->reader, entry, fields);
+            read_fields(s, entry, fields, &in);
         } else if (s->sifted && s->plan->search_decides && s->levels[entry] == LINETAB_YES) {
             in.line = s->plan->stand_in;
         } else if (lines.data) {
@@ -273,7 +298,7 @@ static int run_hits(struct scanner *s, uint32_t count, struct str lines, scan_fn
         }
         in.meta_count = scan_meta(s, entry);
         struct pipeline_output out;
-        if (!pipeline_run_line(s->run, &in, &out))
+        if (!line_passes(s, &in, &out))
             continue;
         s->stats.lines_matched++;
         int r = fn(ctx, s, entry, in.ts_ns, &out, reterr);
@@ -389,6 +414,8 @@ static int find_fields(struct scanner *s, struct err *reterr) {
     q.until_found = labelled == 0;
     int r = labelled < 0 ? labelled : block_reader_find_fields(s->reader, &q, reterr);
     s->has_fields = r > 0;
+    if (r > 0 && p->same_for_same_fields)
+        memset(s->answers, SCAN_UNKNOWN, sizeof(s->answers));
     return r;
 }
 

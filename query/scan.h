@@ -13,6 +13,8 @@
  * through bytes yet looks at the newest lines first. */
 enum { SCAN_SEGMENT = 256 };
 
+enum scan_answer { SCAN_UNKNOWN, SCAN_DROPPED, SCAN_PASSES };
+
 struct scanner {
     const struct plan *plan;
     struct block_reader *reader;
@@ -38,7 +40,12 @@ struct scanner {
     uint8_t *levels, *other_levels;
     uint64_t *wanted;
     size_t levels_capacity;
-    bool has_fields;                /* of some of its entries there are fields in place of lines */
+    bool has_fields; /* of some of its entries there are fields in place of lines */
+    /* By combination of fields, with plan->same_for_same_fields: what the pipeline says of lines that have it. `combination` is
+     * that of the line which a scan_fn is told of (LINETAB_UNWANTED: none is known); when the answer is known already
+     * the pipeline has not run for it. A scan_fn that can do without sets SCAN_PASSES. */
+    uint32_t combination;
+    uint8_t answers[LINETAB_COMBINATIONS_MAX];
     uint32_t n_asked, n_refusing;   /* blocks asked for fields; in which most lines were refused */
     uint32_t n_rows, n_rows_sifted; /* blocks asked for the row; in which that left few lines */
 };

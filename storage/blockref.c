@@ -542,6 +542,10 @@ bool block_reader_has_fields(const struct block_reader *r, uint32_t i) {
     return linetab_has_fields(r->table, i);
 }
 
+uint32_t block_reader_fields_combination(const struct block_reader *r, uint32_t i) {
+    return linetab_fields_combination(r->table, i);
+}
+
 size_t block_reader_fields(struct block_reader *r, uint32_t i, struct linetab_value *ret) {
     return linetab_fields(r->table, i, ret);
 }

@@ -67,11 +67,13 @@ int block_reader_match_row(struct block_reader *r, const struct linetab_row *row
 /* As linetab_refuse; 1, or 0: this block cannot. */
 int block_reader_refuse(struct block_reader *r, enum linetab_form form, struct str key,
                         linetab_refuses *fn, void *ctx, uint8_t *levels, struct err *reterr);
-/* As linetab_find_fields: 1, or 0: of no line. Then linetab_has_fields and linetab_fields. */
+/* As linetab_find_fields: 1, or 0: of no line. Then linetab_has_fields, linetab_fields and
+ * linetab_fields_combination. */
 int block_reader_find_fields(struct block_reader *r, const struct linetab_question *q,
                              struct err *reterr);
 bool block_reader_has_fields(const struct block_reader *r, uint32_t i);
 size_t block_reader_fields(struct block_reader *r, uint32_t i, struct linetab_value *ret);
+uint32_t block_reader_fields_combination(const struct block_reader *r, uint32_t i);
 /* As block_reader_lines, but only the lines whose bit is set need be there. */
 int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, struct str *ret,
                             struct err *reterr);

@@ -100,3 +100,7 @@ bool linetab_has_fields(const struct linetab *t, uint32_t i);
 /* Then its fields in the order in which a reader meets them, without those that are null: their number, at most
  * LINETAB_FIELDS_MAX. The texts are valid until the next call. */
 size_t linetab_fields(struct linetab *t, uint32_t i, struct linetab_value *ret);
+/* Lines with the same number here have the same fields; it is below LINETAB_COMBINATIONS_MAX, or LINETAB_UNWANTED: too many
+ * of them, or values that are in no dictionary. */
+enum { LINETAB_COMBINATIONS_MAX = 4096 };
+uint32_t linetab_fields_combination(const struct linetab *t, uint32_t i);

@@ -110,10 +110,19 @@ struct found_field {
     char *room; /* for a value that no column has as it is */
 };
 
+/* A dictionary that fields are made of: its ids times `step` are part of a combination's number. */
+struct digit {
+    const uint32_t *ids;
+    uint32_t step;
+};
+
 struct group_fields {
     bool known;
     uint32_t n;
     struct found_field *list;
+    bool counted; /* combinations of its dictionaries are numbered from `first` on */
+    uint32_t first, n_digits;
+    struct digit *digits;
 };
 
 struct search {
@@ -203,6 +212,45 @@ static int find_in_group(struct linetab *t, struct group *g, const struct lineta
     return 1;
 }
 
+/* Numbers the combinations of values that rows of the group can have, from *next on, as long as they are few. */
+static int count_combinations(struct linetab *t, struct group_fields *g, uint32_t *next,
+                              struct err *reterr) {
+    uint32_t total = 1, n_columns = 0;
+    for (uint32_t i = 0; i < g->n; i++)
+        n_columns += g->list[i].n_parts;
+    g->digits = arena_array(&t->arena, n_columns + 1, sizeof(*g->digits));
+    if (!g->digits)
+        return no_memory(reterr);
+    for (uint32_t i = 0; i < g->n; i++) {
+        for (uint32_t k = 0; k < g->list[i].n_parts; k++) {
+            const struct column *c = g->list[i].parts[k].column;
+            if (!c)
+                continue;
+            if ((c->kind != COLUMN_DICT && c->kind != COLUMN_SHARED) ||
+                c->n_distinct > LINETAB_COMBINATIONS_MAX / total)
+                return 0;
+            g->digits[g->n_digits++] = (struct digit){.ids = c->ids, .step = total};
+            total *= c->n_distinct;
+        }
+    }
+    if (total > LINETAB_COMBINATIONS_MAX - *next)
+        return 0;
+    g->counted = true;
+    g->first = *next;
+    *next += total;
+    return 0;
+}
+
+uint32_t linetab_fields_combination(const struct linetab *t, uint32_t i) {
+    const struct group_fields *g = &t->fields[t->root->ids[i]];
+    if (!g->counted)
+        return LINETAB_UNWANTED;
+    uint32_t row = t->root->rank[i], number = g->first;
+    for (uint32_t k = 0; k < g->n_digits; k++)
+        number += g->digits[k].ids[row] * g->digits[k].step;
+    return number;
+}
+
 int linetab_find_fields(struct linetab *t, const struct linetab_question *q, struct err *reterr) {
     struct table *root = t->root;
     assert(q->n_wanted <= LINETAB_FIELDS_MAX);
@@ -210,8 +258,12 @@ int linetab_find_fields(struct linetab *t, const struct linetab_question *q, str
     if (!t->fields)
         return no_memory(reterr);
     int any = 0;
+    uint32_t combinations = 0;
     for (uint32_t i = 0; i < root->n_groups; i++) {
-        int r = find_in_group(t, &root->groups[i], q, &t->fields[i + 1], reterr);
+        struct group_fields *g = &t->fields[i + 1];
+        int r = find_in_group(t, &root->groups[i], q, g, reterr);
+        if (r > 0 && count_combinations(t, g, &combinations, reterr) < 0)
+            return -ENOMEM;
         if (r < 0)
             return r;
         any |= r;

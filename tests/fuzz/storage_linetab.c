@@ -28,6 +28,9 @@ static void read_fields(struct linetab *t, enum linetab_form form, uint32_t coun
         return;
     for (uint32_t i = 0; i < count; i++) {
         size_t n = linetab_has_fields(t, i) ? linetab_fields(t, i, values) : 0;
+        if (linetab_fields_combination(t, i) >= LINETAB_COMBINATIONS_MAX &&
+            linetab_fields_combination(t, i) != LINETAB_UNWANTED)
+            abort();
         while (n-- > 0)
             (void)refuses(&sum, values[n].text, values[n].quoted);
     }

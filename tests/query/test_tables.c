@@ -411,6 +411,8 @@ static void answers_are_the_same(void) {
             "sum(bytes_over_time({app=~`.+`} %s [1m]))",
             "sum by (level) (sum_over_time({app=~`.+`} %s | unwrap status | __error__=`` [1m]))",
             "sum by (status) (count_over_time({app=~`.+`} %s [1m]))",
+            "sum by (status, level, k) (count_over_time({app=~`.+`} %s | __error__=`` [1m]))",
+            "sum by (in_status) (count_over_time({app=~`.+`} %s | level!=`error` [1m]))",
             "sum by (__error__, status) (count_over_time({app=~`.+`} %s [1m]))",
             "sum by (level, user_id) (count_over_time({app=~`.+`} %s [5m]))",
             "sum by (status_extracted, in_status) (count_over_time({app=~`.+`} %s [5m]))",

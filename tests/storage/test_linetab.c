@@ -520,6 +520,8 @@ static void words_are_decided(void) {
 /* ---- fields */
 
 enum { FIELDS = 4 };
+static size_t n_combined;
+static const char *const *seen[LINETAB_COMBINATIONS_MAX]; /* the values of a combination */
 
 static uint32_t field_number(void *ctx, const struct str *path, size_t depth) {
     static const char *const names[FIELDS] = {"status", "ratio", "msg", "user.id"};
@@ -552,12 +554,25 @@ static void check_values(uint32_t i, enum linetab_form form, const char *const *
     CHECK_INT(at, n);
 }
 
+/* Lines of the same combination have the same values. */
+static void check_combination(uint32_t i, const char *const *values) {
+    uint32_t number = linetab_fields_combination(table, i);
+    if (number == LINETAB_UNWANTED)
+        return;
+    CHECK(number < LINETAB_COMBINATIONS_MAX);
+    for (uint32_t k = 0; seen[number] && k < FIELDS; k++)
+        CHECK(strcmp(seen[number][k], values[k]) == 0);
+    seen[number] = values;
+    n_combined++;
+}
+
 /* Lines of four values that `%` stands for, which are asked for. */
 static void check_fields(enum linetab_form form, const char *format,
                          const char *const values[][FIELDS], size_t n_values, enum known known) {
     struct linetab_question q = {.form = form, .wanted = field_number, .n_wanted = FIELDS};
     struct err err;
     size_t n_known = 0, n_first = 0;
+    memset(seen, 0, sizeof(seen));
     start();
     for (uint32_t i = 0; i < 60; i++) {
         size_t k = 0;
@@ -581,6 +596,7 @@ static void check_fields(enum linetab_form form, const char *format,
         n_known++;
         n_first += i % n_values == 0;
         check_values(i, form, values[i % n_values]);
+        check_combination(i, values[i % n_values]);
     }
     bool fits = known == KNOWN_ALL    ? n_known == n_lines
                 : known == KNOWN_NONE ? n_known == 0
@@ -633,6 +649,7 @@ static void fields_are_right(void) {
     FIELDS_OF(FORM_JSON, "{\"status\":true%,\"ratio\":%,\"msg\":\"%\",\"user\":{\"id\":\"%\"}}",
               KNOWN_NONE, PLAIN_VALUES);
     FIELDS_OF(FORM_LOGFMT, "status=% ratio=% msg=\"%\" user.id=\"%", KNOWN_NONE, PLAIN_VALUES);
+    CHECK(n_combined > 0);
 }
 
 static void packs_ids(void) {
