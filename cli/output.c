@@ -67,20 +67,23 @@ static int compare_keys(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The names of an object in order; free the array. NULL without memory. */
-static const char **sorted_keys(json_t *object, size_t *ret_count) {
-    const char **keys = calloc(json_object_size(object) + 1, sizeof(*keys));
-    const char *key;
+/* The names of the labels that are shown, in order; free the array. NULL, and none, without memory. */
+static const char **shown_names(json_t *labels, json_t *skip, const struct options *o,
+                                size_t *ret_count) {
+    const char **names = calloc(json_object_size(labels) + 1, sizeof(*names));
+    const char *name;
     json_t *value;
     size_t count = 0;
-    if (!keys)
+    *ret_count = 0;
+    if (!names)
         return NULL;
-    json_object_foreach(object, key, value) {
-        keys[count++] = key;
+    json_object_foreach(labels, name, value) {
+        if (is_shown(o, name, value, skip))
+            names[count++] = name;
     }
-    qsort(keys, count, sizeof(*keys), compare_keys);
+    qsort(names, count, sizeof(*names), compare_keys);
     *ret_count = count;
-    return keys;
+    return names;
 }
 
 static struct str text_of(json_t *value) {
@@ -89,43 +92,31 @@ static struct str text_of(json_t *value) {
 }
 
 void output_labels(struct buf *out, json_t *labels, json_t *skip, const struct options *o) {
-    size_t count = 0;
-    const char **keys = sorted_keys(labels, &count);
-    bool first = true;
+    size_t count;
+    const char **names = shown_names(labels, skip, o, &count);
     buf_add_char(out, '{');
     for (size_t i = 0; i < count; i++) {
-        json_t *value = json_object_get(labels, keys[i]);
-        if (!is_shown(o, keys[i], value, skip))
-            continue;
-        if (!first)
-            buf_add_str(out, STR(", "));
-        first = false;
-        buf_add_str(out, str_from(keys[i]));
+        buf_add_str(out, i > 0 ? STR(", ") : STR(""));
+        buf_add_str(out, str_from(names[i]));
         buf_add_char(out, '=');
-        logql_quote_go(out, text_of(value));
+        logql_quote_go(out, text_of(json_object_get(labels, names[i])));
     }
     buf_add_char(out, '}');
-    free(keys);
+    free(names);
 }
 
 static void json_labels(struct buf *out, json_t *labels, json_t *skip, const struct options *o) {
-    size_t count = 0;
-    const char **keys = sorted_keys(labels, &count);
-    bool first = true;
+    size_t count;
+    const char **names = shown_names(labels, skip, o, &count);
     buf_add_char(out, '{');
     for (size_t i = 0; i < count; i++) {
-        json_t *value = json_object_get(labels, keys[i]);
-        if (!is_shown(o, keys[i], value, skip))
-            continue;
-        if (!first)
-            buf_add_char(out, ',');
-        first = false;
-        json_text(out, str_from(keys[i]));
+        buf_add_str(out, i > 0 ? STR(",") : STR(""));
+        json_text(out, str_from(names[i]));
         buf_add_char(out, ':');
-        json_text(out, text_of(value));
+        json_text(out, text_of(json_object_get(labels, names[i])));
     }
     buf_add_char(out, '}');
-    free(keys);
+    free(names);
 }
 
 /* ---- the printer of lines */
