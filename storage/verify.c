@@ -575,15 +575,23 @@ static int check_pack(struct verify *v) {
 
 /* ---- walking the folders; a name of somebody else's is left alone */
 
+/* Puts a name behind the path, whose size was `outside`; false when it has no room there: it cannot be ours. */
+static bool enter(struct verify *v, const char *name, size_t *ret_outside) {
+    size_t size = strlen(v->path), room = sizeof(v->path) - size;
+    if ((size_t)snprintf(v->path + size, room, "/%s", name) >= room) {
+        v->path[size] = '\0';
+        return false;
+    }
+    *ret_outside = size;
+    return true;
+}
+
 static int visit_file(const char *name, bool is_dir, void *ctx) {
     struct verify *v = ctx;
     struct str s = str_from(name);
-    size_t size = strlen(v->path);
-    if ((size_t)snprintf(v->path + size, sizeof(v->path) - size, "/%s", name) >=
-        sizeof(v->path) - size) {
-        v->path[size] = '\0';
+    size_t outside;
+    if (!enter(v, name, &outside))
         return 0;
-    }
     int r = 0;
     if (!is_dir && str_ends(s, STR(".chunk")))
         r = check_chunk(v);
@@ -593,17 +601,14 @@ static int visit_file(const char *name, bool is_dir, void *ctx) {
         note(v, v->path, "an unfinished file; the server removes it");
     else
         note(v, v->path, "this is not logqd's");
-    v->path[size] = '\0';
+    v->path[outside] = '\0';
     return r;
 }
 
 static int visit_folder(struct verify *v, const char *name, bool is_dir, io_list_fn *fn) {
-    size_t size = strlen(v->path);
-    if ((size_t)snprintf(v->path + size, sizeof(v->path) - size, "/%s", name) >=
-        sizeof(v->path) - size) {
-        v->path[size] = '\0';
+    size_t outside;
+    if (!enter(v, name, &outside))
         return 0;
-    }
     int r = 0;
     if (is_dir)
         r = io_list(v->dir_fd, v->path, fn, v);
@@ -611,7 +616,7 @@ static int visit_folder(struct verify *v, const char *name, bool is_dir, io_list
         note(v, v->path, "this is not logqd's");
     if (r == -ENOENT) /* the server's reaper was here */
         r = 0;
-    v->path[size] = '\0';
+    v->path[outside] = '\0';
     return r;
 }
 
