@@ -24,10 +24,10 @@
 #include "map.h"
 #include "metadata.h"
 #include "push_body.h"
+#include "push_group.h"
 #include "rate_limit.h"
 #include "rejects.h"
 #include "units.h"
-#include "utf8.h"
 
 enum {
     SMALL_BODY_MAX = 256 << 10,     /* decodes in well under a millisecond */
@@ -59,20 +59,6 @@ struct str discard_reason_name(enum discard_reason r) {
     return names[r];
 }
 
-/* All parts of a push that name their stream by the same text. */
-struct group {
-    struct stream *stream; /* pinned; NULL until found or made */
-    struct labels labels;  /* canonical, with service_name */
-    struct str spelling;   /* what the sender wrote */
-    struct str text;       /* canonical, for messages; made when first needed */
-    struct str refusal;    /* why the label set breaks a limit; .data NULL = it does not */
-    enum discard_reason refused_for;
-    struct label level; /* detected_level from the labels; .value.data NULL = look at each entry */
-    size_t target;      /* another spelling of this stream came first: its group, else this one */
-    uint32_t n_entries; /* kept */
-    uint32_t n_parts;
-};
-
 struct push {
     struct store *store;
     const struct limits *limits;
@@ -84,7 +70,8 @@ struct push {
     struct decoded_push decoded;
     struct rejects rejects;
     struct buf message; /* scratch for one message */
-    struct group *groups;
+    struct push_grouping grouping;
+    struct push_group *groups;
     uint32_t *group_of; /* per decoded stream */
     size_t n_groups;
     uint64_t n_kept, kept_bytes;
@@ -123,163 +110,7 @@ static uint64_t lines_size(const struct entry *entries, size_t count) {
     return size;
 }
 
-/* ---- labels */
-
-/* service_name from the first of the discovery labels that is there; skipped for Loki's own
- * internal streams. */
-static void add_service_name(const struct limits *limits, struct label *items, size_t *count) {
-    struct labels labels = {.items = items, .count = *count};
-    if (limits->n_discover_service_name == 0 || labels_get(labels, STR("service_name")).data ||
-        labels_get(labels, STR("__aggregated_metric__")).data ||
-        labels_get(labels, STR("__pattern__")).data)
-        return;
-    struct str value = STR("unknown_service");
-    for (size_t i = 0; i < limits->n_discover_service_name; i++) {
-        struct str found = labels_get(labels, limits->discover_service_name[i]);
-        if (found.size == 0)
-            continue;
-        value = found;
-        break;
-    }
-    *count =
-        metadata_set(items, *count, (struct label){.name = STR("service_name"), .value = value});
-}
-
-static bool pairs_are_valid(const struct label *items, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (!label_name_valid(items[i].name) || !utf8_valid(items[i].value))
-            return false;
-    }
-    return true;
-}
-
-/* Pairs of a JSON stream object: the last of equal names counts, as in any JSON object. Bad
- * names and values go through the parser of label texts, so that they are refused for the same
- * reasons in the same words. */
-static int labels_from_pairs(struct push *p, struct labels given, struct labels *ret,
-                             struct err *reterr) {
-    struct label *items = arena_array(&p->arena, given.count + 1, sizeof(*items));
-    if (!items)
-        return err_set(reterr, -ENOMEM, "out of memory while reading labels");
-    if (given.count > 0)
-        memcpy(items, given.items, given.count * sizeof(*items));
-    int64_t count = pairs_sort_last_wins(&p->arena, items, given.count);
-    if (count < 0)
-        return err_set(reterr, -ENOMEM, "out of memory while reading labels");
-    *ret = (struct labels){.items = items, .count = (size_t)count};
-    if (!pairs_are_valid(items, (size_t)count)) {
-        buf_clear(&p->message);
-        labels_format(&p->message, *ret);
-        struct str text = arena_copy(&p->arena, buf_str(&p->message));
-        if (p->message.failed || !text.data)
-            return err_set(reterr, -ENOMEM, "out of memory while reading labels");
-        return labels_parse(text, &p->arena, ret, reterr);
-    }
-    ret->count = labels_normalize(items, (size_t)count);
-    return 0;
-}
-
-static int group_parse_labels(struct push *p, const struct decoded_stream *s, struct group *g,
-                              struct err *reterr) {
-    struct labels parsed;
-    int r = s->labels_text.data ? labels_parse(s->labels_text, &p->arena, &parsed, reterr)
-                                : labels_from_pairs(p, s->labels, &parsed, reterr);
-    if (r == -ESYNTAX)
-        return err_prefix(reterr, r, "couldn't parse labels");
-    if (r < 0)
-        return r;
-    size_t count = parsed.count;
-    struct label *items = arena_array(&p->arena, count + 1, sizeof(*items));
-    if (!items)
-        return err_set(reterr, -ENOMEM, "out of memory while reading labels");
-    if (count > 0)
-        memcpy(items, parsed.items, count * sizeof(*items));
-    add_service_name(p->limits, items, &count);
-    g->labels = (struct labels){.items = items, .count = count};
-    return 0;
-}
-
-/* The stream's canonical text for messages. */
-static struct str group_text(struct push *p, struct group *g) {
-    if (g->text.data)
-        return g->text;
-    if (g->stream)
-        return g->text = stream_labels_text(g->stream);
-    struct buf b = buf_make(MESSAGE_MAX);
-    labels_format(&b, g->labels);
-    g->text = arena_copy(&p->arena, buf_str(&b));
-    if (!g->text.data)
-        g->text = STR("{...}");
-    buf_done(&b);
-    return g->text;
-}
-
-/* Checks the label set against the limits; sets g->refusal. Zero = unlimited. */
-static void group_check_labels(struct push *p, struct group *g) {
-    const struct limits *l = p->limits;
-    struct labels labels = g->labels;
-    struct buf *m = &p->message;
-    buf_clear(m);
-    if (labels_get(labels, STR("__aggregated_metric__")).data)
-        return;
-    size_t counted = labels.count - (labels_get(labels, STR("service_name")).data != NULL);
-    if (l->max_label_names_per_series > 0 && counted > l->max_label_names_per_series) {
-        buf_addf(m, "entry for stream '%.*s' has %zu label names; limit %u",
-                 STR_ARG(group_text(p, g)), counted, l->max_label_names_per_series);
-        g->refused_for = DISCARD_LABEL_NAMES;
-    }
-    for (size_t i = 0; i < labels.count && m->size == 0; i++) {
-        struct str name = labels.items[i].name, value = labels.items[i].value;
-        if (l->max_label_name_length > 0 && name.size > l->max_label_name_length) {
-            buf_addf(m, "stream '%.*s' has label name too long: '%.*s'", STR_ARG(group_text(p, g)),
-                     STR_ARG(name));
-            g->refused_for = DISCARD_LABEL_NAME_LONG;
-        } else if (l->max_label_value_length > 0 && value.size > l->max_label_value_length) {
-            buf_addf(m, "stream '%.*s' has label value too long: '%.*s'", STR_ARG(group_text(p, g)),
-                     STR_ARG(value));
-            g->refused_for = DISCARD_LABEL_VALUE_LONG;
-        } else if (i > 0 && str_eq(labels.items[i - 1].name, name)) {
-            buf_addf(m, "stream '%.*s' has duplicate label name: '%.*s'", STR_ARG(group_text(p, g)),
-                     STR_ARG(name));
-            g->refused_for = DISCARD_LABEL_TWICE;
-        }
-    }
-    if (m->size > 0 || m->failed) {
-        g->refusal = arena_copy(&p->arena, buf_str(m));
-        if (!g->refusal.data)
-            g->refusal = STR("stream has labels beyond the limits");
-    }
-}
-
-/* What its labels alone say about the level of a stream's entries. */
-static void group_find_level(struct push *p, struct group *g) {
-    g->level.name = STR("detected_level");
-    g->level.value = level_of_labels(&p->level_fields, g->labels);
-}
-
 /* ---- grouping */
-
-static struct str spelling_of(const struct decoded_stream *s) {
-    if (s->labels_text.data)
-        return s->labels_text;
-    return s->labels_key.size > 0 ? s->labels_key : STR("{}");
-}
-
-static int group_open(struct push *p, const struct decoded_stream *s, struct str spelling,
-                      struct group *g, struct err *reterr) {
-    *g = (struct group){.spelling = spelling, .target = (size_t)(g - p->groups)};
-    g->stream = store_stream_by_text(p->store, p->request->tenant, spelling);
-    if (g->stream) {
-        g->labels = stream_labels(g->stream);
-    } else {
-        int r = group_parse_labels(p, s, g, reterr);
-        if (r < 0)
-            return r;
-        group_check_labels(p, g);
-    }
-    group_find_level(p, g);
-    return 0;
-}
 
 /* Makes a group for each spelling. The stream before is the first guess, then a table. */
 static int make_groups(struct push *p, struct err *reterr) {
@@ -289,18 +120,19 @@ static int make_groups(struct push *p, struct err *reterr) {
     if (!p->groups || !p->group_of)
         return err_set(reterr, -ENOMEM, "out of memory for a push of %zu streams", d->n_streams);
     struct map by_spelling = map_make();
-    struct group *last = NULL;
+    struct push_group *last = NULL;
     int r = 0;
     for (size_t i = 0; i < d->n_streams && r == 0; i++) {
         const struct decoded_stream *s = &d->streams[i];
-        struct str spelling = spelling_of(s);
+        struct str spelling = push_group_spelling(s);
         if (!last || !str_eq(last->spelling, spelling)) {
-            struct group *g = map_get(&by_spelling, spelling);
+            struct push_group *g = map_get(&by_spelling, spelling);
             if (!g) {
                 g = &p->groups[p->n_groups];
-                r = group_open(p, s, spelling, g, reterr);
+                r = push_group_open(&p->grouping, s, g, reterr);
                 if (r < 0)
                     break;
+                g->target = p->n_groups;
                 p->n_groups++;
                 if (map_put(&by_spelling, spelling, g) < 0)
                     r = err_set(reterr, -ENOMEM, "out of memory for a push");
@@ -326,7 +158,7 @@ static void add_time(struct buf *out, int64_t ns) {
  * few sets: the shared pairs with one of few levels. */
 enum { PART_SETS_MAX = 12 };
 struct part {
-    struct group *g;
+    struct push_group *g;
     struct labels shared;
     uint64_t shared_size;
     struct labels sets[PART_SETS_MAX];
@@ -335,7 +167,7 @@ struct part {
 };
 
 /* Is the metadata, of the given count and bytes, within the limits? Else the message is written. */
-static enum discard_reason check_metadata(struct push *p, struct group *g, size_t count,
+static enum discard_reason check_metadata(struct push *p, struct push_group *g, size_t count,
                                           uint64_t size) {
     const struct limits *l = p->limits;
     struct buf *m = &p->message;
@@ -347,7 +179,7 @@ static enum discard_reason check_metadata(struct push *p, struct group *g, size_
                  "Please see "
                  "`limits_config.allow_structured_metadata` or contact your Loki administrator to "
                  "enable it",
-                 STR_ARG(group_text(p, g)));
+                 STR_ARG(push_group_text(&p->grouping, g)));
         return DISCARD_METADATA_OFF;
     }
     uint64_t size_max = l->max_structured_metadata_size;
@@ -359,7 +191,8 @@ static enum discard_reason check_metadata(struct push *p, struct group *g, size_
                  "bytes. Please see "
                  "`limits_config.max_structured_metadata_size` or contact your Loki administrator "
                  "to increase it",
-                 STR_ARG(group_text(p, g)), (unsigned long long)size, (unsigned long long)size_max);
+                 STR_ARG(push_group_text(&p->grouping, g)), (unsigned long long)size,
+                 (unsigned long long)size_max);
         return DISCARD_METADATA_LARGE;
     }
     /* Storage has a limit of its own; one place is kept for detected_level. */
@@ -373,7 +206,7 @@ static enum discard_reason check_metadata(struct push *p, struct group *g, size_
             "`limits_config.max_structured_metadata_entries_count` or contact your Loki "
             "administrator to "
             "increase it",
-            STR_ARG(group_text(p, g)), count, max);
+            STR_ARG(push_group_text(&p->grouping, g)), count, max);
         return DISCARD_METADATA_MANY;
     }
     return DISCARD_REASONS;
@@ -387,18 +220,20 @@ static uint64_t line_size_max(const struct limits *l) {
 /* DISCARD_REASONS when the entry may be stored; else why not, with the message written. */
 static enum discard_reason check_entry(struct push *p, const struct part *part, struct entry *e,
                                        uint64_t meta_size) {
-    struct group *g = part->g;
+    struct push_group *g = part->g;
     struct buf *m = &p->message;
     buf_clear(m);
     if (e->ts_ns < p->oldest_ns || e->ts_ns == PUSH_TS_TOO_OLD) {
-        buf_addf(m, "entry for stream '%.*s' has timestamp too old: ", STR_ARG(group_text(p, g)));
+        buf_addf(m, "entry for stream '%.*s' has timestamp too old: ",
+                 STR_ARG(push_group_text(&p->grouping, g)));
         add_time(m, e->ts_ns);
         buf_add_str(m, STR(", oldest acceptable timestamp is: "));
         time_format_rfc3339(m, p->oldest_ns, true);
         return DISCARD_TOO_OLD;
     }
     if (e->ts_ns > p->newest_ns || e->ts_ns == PUSH_TS_TOO_NEW) {
-        buf_addf(m, "entry for stream '%.*s' has timestamp too new: ", STR_ARG(group_text(p, g)));
+        buf_addf(m, "entry for stream '%.*s' has timestamp too new: ",
+                 STR_ARG(push_group_text(&p->grouping, g)));
         add_time(m, e->ts_ns);
         return DISCARD_TOO_NEW;
     }
@@ -409,7 +244,7 @@ static enum discard_reason check_entry(struct push *p, const struct part *part, 
         buf_addf(m,
                  "max entry size '%llu' bytes exceeded for stream '%.*s' while adding an entry "
                  "with length '%zu' bytes",
-                 (unsigned long long)max, STR_ARG(group_text(p, g)), e->line.size);
+                 (unsigned long long)max, STR_ARG(push_group_text(&p->grouping, g)), e->line.size);
         return DISCARD_LINE_TOO_LONG;
     }
     return check_metadata(p, g, e->meta_count + part->shared.count, meta_size);
@@ -465,7 +300,7 @@ static int normalize_entry(struct push *p, const struct part *part, struct entry
 /* Completes the metadata and adds detected_level. Entries that have nothing else share static
  * pairs. */
 static int enrich_entry(struct push *p, struct part *part, struct entry *e) {
-    struct group *g = part->g;
+    struct push_group *g = part->g;
     bool discover = p->limits->discover_log_levels && p->limits->allow_structured_metadata;
     if (e->meta_count > 0 && normalize_entry(p, part, e) < 0)
         return -ENOMEM;
@@ -490,7 +325,7 @@ static int enrich_entry(struct push *p, struct part *part, struct entry *e) {
 }
 
 /* Checks and enriches the entries of one part; those that stay move to its front. */
-static int check_part(struct push *p, struct decoded_stream *s, struct group *g) {
+static int check_part(struct push *p, struct decoded_stream *s, struct push_group *g) {
     struct entry *entries = p->decoded.entries + s->first_entry;
     struct part part; /* not zeroed as a whole: there may be a part for each line */
     part.g = g;
@@ -537,7 +372,7 @@ static int check_entries(struct push *p) {
     set_age_limits(p);
     for (size_t i = 0; i < p->decoded.n_streams; i++) {
         struct decoded_stream *s = &p->decoded.streams[i];
-        struct group *g = &p->groups[p->group_of[i]];
+        struct push_group *g = &p->groups[p->group_of[i]];
         if (s->n_entries == 0)
             continue;
         if (g->refusal.data) {
@@ -579,7 +414,7 @@ static void limit_streams(struct push *p) {
     struct str tenant = p->request->tenant;
     uint64_t active = store_active_streams(p->store, tenant);
     for (size_t i = 0; i < p->n_groups; i++) {
-        struct group *g = &p->groups[i];
+        struct push_group *g = &p->groups[i];
         if (g->stream || g->refusal.data || g->n_entries == 0 ||
             store_has_active_stream(p->store, tenant, g->labels))
             continue;
@@ -607,7 +442,7 @@ static int open_streams(struct push *p, struct err *reterr) {
     struct map by_stream = map_make();
     int r = 0;
     for (size_t i = 0; i < p->n_groups && r == 0; i++) {
-        struct group *g = &p->groups[i];
+        struct push_group *g = &p->groups[i];
         if (g->n_entries == 0)
             continue;
         struct str spelling = g->spelling.size <= LABELS_SPELLING_MAX ? g->spelling : STR("");
@@ -616,7 +451,7 @@ static int open_streams(struct push *p, struct err *reterr) {
         if (r < 0)
             break;
         struct str key = str_make((const char *)&g->stream, sizeof(g->stream));
-        struct group *first = map_get(&by_stream, key);
+        struct push_group *first = map_get(&by_stream, key);
         if (!first) {
             if (map_put(&by_stream, key, g) < 0)
                 r = err_set(reterr, -ENOMEM, "out of memory for a push");
@@ -665,7 +500,7 @@ static int make_batch(struct push *p, struct batch *ret, struct err *reterr) {
     size_t count = 0;
     bool scattered = false;
     for (size_t i = 0; i < p->n_groups; i++) {
-        const struct group *g = &p->groups[i];
+        const struct push_group *g = &p->groups[i];
         if (g->n_entries == 0)
             continue;
         slot_of[i] = (uint32_t)count;
@@ -838,6 +673,12 @@ void push_handle(struct store *store, const struct limits *limits, struct push_m
         .body = push_body_make(body_max),
         .message = buf_make(MESSAGE_MAX),
     };
+    p.grouping = (struct push_grouping){.store = store,
+                                        .limits = limits,
+                                        .level_fields = &p.level_fields,
+                                        .tenant = request->tenant,
+                                        .arena = &p.arena,
+                                        .message = &p.message};
     p.rejects = rejects_make(&p.arena);
     decoded_push_init(&p.decoded, &p.arena);
     atomic_fetch_add(&metrics->requests, 1);
