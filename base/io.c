@@ -49,43 +49,32 @@ void io_close(int fd) {
     (void)close(fd);
 }
 
-int io_write_all(int fd, const void *data, size_t size) {
+/* At the place `offset`, or at the file's own when it is NULL. */
+static int write_all(int fd, const char *p, size_t size, const uint64_t *offset) {
     int r = io_hook_ask(IO_WRITE, NULL);
     if (r < 0)
         return r;
-    const char *p = data;
-    while (size > 0) {
-        ssize_t n = write(fd, p, size < IO_STEP_MAX ? size : IO_STEP_MAX);
+    for (size_t done = 0; done < size;) {
+        size_t step = size - done < IO_STEP_MAX ? size - done : IO_STEP_MAX;
+        ssize_t n = offset ? pwrite(fd, p + done, step, (off_t)(*offset + done))
+                           : write(fd, p + done, step);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -errno;
         if (n == 0)
             return -EIO;
-        p += n;
-        size -= (size_t)n;
+        done += (size_t)n;
     }
     return 0;
 }
 
+int io_write_all(int fd, const void *data, size_t size) {
+    return write_all(fd, data, size, NULL);
+}
+
 int io_pwrite_all(int fd, const void *data, size_t size, uint64_t offset) {
-    int r = io_hook_ask(IO_WRITE, NULL);
-    if (r < 0)
-        return r;
-    const char *p = data;
-    while (size > 0) {
-        ssize_t n = pwrite(fd, p, size < IO_STEP_MAX ? size : IO_STEP_MAX, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return -EIO;
-        p += n;
-        size -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
+    return write_all(fd, data, size, &offset);
 }
 
 ssize_t io_pread_all(int fd, void *data, size_t size, uint64_t offset) {
