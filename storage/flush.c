@@ -535,8 +535,15 @@ static void undo_group(struct group *g, bool keep_files) {
     }
 }
 
+/* In the order of their rows: LMDB fills pages when keys come in ascending order, and leaves them half empty otherwise. */
+static int by_stream(const void *a, const void *b) {
+    const struct take *x = a, *y = b;
+    return (x->stream->id > y->stream->id) - (x->stream->id < y->stream->id);
+}
+
 static int commit_group(struct group *g, struct err *reterr) {
     struct store *s = g->store;
+    qsort(g->takes, g->n_takes, sizeof(*g->takes), by_stream);
     bool in_doubt = false;
     int64_t begun = clock_mono_ns();
     int r = plan_files(g);
@@ -613,11 +620,24 @@ static void look_at(struct store *s, enum flush_mode mode, int64_t now_mono_ns,
     (void)pthread_mutex_unlock(&stream->lock);
 }
 
-static int by_sealed(const void *a, const void *b) {
+/* The power of two that `bytes` reaches; 0 for all that is small. */
+static unsigned size_class(size_t bytes) {
+    return bytes < PACK_MEMBER_BYTES ? 0 : 64 - (unsigned)__builtin_clzll(bytes);
+}
+
+/* The largest first; of those of about one size the oldest, which mostly came one after the other and have neighbouring
+ * rows in the index. */
+static int by_size(const void *a, const void *b) {
     const struct candidate *x = a, *y = b;
-    if (x->sealed_bytes != y->sealed_bytes)
-        return x->sealed_bytes > y->sealed_bytes ? -1 : 1;
-    return (x->open_bytes < y->open_bytes) - (x->open_bytes > y->open_bytes);
+    unsigned sealed_x = size_class(x->sealed_bytes), sealed_y = size_class(y->sealed_bytes);
+    unsigned open_x = size_class(x->open_bytes), open_y = size_class(y->open_bytes);
+    if (sealed_x != sealed_y)
+        return sealed_x > sealed_y ? -1 : 1;
+    if (open_x != open_y)
+        return open_x > open_y ? -1 : 1;
+    if (x->oldest_lsn != y->oldest_lsn)
+        return x->oldest_lsn < y->oldest_lsn ? -1 : 1;
+    return (x->stream->id > y->stream->id) - (x->stream->id < y->stream->id);
 }
 
 /* Memory pressure: the streams with most sealed bytes first; when that is not enough, open blocks too. */
@@ -630,7 +650,7 @@ static void choose_by_memory(struct store *s, struct candidate *list, size_t n) 
     for (size_t i = 0; i < n; i++)
         if (list[i].due)
             total -= list[i].sealed_bytes < total ? list[i].sealed_bytes : total;
-    qsort(list, n, sizeof(*list), by_sealed);
+    qsort(list, n, sizeof(*list), by_size);
     for (size_t i = 0; i < n && total > goal; i++) {
         if (list[i].due || list[i].sealed_bytes == 0)
             continue;
