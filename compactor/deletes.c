@@ -1,4 +1,4 @@
-#include "deletes.h"
+#include "deletes_private.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,34 +13,13 @@
 #include "clock.h"
 #include "hash.h"
 #include "log.h"
-#include "merge.h"
-#include "unpack.h"
 
 enum {
     RECORD_VERSION = 1,
     RECORD_FIXED = 1 + 1 + 3 * 8 + 8 * 8,
     TENANT_MAX = 511,
-    CHUNKS_PER_COMMIT = 1000,
-    PACKED_MAX =
-        65536, /* members of packs that lose something, gathered before their packs are emptied */
-    REWRITE_TARGET = 64 << 20, /* far above what merging makes: one file stays one */
     PAIRS_MAX = 4096,
     ID_ATTEMPTS = 100,
-    ARENA_MAX = 1 << 30,
-};
-
-/* Immutable but for state, percent and receipt (deletes.lock). */
-struct request {
-    atomic_int refs; /* the list's, and those of erase sets */
-    struct request *next;
-    char id[DELETE_ID_SIZE + 1];
-    struct str tenant, query; /* own memory, behind the struct */
-    int64_t start_ns, end_ns, created_ns;
-    enum delete_state state;
-    unsigned percent;
-    struct delete_receipt receipt;
-    const struct delete_language *language;
-    void *compiled; /* NULL: it does not compile */
 };
 
 /* The unprocessed requests of one tenant. */
@@ -52,21 +31,6 @@ struct erase_set {
     struct request *requests[];
 };
 
-struct deletes {
-    struct store *store;
-    struct deletes_options o;
-    struct eraser eraser;
-    atomic_uint_fast64_t
-        n_hiding; /* unprocessed requests of all tenants: 0 spares queries the lock */
-    pthread_mutex_t change_lock; /* one change of the list and the index at a time; before lock */
-    pthread_mutex_t lock;        /* guards: requests, sets, and what changes in a request */
-    struct request *requests;    /* the oldest first */
-    size_t n_requests;
-    struct erase_set *sets;
-    uint64_t received;
-    atomic_int_fast64_t cancel_period_ns;
-};
-
 /* ---- requests and sets */
 
 static struct request *request_ref(struct request *q) {
@@ -74,7 +38,7 @@ static struct request *request_ref(struct request *q) {
     return q;
 }
 
-static void request_unref(struct request *q) {
+void delete_request_unref(struct request *q) {
     if (!q || atomic_fetch_sub(&q->refs, 1) != 1)
         return;
     if (q->compiled)
@@ -100,7 +64,7 @@ static void set_put(struct erase_set *set) {
     if (!set || atomic_fetch_sub(&set->refs, 1) != 1)
         return;
     for (size_t i = 0; i < set->count; i++)
-        request_unref(set->requests[i]);
+        delete_request_unref(set->requests[i]);
     free(set);
 }
 
@@ -156,7 +120,7 @@ static struct erase_set *set_get(void *ctx, struct str tenant) {
     return set;
 }
 
-static bool request_concerns(const struct request *q, struct labels labels, int64_t first_ns,
+bool delete_request_concerns(const struct request *q, struct labels labels, int64_t first_ns,
                              int64_t last_ns) {
     return q->start_ns <= last_ns && first_ns <= q->end_ns &&
            q->language->accepts(q->compiled, labels);
@@ -165,7 +129,7 @@ static bool request_concerns(const struct request *q, struct labels labels, int6
 static bool set_concerns(const struct erase_set *set, struct labels labels, int64_t first_ns,
                          int64_t last_ns) {
     for (size_t i = 0; i < set->count; i++)
-        if (request_concerns(set->requests[i], labels, first_ns, last_ns))
+        if (delete_request_concerns(set->requests[i], labels, first_ns, last_ns))
             return true;
     return false;
 }
@@ -175,7 +139,7 @@ static int set_mark(const struct erase_set *set, struct labels labels, struct bl
     int status = 0;
     for (size_t i = 0; i < set->count && status == 0; i++) {
         const struct request *q = set->requests[i];
-        if (request_concerns(q, labels, info->first_ns, info->last_ns))
+        if (delete_request_concerns(q, labels, info->first_ns, info->last_ns))
             status = q->language->mark(q->compiled, labels, q->start_ns, q->end_ns, r, info, bits,
                                        reterr);
     }
@@ -276,8 +240,8 @@ static int save(struct deletes *d, const struct request *put, const struct reque
 
 /* ---- opening */
 
-static void log_request(const struct deletes *d, int level, const char *msg,
-                        const struct request *q, const char *error) {
+void deletes_log(const struct deletes *d, int level, const char *msg, const struct request *q,
+                 const char *error) {
     if (!d->o.log)
         return;
     const struct delete_receipt *t = &q->receipt;
@@ -335,7 +299,7 @@ static int load_one(struct str key, struct str value, void *ctx) {
     struct err err = {0};
     if (q->state != DELETE_PROCESSED && d->o.language->compile(q->query, &q->compiled, &err) < 0) {
         q->compiled = NULL;
-        log_request(d, LOG_ERROR, "a delete request is not understood any more", q, err.text);
+        deletes_log(d, LOG_ERROR, "a delete request is not understood any more", q, err.text);
     }
     insert(d, q);
     return 0;
@@ -377,7 +341,7 @@ void deletes_close(struct deletes *d) {
     }
     while (d->requests) {
         struct request *next = d->requests->next;
-        request_unref(d->requests);
+        delete_request_unref(d->requests);
         d->requests = next;
     }
     pthread_mutex_destroy(&d->lock);
@@ -451,7 +415,7 @@ static int add_locked(struct deletes *d, struct request *q, struct err *reterr) 
         (void)save(d, NULL, q, NULL);
         return err_set(reterr, r, "no memory for a delete request");
     }
-    request_unref(drop);
+    delete_request_unref(drop);
     return 0;
 }
 
@@ -474,12 +438,12 @@ int deletes_add(struct deletes *d, struct str tenant, struct str query, int64_t 
         r = add_locked(d, q, reterr);
         if (r == 0) {
             memcpy(ret_id, q->id, sizeof(q->id));
-            log_request(d, LOG_INFO, "delete request accepted", q, NULL);
+            deletes_log(d, LOG_INFO, "delete request accepted", q, NULL);
         }
         pthread_mutex_unlock(&d->change_lock);
     }
     if (r < 0)
-        request_unref(q);
+        delete_request_unref(q);
     return r;
 }
 
@@ -538,311 +502,36 @@ int deletes_cancel(struct deletes *d, struct str tenant, struct str id, bool for
         pthread_mutex_unlock(&d->lock);
         /* Without memory the old set still hides what is asked for, until the next change or start. */
         r = 0;
-        log_request(d, LOG_INFO, "delete request taken back", q, NULL);
-        request_unref(q);
+        deletes_log(d, LOG_INFO, "delete request taken back", q, NULL);
+        delete_request_unref(q);
     }
     pthread_mutex_unlock(&d->change_lock);
     return r;
 }
 
-/* ---- removing */
+/* ---- for who removes */
 
-/* A member of a pack that loses something. */
-struct packed {
-    struct index_chunk chunk;
-    bool whole;
-};
-
-struct run {
-    struct deletes *d;
-    struct request *q; /* a reference */
-    bool (*stopped)(void *ctx);
-    void *stopped_ctx;
-    uint64_t streams, done; /* of the tenant: how far */
-    bool changed;           /* since the receipt was saved */
-    struct delete_receipt receipt;
-    struct labels labels; /* of the stream at hand */
-    struct index_chunk gone[CHUNKS_PER_COMMIT];
-    size_t n_gone;
-    struct packed *packed; /* PACKED_MAX, made at first use */
-    size_t n_packed;
-    struct deletes_result *result;
-    struct err *reterr;
-};
-
-static int on_erase(void *ctx, struct labels labels, struct block_reader *r,
-                    const struct block_ref_info *info, uint64_t *bits, struct err *reterr) {
-    const struct request *q = ctx;
-    return q->language->mark(q->compiled, labels, q->start_ns, q->end_ns, r, info, bits, reterr);
-}
-
-static int on_pace(void *ctx, uint64_t bytes) {
-    const struct run *run = ctx;
-    (void)bytes;
-    return run->stopped && run->stopped(run->stopped_ctx) ? -ECANCELED : 0;
-}
-
-static int drop_rows(struct index_txn *t, void *ctx, struct err *reterr) {
-    const struct run *run = ctx;
-    int r = 0;
-    for (size_t i = 0; i < run->n_gone && r == 0; i++)
-        r = index_del_chunk(t, run->q->tenant, &run->gone[i], reterr);
-    return r;
-}
-
-/* Chunks that are meant as a whole: rows first, then files. */
-static int drop_chunks(struct run *run) {
-    if (run->n_gone == 0)
-        return 0;
-    int r = store_index_update(run->d->store, drop_rows, run, run->reterr);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < run->n_gone; i++) {
-        const struct index_chunk *c = &run->gone[i];
-        store_delete_chunk(run->d->store, run->q->tenant, c);
-        run->receipt.chunks_removed++;
-        run->receipt.lines += c->sums.entries;
-        run->receipt.bytes += c->sums.line_bytes;
-        run->receipt.file_bytes_before += c->sums.file_bytes;
-    }
-    run->n_gone = 0;
-    run->changed = true;
-    return 0;
-}
-
-/* What cannot be read is counted; *ret is zeroed then. */
-static int try_rewrite(struct run *run, const struct rewrite *w, struct rewrite_result *ret) {
-    struct err err = {0};
-    *ret = (struct rewrite_result){0};
-    int r = store_rewrite(run->d->store, w, ret, NULL, &err);
-    if (r == -ECORRUPT || r == -EREFUSED || r == -EFORMAT) {
-        run->result->failures++;
-        log_request(run->d, LOG_ERROR, "a chunk cannot be rewritten, its entries stay hidden",
-                    run->q, err.text);
-        return 0;
-    }
-    return r < 0 ? err_set(run->reterr, r, "%s", err.text) : 0;
-}
-
-static struct rewrite erasing(struct run *run, const struct index_chunk *c) {
-    return (struct rewrite){.tenant = run->q->tenant,
-                            .sources = c,
-                            .n_sources = 1,
-                            .effort = merge_effort((enum merge_grade)c->grade),
-                            .grade = c->grade,
-                            .target_bytes = REWRITE_TARGET,
-                            .erase = on_erase,
-                            .erase_ctx = run->q,
-                            .pace = on_pace,
-                            .pace_ctx = run};
-}
-
-static int rewrite_chunk(struct run *run, const struct index_chunk *c) {
-    struct rewrite_result done;
-    struct rewrite w = erasing(run, c);
-    int r = try_rewrite(run, &w, &done);
-    if (r < 0)
-        return r;
-    if (done.sources > 0) {
-        run->receipt.chunks_rewritten++;
-        run->receipt.lines += done.erased_entries;
-        run->receipt.bytes += done.erased_bytes;
-        run->receipt.file_bytes_before += done.source_bytes;
-        run->receipt.file_bytes_after += done.output_bytes;
-        run->changed = true;
-    }
-    (void)store_reap(run->d->store);
-    return 0;
-}
-
-/* ---- members of packs: what stands beside them is moved first, see unpack.h */
-
-static int move_member(const struct index_chunk *c, void *ctx) {
-    struct run *run = ctx;
-    struct rewrite_result done;
-    struct rewrite w = unpack_rewrite(run->q->tenant, c);
-    w.pace = on_pace;
-    w.pace_ctx = run;
-    int r = try_rewrite(run, &w, &done);
-    (void)store_reap(run->d->store);
-    return r;
-}
-
-static int move_others(struct run *run) {
-    size_t n = run->n_packed;
-    struct unpack u = {.tenant = run->q->tenant,
-                       .packs = malloc(sizeof(uint64_t) * n),
-                       .n_packs = n,
-                       .keep = malloc(sizeof(uint64_t) * n),
-                       .n_keep = n};
-    int r = u.packs && u.keep ? 0 : err_set(run->reterr, -ENOMEM, "no memory to empty packs");
-    for (size_t i = 0; i < n && r == 0; i++) {
-        u.packs[i] = run->packed[i].chunk.pack_seq;
-        u.keep[i] = run->packed[i].chunk.chunk_seq;
-    }
-    if (r == 0) {
-        unpack_prepare(&u);
-        r = unpack_walk(run->d->store, &u, move_member, run, run->reterr);
-    }
-    free(u.packs);
-    free(u.keep);
-    return r;
-}
-
-/* When one of the others cannot be moved, the gathered ones stay: hidden, until the next pass tries again. */
-static int erase_packed(struct run *run) {
-    uint64_t failures = run->result->failures;
-    int r = run->n_packed > 0 ? move_others(run) : 0;
-    bool moved = run->result->failures == failures;
-    for (size_t i = 0; i < run->n_packed && r == 0 && moved; i++) {
-        const struct packed *p = &run->packed[i];
-        if (!p->whole) {
-            r = rewrite_chunk(run, &p->chunk);
-            continue;
-        }
-        run->gone[run->n_gone++] = p->chunk;
-        if (run->n_gone == CHUNKS_PER_COMMIT)
-            r = drop_chunks(run);
-    }
-    run->n_packed = 0;
-    return r == 0 ? drop_chunks(run) : r;
-}
-
-/* Gathers it when the request concerns it. */
-static int note_packed(struct run *run, const struct index_chunk *c, bool whole) {
-    struct rewrite_result asked = {.sources = whole};
-    struct rewrite w = erasing(run, c);
-    w.ask_only = true;
-    int r = whole ? 0 : try_rewrite(run, &w, &asked);
-    if (r < 0 || asked.sources == 0)
-        return r;
-    if (!run->packed)
-        run->packed = malloc(sizeof(*run->packed) * PACKED_MAX);
-    if (!run->packed)
-        return err_set(run->reterr, -ENOMEM, "no memory to process a delete request");
-    run->packed[run->n_packed++] = (struct packed){.chunk = *c, .whole = whole};
-    return run->n_packed == PACKED_MAX ? erase_packed(run) : 0;
-}
-
-/* Makes what has been done so far durable and visible in the list. */
-static int save_progress(struct run *run, enum delete_state state) {
-    struct request *q = run->q;
-    struct deletes *d = run->d;
+int deletes_save_progress(struct deletes *d, struct request *q,
+                          const struct request_progress *progress, struct err *reterr) {
     pthread_mutex_lock(&d->change_lock);
     pthread_mutex_lock(&d->lock);
-    q->state = state;
-    q->receipt = run->receipt;
-    q->percent = run->streams > 0 ? (unsigned)(run->done * 100 / run->streams) : 0;
+    q->state = progress->state;
+    q->receipt = progress->receipt;
+    q->percent = progress->percent;
     pthread_mutex_unlock(&d->lock);
     /* Taken back meanwhile by force: it must not come back. */
-    int r = find(d, q->tenant, str_from(q->id)) == q ? save(d, q, NULL, run->reterr) : -ECANCELED;
-    run->changed = false;
+    int r = find(d, q->tenant, str_from(q->id)) == q ? save(d, q, NULL, reterr) : -ECANCELED;
     pthread_mutex_unlock(&d->change_lock);
     return r;
 }
 
-static int erase_stream(struct run *run, const struct index_stream *s) {
-    const struct request *q = run->q;
-    struct arena arena = arena_make(ARENA_MAX);
-    struct index_reader *reader = NULL;
-    struct index_chunk *chunks = NULL;
-    size_t count = 0;
-    bool whole = !q->language->has_filter(q->compiled);
-    int r = index_reader_begin(store_index(run->d->store), &reader, run->reterr);
-    if (r == 0)
-        r = index_reader_chunks(reader, q->tenant, s->id, q->start_ns, q->end_ns, &arena, &chunks,
-                                &count, run->reterr);
-    index_reader_end(reader);
-    for (size_t i = 0; i < count && r == 0; i++) {
-        const struct index_chunk *c = &chunks[i];
-        bool all = whole && c->sums.first_ns >= q->start_ns && c->sums.last_ns <= q->end_ns;
-        if (c->pack_seq > 0) {
-            r = note_packed(run, c, all);
-        } else if (all) {
-            run->gone[run->n_gone++] = *c;
-            if (run->n_gone == CHUNKS_PER_COMMIT)
-                r = drop_chunks(run);
-        } else {
-            r = rewrite_chunk(run, c);
-        }
-    }
-    arena_done(&arena);
-    return r;
+void deletes_show_again(struct deletes *d, struct str tenant) {
+    pthread_mutex_lock(&d->lock);
+    (void)renew_set(d, tenant); /* without memory it is hidden for longer than needed */
+    pthread_mutex_unlock(&d->lock);
 }
 
-static int visit_stream(const struct index_stream *s, void *ctx) {
-    struct run *run = ctx;
-    const struct request *q = run->q;
-    int r = 0;
-    if (s->first_ns <= s->last_ns && request_concerns(q, s->labels, s->first_ns, s->last_ns))
-        r = erase_stream(run, s);
-    run->done++;
-    if (r == 0 && run->changed)
-        r = save_progress(run, DELETE_RUNNING);
-    if (r == 0)
-        r = on_pace(run, 0);
-    return r;
-}
-
-static int count_stream(const struct index_stream *s, void *ctx) {
-    (void)s;
-    ((struct run *)ctx)->streams++;
-    return 0;
-}
-
-static int finish(struct run *run) {
-    run->receipt.finished_ns = clock_now_ns();
-    int r = save_progress(run, DELETE_PROCESSED);
-    if (r < 0)
-        return r;
-    pthread_mutex_lock(&run->d->lock);
-    r = renew_set(run->d, run->q->tenant);
-    pthread_mutex_unlock(&run->d->lock);
-    run->result->processed++;
-    log_request(run->d, LOG_INFO, "delete request processed", run->q, NULL);
-    return 0; /* without memory it is hidden for longer than needed */
-}
-
-static void add_receipt(struct delete_receipt *sums, const struct delete_receipt *before,
-                        const struct delete_receipt *after) {
-    sums->chunks_removed += after->chunks_removed - before->chunks_removed;
-    sums->chunks_rewritten += after->chunks_rewritten - before->chunks_rewritten;
-    sums->lines += after->lines - before->lines;
-    sums->bytes += after->bytes - before->bytes;
-    sums->file_bytes_before += after->file_bytes_before - before->file_bytes_before;
-    sums->file_bytes_after += after->file_bytes_after - before->file_bytes_after;
-}
-
-static int process(struct run *run) {
-    struct request *q = run->q;
-    struct deletes *d = run->d;
-    uint64_t failures = run->result->failures;
-    run->receipt = q->receipt;
-    if (run->receipt.begun_ns == 0)
-        run->receipt.begun_ns = clock_now_ns();
-    struct delete_receipt before = run->receipt;
-    /* What is still in memory becomes chunk files that can be rewritten. */
-    int r = store_flush(d->store, run->reterr);
-    if (r == 0)
-        r = index_walk_streams(store_index(d->store), q->tenant, count_stream, run, run->reterr);
-    if (r == 0)
-        r = index_walk_streams(store_index(d->store), q->tenant, visit_stream, run, run->reterr);
-    if (r == 0)
-        r = drop_chunks(run);
-    if (r == 0)
-        r = erase_packed(run);
-    free(run->packed);
-    run->packed = NULL;
-    if (r == 0 && run->result->failures > failures)
-        r = save_progress(run, DELETE_RUNNING);
-    else if (r == 0)
-        r = finish(run);
-    add_receipt(&run->result->sums, &before, &run->receipt);
-    return r;
-}
-
-/* The oldest request that is due and that this pass has not looked at. */
-static struct request *next_due(struct deletes *d, int64_t now_ns, const struct request *after) {
+struct request *deletes_next_due(struct deletes *d, int64_t now_ns, const struct request *after) {
     int64_t period_ns = atomic_load(&d->cancel_period_ns), until_ns;
     pthread_mutex_lock(&d->lock);
     struct request *q = d->requests;
@@ -858,33 +547,6 @@ static struct request *next_due(struct deletes *d, int64_t now_ns, const struct 
         (void)request_ref(q);
     pthread_mutex_unlock(&d->lock);
     return q;
-}
-
-int deletes_run(struct deletes *d, int64_t now_ns, bool (*stopped)(void *ctx), void *ctx,
-                struct deletes_result *ret, struct err *reterr) {
-    struct run *run = calloc(1, sizeof(*run));
-    if (!run)
-        return err_set(reterr, -ENOMEM, "no memory to process delete requests");
-    int r = 0;
-    *ret = (struct deletes_result){0};
-    struct request *q = next_due(d, now_ns, NULL);
-    while (q && r == 0) {
-        *run = (struct run){.d = d,
-                            .q = q,
-                            .stopped = stopped,
-                            .stopped_ctx = ctx,
-                            .result = ret,
-                            .reterr = reterr};
-        r = process(run);
-        if (r == -ECANCELED && !(stopped && stopped(ctx)))
-            r = 0; /* taken back */
-        struct request *next = r == 0 ? next_due(d, now_ns, q) : NULL;
-        request_unref(q);
-        q = next;
-    }
-    request_unref(q);
-    free(run);
-    return r;
 }
 
 void deletes_get_stats(struct deletes *d, struct deletes_stats *ret) {

@@ -1,0 +1,330 @@
+/* What delete requests mean, removed: chunks that are meant as a whole go, the others are rewritten without it. */
+#include "deletes_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "clock.h"
+#include "log.h"
+#include "merge.h"
+#include "unpack.h"
+
+enum {
+    CHUNKS_PER_COMMIT = 1000,
+    /* Members of packs that lose something, gathered before their packs are emptied. */
+    PACKED_MAX = 65536,
+    REWRITE_TARGET = 64 << 20, /* far above what merging makes: one file stays one */
+    ARENA_MAX = 1 << 30,
+};
+
+/* A member of a pack that loses something. */
+struct packed {
+    struct index_chunk chunk;
+    bool whole;
+};
+
+struct run {
+    struct deletes *d;
+    struct request *q; /* a reference */
+    bool (*stopped)(void *ctx);
+    void *stopped_ctx;
+    uint64_t streams, done; /* of the tenant: how far */
+    bool changed;           /* since the receipt was saved */
+    struct delete_receipt receipt;
+    struct labels labels; /* of the stream at hand */
+    struct index_chunk gone[CHUNKS_PER_COMMIT];
+    size_t n_gone;
+    struct packed *packed; /* PACKED_MAX, made at first use */
+    size_t n_packed;
+    struct deletes_result *result;
+    struct err *reterr;
+};
+
+static int on_erase(void *ctx, struct labels labels, struct block_reader *r,
+                    const struct block_ref_info *info, uint64_t *bits, struct err *reterr) {
+    const struct request *q = ctx;
+    return q->language->mark(q->compiled, labels, q->start_ns, q->end_ns, r, info, bits, reterr);
+}
+
+static int on_pace(void *ctx, uint64_t bytes) {
+    const struct run *run = ctx;
+    (void)bytes;
+    return run->stopped && run->stopped(run->stopped_ctx) ? -ECANCELED : 0;
+}
+
+static int drop_rows(struct index_txn *t, void *ctx, struct err *reterr) {
+    const struct run *run = ctx;
+    int r = 0;
+    for (size_t i = 0; i < run->n_gone && r == 0; i++)
+        r = index_del_chunk(t, run->q->tenant, &run->gone[i], reterr);
+    return r;
+}
+
+/* Chunks that are meant as a whole: rows first, then files. */
+static int drop_chunks(struct run *run) {
+    if (run->n_gone == 0)
+        return 0;
+    int r = store_index_update(run->d->store, drop_rows, run, run->reterr);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < run->n_gone; i++) {
+        const struct index_chunk *c = &run->gone[i];
+        store_delete_chunk(run->d->store, run->q->tenant, c);
+        run->receipt.chunks_removed++;
+        run->receipt.lines += c->sums.entries;
+        run->receipt.bytes += c->sums.line_bytes;
+        run->receipt.file_bytes_before += c->sums.file_bytes;
+    }
+    run->n_gone = 0;
+    run->changed = true;
+    return 0;
+}
+
+/* What cannot be read is counted; *ret is zeroed then. */
+static int try_rewrite(struct run *run, const struct rewrite *w, struct rewrite_result *ret) {
+    struct err err = {0};
+    *ret = (struct rewrite_result){0};
+    int r = store_rewrite(run->d->store, w, ret, NULL, &err);
+    if (r == -ECORRUPT || r == -EREFUSED || r == -EFORMAT) {
+        run->result->failures++;
+        deletes_log(run->d, LOG_ERROR, "a chunk cannot be rewritten, its entries stay hidden",
+                    run->q, err.text);
+        return 0;
+    }
+    return r < 0 ? err_set(run->reterr, r, "%s", err.text) : 0;
+}
+
+static struct rewrite erasing(struct run *run, const struct index_chunk *c) {
+    return (struct rewrite){.tenant = run->q->tenant,
+                            .sources = c,
+                            .n_sources = 1,
+                            .effort = merge_effort((enum merge_grade)c->grade),
+                            .grade = c->grade,
+                            .target_bytes = REWRITE_TARGET,
+                            .erase = on_erase,
+                            .erase_ctx = run->q,
+                            .pace = on_pace,
+                            .pace_ctx = run};
+}
+
+static int rewrite_chunk(struct run *run, const struct index_chunk *c) {
+    struct rewrite_result done;
+    struct rewrite w = erasing(run, c);
+    int r = try_rewrite(run, &w, &done);
+    if (r < 0)
+        return r;
+    if (done.sources > 0) {
+        run->receipt.chunks_rewritten++;
+        run->receipt.lines += done.erased_entries;
+        run->receipt.bytes += done.erased_bytes;
+        run->receipt.file_bytes_before += done.source_bytes;
+        run->receipt.file_bytes_after += done.output_bytes;
+        run->changed = true;
+    }
+    (void)store_reap(run->d->store);
+    return 0;
+}
+
+/* ---- members of packs: what stands beside them is moved first, see unpack.h */
+
+static int move_member(const struct index_chunk *c, void *ctx) {
+    struct run *run = ctx;
+    struct rewrite_result done;
+    struct rewrite w = unpack_rewrite(run->q->tenant, c);
+    w.pace = on_pace;
+    w.pace_ctx = run;
+    int r = try_rewrite(run, &w, &done);
+    (void)store_reap(run->d->store);
+    return r;
+}
+
+static int move_others(struct run *run) {
+    size_t n = run->n_packed;
+    struct unpack u = {.tenant = run->q->tenant,
+                       .packs = malloc(sizeof(uint64_t) * n),
+                       .n_packs = n,
+                       .keep = malloc(sizeof(uint64_t) * n),
+                       .n_keep = n};
+    int r = u.packs && u.keep ? 0 : err_set(run->reterr, -ENOMEM, "no memory to empty packs");
+    for (size_t i = 0; i < n && r == 0; i++) {
+        u.packs[i] = run->packed[i].chunk.pack_seq;
+        u.keep[i] = run->packed[i].chunk.chunk_seq;
+    }
+    if (r == 0) {
+        unpack_prepare(&u);
+        r = unpack_walk(run->d->store, &u, move_member, run, run->reterr);
+    }
+    free(u.packs);
+    free(u.keep);
+    return r;
+}
+
+/* When one of the others cannot be moved, the gathered ones stay: hidden, until the next pass tries again. */
+static int erase_packed(struct run *run) {
+    uint64_t failures = run->result->failures;
+    int r = run->n_packed > 0 ? move_others(run) : 0;
+    bool moved = run->result->failures == failures;
+    for (size_t i = 0; i < run->n_packed && r == 0 && moved; i++) {
+        const struct packed *p = &run->packed[i];
+        if (!p->whole) {
+            r = rewrite_chunk(run, &p->chunk);
+            continue;
+        }
+        run->gone[run->n_gone++] = p->chunk;
+        if (run->n_gone == CHUNKS_PER_COMMIT)
+            r = drop_chunks(run);
+    }
+    run->n_packed = 0;
+    return r == 0 ? drop_chunks(run) : r;
+}
+
+/* Gathers it when the request concerns it. */
+static int note_packed(struct run *run, const struct index_chunk *c, bool whole) {
+    struct rewrite_result asked = {.sources = whole};
+    struct rewrite w = erasing(run, c);
+    w.ask_only = true;
+    int r = whole ? 0 : try_rewrite(run, &w, &asked);
+    if (r < 0 || asked.sources == 0)
+        return r;
+    if (!run->packed)
+        run->packed = malloc(sizeof(*run->packed) * PACKED_MAX);
+    if (!run->packed)
+        return err_set(run->reterr, -ENOMEM, "no memory to process a delete request");
+    run->packed[run->n_packed++] = (struct packed){.chunk = *c, .whole = whole};
+    return run->n_packed == PACKED_MAX ? erase_packed(run) : 0;
+}
+
+static int save_progress(struct run *run, enum delete_state state) {
+    const struct request_progress progress = {
+        .state = state,
+        .percent = run->streams > 0 ? (unsigned)(run->done * 100 / run->streams) : 0,
+        .receipt = run->receipt,
+    };
+    run->changed = false;
+    return deletes_save_progress(run->d, run->q, &progress, run->reterr);
+}
+
+static int erase_stream(struct run *run, const struct index_stream *s) {
+    const struct request *q = run->q;
+    struct arena arena = arena_make(ARENA_MAX);
+    struct index_reader *reader = NULL;
+    struct index_chunk *chunks = NULL;
+    size_t count = 0;
+    bool whole = !q->language->has_filter(q->compiled);
+    int r = index_reader_begin(store_index(run->d->store), &reader, run->reterr);
+    if (r == 0)
+        r = index_reader_chunks(reader, q->tenant, s->id, q->start_ns, q->end_ns, &arena, &chunks,
+                                &count, run->reterr);
+    index_reader_end(reader);
+    for (size_t i = 0; i < count && r == 0; i++) {
+        const struct index_chunk *c = &chunks[i];
+        bool all = whole && c->sums.first_ns >= q->start_ns && c->sums.last_ns <= q->end_ns;
+        if (c->pack_seq > 0) {
+            r = note_packed(run, c, all);
+        } else if (all) {
+            run->gone[run->n_gone++] = *c;
+            if (run->n_gone == CHUNKS_PER_COMMIT)
+                r = drop_chunks(run);
+        } else {
+            r = rewrite_chunk(run, c);
+        }
+    }
+    arena_done(&arena);
+    return r;
+}
+
+static int visit_stream(const struct index_stream *s, void *ctx) {
+    struct run *run = ctx;
+    const struct request *q = run->q;
+    int r = 0;
+    if (s->first_ns <= s->last_ns && delete_request_concerns(q, s->labels, s->first_ns, s->last_ns))
+        r = erase_stream(run, s);
+    run->done++;
+    if (r == 0 && run->changed)
+        r = save_progress(run, DELETE_RUNNING);
+    if (r == 0)
+        r = on_pace(run, 0);
+    return r;
+}
+
+static int count_stream(const struct index_stream *s, void *ctx) {
+    (void)s;
+    ((struct run *)ctx)->streams++;
+    return 0;
+}
+
+static int finish(struct run *run) {
+    run->receipt.finished_ns = clock_now_ns();
+    int r = save_progress(run, DELETE_PROCESSED);
+    if (r < 0)
+        return r;
+    deletes_show_again(run->d, run->q->tenant);
+    run->result->processed++;
+    deletes_log(run->d, LOG_INFO, "delete request processed", run->q, NULL);
+    return 0;
+}
+
+static void add_receipt(struct delete_receipt *sums, const struct delete_receipt *before,
+                        const struct delete_receipt *after) {
+    sums->chunks_removed += after->chunks_removed - before->chunks_removed;
+    sums->chunks_rewritten += after->chunks_rewritten - before->chunks_rewritten;
+    sums->lines += after->lines - before->lines;
+    sums->bytes += after->bytes - before->bytes;
+    sums->file_bytes_before += after->file_bytes_before - before->file_bytes_before;
+    sums->file_bytes_after += after->file_bytes_after - before->file_bytes_after;
+}
+
+static int process(struct run *run) {
+    struct request *q = run->q;
+    struct deletes *d = run->d;
+    uint64_t failures = run->result->failures;
+    run->receipt = q->receipt;
+    if (run->receipt.begun_ns == 0)
+        run->receipt.begun_ns = clock_now_ns();
+    struct delete_receipt before = run->receipt;
+    /* What is still in memory becomes chunk files that can be rewritten. */
+    int r = store_flush(d->store, run->reterr);
+    if (r == 0)
+        r = index_walk_streams(store_index(d->store), q->tenant, count_stream, run, run->reterr);
+    if (r == 0)
+        r = index_walk_streams(store_index(d->store), q->tenant, visit_stream, run, run->reterr);
+    if (r == 0)
+        r = drop_chunks(run);
+    if (r == 0)
+        r = erase_packed(run);
+    free(run->packed);
+    run->packed = NULL;
+    if (r == 0 && run->result->failures > failures)
+        r = save_progress(run, DELETE_RUNNING);
+    else if (r == 0)
+        r = finish(run);
+    add_receipt(&run->result->sums, &before, &run->receipt);
+    return r;
+}
+
+int deletes_run(struct deletes *d, int64_t now_ns, bool (*stopped)(void *ctx), void *ctx,
+                struct deletes_result *ret, struct err *reterr) {
+    struct run *run = calloc(1, sizeof(*run));
+    if (!run)
+        return err_set(reterr, -ENOMEM, "no memory to process delete requests");
+    int r = 0;
+    *ret = (struct deletes_result){0};
+    struct request *q = deletes_next_due(d, now_ns, NULL);
+    while (q && r == 0) {
+        *run = (struct run){.d = d,
+                            .q = q,
+                            .stopped = stopped,
+                            .stopped_ctx = ctx,
+                            .result = ret,
+                            .reterr = reterr};
+        r = process(run);
+        if (r == -ECANCELED && !(stopped && stopped(ctx)))
+            r = 0; /* taken back */
+        struct request *next = r == 0 ? deletes_next_due(d, now_ns, q) : NULL;
+        delete_request_unref(q);
+        q = next;
+    }
+    delete_request_unref(q);
+    free(run);
+    return r;
+}
