@@ -46,6 +46,12 @@ static inline void *arena_alloc(struct arena *a, size_t size) {
     return arena_alloc_slow(a, size);
 }
 
+/* Keeps the first `used` bytes of what was allocated last. */
+static inline void arena_trim(struct arena *a, void *last, size_t used) {
+    size_t rounded = (used + 15) & ~(size_t)15;
+    a->at = (char *)last + (rounded > 0 ? rounded : 16);
+}
+
 /* Zeroed array of `count` objects; NULL also when count * size overflows. */
 void *arena_array(struct arena *a, size_t count, size_t size);
 

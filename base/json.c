@@ -339,19 +339,23 @@ static inline void copy_over(char *to, const char *from, size_t size) {
         _mm_storeu_si128((__m128i *)(void *)(to + i), load16(from + i));
 }
 
-/* As long as a block and a step are left: *p moves to where it stopped, returned is the end of what was written. NULL
- * on a bad escape. */
-static char *unescape_blocks(const char **ret_p, const char *end, char *at) {
+/* As long as a block and a step are left, of which `room` bytes may lie behind the end: *p moves to where it stopped,
+ * returned is the end of what was written. NULL on a bad escape. */
+static char *unescape_blocks(const char **ret_p, const char *end, size_t room, char *at) {
     const char *p = *ret_p;
-    while (end - p >= BLOCK + 16) {
-        const char *block = p, *block_end = p + BLOCK;
+    while (p < end && (size_t)(end - p) + room >= BLOCK + 16) {
+        const char *block = p, *block_end = end - p > BLOCK ? p + BLOCK : end;
         uint64_t backslashes = block_mask(block, '\\');
+        if (block_end - block < BLOCK)
+            backslashes &= ~(~UINT64_C(0) << (block_end - block));
         while (backslashes != 0) {
             const char *slash = block + __builtin_ctzll(backslashes);
             size_t run = (size_t)(slash - p);
             copy_over(at, p, run);
             at += run;
             p = slash;
+            if (end - p < 2)
+                return NULL;
             char short_one = meaning[(uint8_t)p[1]];
             *at = short_one;
             unsigned size = 1;
@@ -383,7 +387,7 @@ int64_t json_unescape(struct str raw, char *out) {
 #if defined(__SSE2__)
     /* In place, the steps of 16 bytes would write over what has not been read. */
     if (out != raw.data) {
-        at = unescape_blocks(&p, end, at);
+        at = unescape_blocks(&p, end, 0, at);
         if (!at)
             return -1;
     }
@@ -405,6 +409,17 @@ int64_t json_unescape(struct str raw, char *out) {
     }
     assert((size_t)(at - out) <= raw.size);
     return at - out;
+}
+
+int64_t json_unescape_roomy(struct str raw, char *out) {
+#if defined(__SSE2__)
+    static_assert(JSON_ROOM >= BLOCK + 16, "a block and a step fit");
+    const char *p = raw.data, *end = raw.data + raw.size;
+    const char *at = unescape_blocks(&p, end, JSON_ROOM, out);
+    return at ? at - out : -1;
+#else
+    return json_unescape(raw, out);
+#endif
 }
 
 /* A byte that json_write_string cannot copy as it is. */

@@ -67,6 +67,11 @@ int32_t json_read_u16(const char *p, const char *end);
  * surrogates become U+FFFD. The output never exceeds the input. */
 int64_t json_unescape(struct str raw, char *out);
 
+/* The same, faster, where JSON_ROOM bytes behind `raw` can be read and as many behind out + raw.size written (what is
+ * there does not matter, and is not kept). Not in place. */
+enum { JSON_ROOM = 80 };
+int64_t json_unescape_roomy(struct str raw, char *out);
+
 /* Writes a quoted, escaped string. Invalid UTF-8 becomes U+FFFD. Control characters, '"', '\\' are escaped,
  * and <, >, & and U+2028/9 as \u003c etc. the way Go's encoder does. SIMD fast path for plain runs. */
 void json_write_string(struct buf *out, struct str s);

@@ -30,12 +30,14 @@ int json_decoder_string(struct json_decoder *d, const struct json_value *v, stru
         *ret = v->raw;
         return 0;
     }
-    char *p = arena_alloc(d->out->arena, v->raw.size);
+    char *p = arena_alloc(d->out->arena, v->raw.size + JSON_ROOM);
     if (!p)
         return decoded_error(d->out, d->reterr);
-    int64_t size = json_unescape(v->raw, p);
+    bool roomy = d->r.end - (v->raw.data + v->raw.size) >= JSON_ROOM;
+    int64_t size = roomy ? json_unescape_roomy(v->raw, p) : json_unescape(v->raw, p);
     if (size < 0)
         return json_decoder_fail(d, "a string without bad escapes before here");
+    arena_trim(d->out->arena, p, (size_t)size);
     *ret = str_make(p, (size_t)size);
     return 0;
 }

@@ -211,6 +211,13 @@ static void test_escaped_runs(void) {
         memcpy(slow, text, size);
         int64_t n = json_unescape(str_make(text, size), out);
         CHECK_INT(json_unescape(str_make(slow, size), slow), n);
+        char *roomy = malloc(size + JSON_ROOM), *roomy_out = malloc(size + JSON_ROOM);
+        memset(roomy, round % 2 ? '\\' : '"', size + JSON_ROOM);
+        memcpy(roomy, text, size);
+        CHECK_INT(json_unescape_roomy(str_make(roomy, size), roomy_out), n);
+        CHECK(n < 0 || memcmp(roomy_out, out, (size_t)n) == 0);
+        free(roomy);
+        free(roomy_out);
         CHECK(n >= 0 || kinds == 12);
         if (n >= 0)
             CHECK_STR(str_make(out, (size_t)n), str_make(slow, (size_t)n));

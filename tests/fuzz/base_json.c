@@ -39,6 +39,13 @@ static void check_string(struct json_value v) {
     must(v.escaped || size == (int64_t)v.raw.size);
     if (size >= 0)
         check_round_trip(str_make(out, (size_t)size));
+    char *roomy = calloc(1, v.raw.size + JSON_ROOM), *again = malloc(v.raw.size + JSON_ROOM);
+    must(roomy != NULL && again != NULL);
+    memcpy(roomy, v.raw.data, v.raw.size);
+    must(json_unescape_roomy(str_make(roomy, v.raw.size), again) == size);
+    must(size <= 0 || memcmp(again, out, (size_t)size) == 0);
+    free(roomy);
+    free(again);
     free(out);
 }
 
