@@ -436,7 +436,7 @@ static int replay(struct store *s, struct err *reterr) {
                        .scratch = buf_make(BUF_NO_MAX),
                        .flush_at_bytes = store_head_budget(s)};
     p.segment = UINT64_MAX;
-    int r = wal_replay(wal_fd, replay_record, &p, &s->lost_wal_bytes, reterr);
+    int r = wal_replay(wal_fd, replay_record, &p, &s->wal_found, reterr);
     replay_unpin(&p);
     if (r == 0 && p.left_raw && s->sealers)
         (void)pool_submit_keyed(s->sealers, SEAL_REST_LANE, seal_rest, s);
@@ -446,11 +446,12 @@ static int replay(struct store *s, struct err *reterr) {
     io_close(wal_fd);
     s->replayed_entries = p.entries;
     s->replay_ns = (uint64_t)(clock_mono_ns() - begun);
-    if (p.entries > 0 || s->lost_wal_bytes > 0)
-        store_log(s, s->lost_wal_bytes && !s->options.read_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
-                  "wal replayed", "entries=%llu torn_bytes=%llu seconds=%.3f",
-                  (unsigned long long)p.entries, (unsigned long long)s->lost_wal_bytes,
-                  (double)s->replay_ns / 1e9);
+    if (p.entries > 0 || s->wal_found.lost_bytes > 0)
+        store_log(
+            s, s->wal_found.lost_bytes && !s->options.read_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+            "wal replayed", "entries=%llu torn_bytes=%llu seconds=%.3f",
+            (unsigned long long)p.entries, (unsigned long long)s->wal_found.lost_bytes,
+            (double)s->replay_ns / 1e9);
     return r < 0 ? without_wal(s, r, reterr) : 0;
 }
 
@@ -466,6 +467,8 @@ static int open_wal(struct store *s, struct err *reterr) {
         return err_set(reterr, r, "cannot read the index's counters: %s", err_name(r));
     if (o.first_segment < next_segment)
         o.first_segment = next_segment;
+    o.last_segment = s->wal_found.last_segment;
+    o.last_used_bytes = s->wal_found.last_used_bytes;
     return wal_open(s->wal_dir_fd, &o, &s->wal, reterr);
 }
 
@@ -998,7 +1001,7 @@ void store_get_stats(struct store *s, struct store_stats *ret) {
     ret->flush_failures = atomic_load(&s->flush_failures);
     ret->replayed_entries = s->replayed_entries;
     ret->replay_ns = s->replay_ns;
-    ret->lost_wal_bytes = s->lost_wal_bytes;
+    ret->lost_wal_bytes = s->wal_found.lost_bytes;
     chunk_cache_stats(s->cache, &ret->chunk_cache_bytes, &ret->chunk_cache_count);
     if (s->wal)
         wal_get_stats(s->wal, &ret->wal);

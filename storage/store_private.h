@@ -73,7 +73,8 @@ struct store {
     uint64_t first_chunk_seq; /* this process's own chunks have this number or a higher one */
     atomic_uint_fast64_t flushes, flushed_chunks, flushed_bytes, flush_ns_total;
     atomic_uint_fast64_t flush_failures;
-    uint64_t replayed_entries, replay_ns, lost_wal_bytes;
+    uint64_t replayed_entries, replay_ns;
+    struct wal_found wal_found; /* by replay */
 };
 
 /* Effective sizes of options that are 0. */

@@ -616,6 +616,8 @@ static int note_existing(struct wal *w, struct err *reterr) {
             io_close(fd);
             if (r < 0)
                 err_set(reterr, r, "cannot open WAL segment %s: %s", name, err_name(r));
+        } else if (numbers[i] == w->o.last_segment) {
+            used_bytes = w->o.last_used_bytes;
         } else {
             struct wal_scan scan = {0};
             r = wal_segment_scan(w->dir_fd, numbers[i], NULL, NULL, &scan, reterr);

@@ -28,6 +28,8 @@ struct wal_options {
     uint64_t segment_bytes; /* a segment is closed when it reaches this; 0 = WAL_SEGMENT_DEFAULT */
     uint64_t buffer_max_bytes; /* waiting records; more are refused with -EBUSYNOW; 0 = default */
     uint64_t first_segment; /* the new segment's number is at least this: positions never repeat */
+    /* What wal_replay has found of the last segment: it is not read again. 0 = unknown. */
+    uint64_t last_segment, last_used_bytes;
 };
 
 enum { WAL_SEGMENT_DEFAULT = 64 << 20, WAL_BUFFER_DEFAULT = 64 << 20, WAL_RECORD_MAX = 256 << 20 };
@@ -89,7 +91,7 @@ struct wal_stats {
 void wal_get_stats(struct wal *w, struct wal_stats *ret);
 
 /* Reads all segments in order; for each valid record calls fn until it returns non-zero. A torn or damaged
- * place ends its segment (the rest of that segment is reported in *ret_lost_bytes when it is not zeros) and
+ * place ends its segment (the rest of that segment is counted in lost_bytes when it is not zeros) and
  * reading goes on with the next segment. Used before wal_open, and by offline readers. */
 struct wal_record {
     uint64_t lsn;
@@ -99,5 +101,8 @@ struct wal_record {
     struct str payload;
 };
 typedef int wal_replay_fn(const struct wal_record *record, void *ctx);
-int wal_replay(int dir_fd, wal_replay_fn *fn, void *ctx, uint64_t *ret_lost_bytes,
-               struct err *reterr);
+struct wal_found {
+    uint64_t lost_bytes;
+    uint64_t last_segment, last_used_bytes; /* for wal_options; 0: there is none */
+};
+int wal_replay(int dir_fd, wal_replay_fn *fn, void *ctx, struct wal_found *ret, struct err *reterr);

@@ -322,18 +322,21 @@ out:
     return r;
 }
 
-int wal_replay(int dir_fd, wal_replay_fn *fn, void *ctx, uint64_t *ret_lost_bytes,
+int wal_replay(int dir_fd, wal_replay_fn *fn, void *ctx, struct wal_found *ret,
                struct err *reterr) {
-    uint64_t *numbers = NULL, lost_bytes = 0;
+    uint64_t *numbers = NULL;
     size_t count = 0;
+    struct wal_found found = {0};
     int r = wal_segment_list(dir_fd, &numbers, &count, reterr);
     for (size_t i = 0; r == 0 && i < count; i++) {
         struct wal_scan scan = {0};
         r = wal_segment_scan(dir_fd, numbers[i], fn, ctx, &scan, reterr);
-        lost_bytes += scan.lost_bytes;
+        found.lost_bytes += scan.lost_bytes;
+        found.last_segment = scan.missing ? 0 : numbers[i];
+        found.last_used_bytes = scan.used_bytes;
     }
     free(numbers);
     if (r == 0)
-        *ret_lost_bytes = lost_bytes;
+        *ret = found;
     return r;
 }

@@ -58,11 +58,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     struct seen seen = {.end = WAL_HEADER_SIZE};
     struct err err = {0};
-    uint64_t lost = 0;
-    int r = wal_replay(dir_fd, look, &seen, &lost, &err);
+    struct wal_found found = {0};
+    int r = wal_replay(dir_fd, look, &seen, &found, &err);
     if (r < 0 && r != -EFORMAT)
         abort();
-    if (r == 0 && lost > size)
+    if (r == 0 && found.lost_bytes > size)
         abort();
     return 0;
 }

@@ -85,10 +85,10 @@ static int replay_one(const struct wal_record *record, void *ctx) {
 static uint64_t replay(struct replayed *got) {
     *got = (struct replayed){0};
     struct err err = {0};
-    uint64_t lost = 12345;
-    CHECK_INT(wal_replay(dir_fd, replay_one, got, &lost, &err), 0);
+    struct wal_found found = {.lost_bytes = 12345};
+    CHECK_INT(wal_replay(dir_fd, replay_one, got, &found, &err), 0);
     CHECK(!got->wrong);
-    return lost;
+    return found.lost_bytes;
 }
 
 static struct replayed got;
@@ -149,9 +149,9 @@ static void append_and_replay(void) {
     CHECK_INT(got.count, 150);
 
     struct err err = {0};
-    uint64_t lost = 0;
+    struct wal_found found = {0};
     got = (struct replayed){.stop_at = 60};
-    CHECK_INT(wal_replay(dir_fd, replay_one, &got, &lost, &err), 5);
+    CHECK_INT(wal_replay(dir_fd, replay_one, &got, &found, &err), 5);
     CHECK_INT(got.count, 60);
     dir_remove();
 }
@@ -283,8 +283,23 @@ static void fresh_segment(void) {
     CHECK_INT(replay(&got), 0);
     CHECK(got.count == 2 && got.numbers[0] == 1 && got.numbers[1] == 2);
 
-    /* One that was left by a process before: the number of the next was not given yet. */
+    /* One that was left by a process before: the number of the next was not given yet. What replay has found of it is
+     * believed. */
+    struct wal_found found;
+    struct err err;
+    CHECK_INT(wal_replay(dir_fd, replay_one, &got, &found, &err), 0);
+    CHECK_INT(found.last_segment, segment);
     w = open_wal((struct wal_options){0});
+    wal_get_stats(w, &stats);
+    CHECK_INT(stats.bytes, found.last_used_bytes);
+    wal_close(w);
+    w = open_wal((struct wal_options){.last_segment = segment, .last_used_bytes = 4711});
+    wal_get_stats(w, &stats);
+    CHECK_INT(stats.bytes, 4711);
+    wal_close(w);
+    w = open_wal((struct wal_options){.last_segment = segment - 1, .last_used_bytes = 4711});
+    wal_get_stats(w, &stats);
+    CHECK_INT(stats.bytes, found.last_used_bytes);
     wal_begin_fresh(w);
     CHECK_INT(wal_truncate(w, UINT64_MAX), 0);
     CHECK_INT(segment_count(), 1);
@@ -459,8 +474,8 @@ static void unknown_version(void) {
     put_le32(content + 28, (uint32_t)hash64(content, 28));
     segment_write(1, WAL_HEADER_SIZE);
     struct err err = {0};
-    uint64_t lost;
-    CHECK_INT(wal_replay(dir_fd, replay_one, &got, &lost, &err), -EFORMAT);
+    struct wal_found found;
+    CHECK_INT(wal_replay(dir_fd, replay_one, &got, &found, &err), -EFORMAT);
     CHECK(strstr(err.text, "0000000000000001.wal") != NULL);
     dir_remove();
 }
