@@ -243,9 +243,10 @@ static uint32_t busiest(const struct filters *f, const struct gram_query *q) {
     return best;
 }
 
-static uint32_t count_there(const struct filters *f, const struct gram_query *q) {
+/* Grams whose slices are there or on their way; no more are counted than `max`. */
+static uint32_t count_there(const struct filters *f, const struct gram_query *q, uint32_t max) {
     uint32_t there = 0;
-    for (uint32_t i = 0; i < q->count; i++)
+    for (uint32_t i = 0; i < q->count && there < max; i++)
         there += !slice_is_unknown(f, slices_find(&f->slices, q->hashes[i]));
     return there;
 }
@@ -254,7 +255,7 @@ static uint32_t count_there(const struct filters *f, const struct gram_query *q)
 static void fetch_grams(const struct filters *f, const struct gram_query *q, uint32_t wanted) {
     if (wanted > q->count)
         wanted = q->count;
-    while (count_there(f, q) < wanted)
+    while (count_there(f, q, wanted) < wanted)
         fetch(f, pages_of(f, slices_find(&f->slices, q->hashes[busiest(f, q)])));
 }
 
@@ -324,7 +325,7 @@ bool filters_narrow(const struct filters *f, const struct gram_query *q, uint64_
                 return false;
         }
         if (left > 0)
-            fetch_grams(f, q, count_there(f, q) + GRAMS_MORE);
+            fetch_grams(f, q, count_there(f, q, q->count) + GRAMS_MORE);
     }
     return true;
 }
