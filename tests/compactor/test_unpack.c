@@ -1,60 +1,35 @@
 /* Packs in the compactor's hands: what stays in them, what takes a rest out, and that deleted lines leave the disk. */
 #include "unpack.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "clock.h"
 #include "compactor.h"
-#include "deletes.h"
-#include "retention.h"
-#include "test.h"
+#include "erasure.h"
+#include "store_world.h"
 #include "units.h"
 
 enum { STREAMS = 16 };
 
-static char directory[256];
+static struct store_world world;
 
-static void on_done(void *ctx, int status) {
-    (void)ctx;
-    (void)status;
-}
-
-static struct store *open_store(void) {
-    struct store_options o = {.data_dir = directory,
-                              .wal = {.sync = WAL_SYNC_OFF, .segment_bytes = 64 << 10},
-                              .effort = EFFORT_FAST};
-    struct store *s = NULL;
-    if (store_open(&o, &s, NULL) < 0)
-        abort();
-    return s;
-}
-
-static void fresh_directory(void) {
-    (void)snprintf(directory, sizeof(directory), "%s/logq-unpack-XXXXXX",
-                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(directory))
-        abort();
+static struct store *begin(void) {
+    world_begin_in_memory(&world);
+    return world_open(
+        &world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF, .segment_bytes = 64 << 10},
+                                       .effort = EFFORT_FAST});
 }
 
 static int shell(const char *format) {
     char command[600];
-    (void)snprintf(command, sizeof(command), format, directory);
+    (void)snprintf(command, sizeof(command), format, world.dir);
     return system(command);
 }
 
 static void push(struct store *s, unsigned stream, int64_t ts_ns, const char *line) {
     char value[16];
     (void)snprintf(value, sizeof(value), "%u", stream);
-    struct label pairs[] = {{STR("n"), str_from(value)}};
+    struct label pairs[] = {{STR("app"), STR("a")}, {STR("n"), str_from(value)}};
     struct entry e = {.ts_ns = ts_ns, .line = str_from(line)};
-    struct batch_stream part = {.entries = &e, .count = 1};
-    CHECK_INT(store_stream(s, STR("t"), (struct labels){pairs, 1}, STR(""), &part.stream, NULL), 0);
-    struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-    CHECK_INT(store_append(s, &batch, on_done, NULL, NULL), 0);
-    store_unpin(s, part.stream);
+    CHECK_INT(world_append(s, STR("t"), (struct labels){pairs, 2}, &e, 1), 0);
 }
 
 static void push_all(struct store *s, int64_t ts_ns) {
@@ -95,8 +70,7 @@ static int64_t midnight(void) {
 }
 
 static void little_stays_packed(void) {
-    fresh_directory();
-    struct store *s = open_store();
+    struct store *s = begin();
     struct compactor *c = NULL;
     struct merge_result got;
     const struct compactor_options o = {.merge_policy = {.settle_ns = 1}};
@@ -113,8 +87,7 @@ static void little_stays_packed(void) {
     compactor_stop(c);
     (void)store_reap(s);
     CHECK(shell("! ls %s/chunks/t/*/ | grep -q pack") == 0);
-    store_close(s);
-    CHECK_INT(shell("rm -rf '%s'"), 0);
+    world_end(&world);
 }
 
 static int drop_most(struct index_txn *t, void *ctx, struct err *reterr) {
@@ -126,8 +99,7 @@ static int drop_most(struct index_txn *t, void *ctx, struct err *reterr) {
 }
 
 static void a_thin_pack_is_emptied(void) {
-    fresh_directory();
-    struct store *s = open_store();
+    struct store *s = begin();
     struct compactor *c = NULL;
     struct merge_result got;
     const struct compactor_options o = {.merge_policy = {.settle_ns = 1}};
@@ -145,80 +117,34 @@ static void a_thin_pack_is_emptied(void) {
     (void)store_reap(s);
     CHECK(shell("! ls %s/chunks/t/*/ | grep -q pack") == 0);
     compactor_stop(c);
-    store_close(s);
-    CHECK_INT(shell("rm -rf '%s'"), 0);
+    world_end(&world);
 }
-
-/* ---- a query is a needle */
-
-static int compile(struct str text, void **ret, struct err *reterr) {
-    (void)reterr;
-    char *needle = calloc(1, text.size + 1);
-    if (!needle)
-        return -ENOMEM;
-    memcpy(needle, text.data, text.size);
-    *ret = needle;
-    return 0;
-}
-
-static bool has_filter(const void *compiled) {
-    (void)compiled;
-    return true;
-}
-
-static bool accepts(const void *compiled, struct labels labels) {
-    (void)compiled;
-    (void)labels;
-    return true;
-}
-
-static int mark(const void *compiled, struct labels labels, int64_t start_ns, int64_t end_ns,
-                struct block_reader *r, const struct block_ref_info *info, uint64_t *bits,
-                struct err *reterr) {
-    struct str lines;
-    (void)labels;
-    (void)start_ns;
-    (void)end_ns;
-    int status = block_reader_lines(r, &lines, reterr);
-    CHECK_INT(info->count, 1);
-    if (status == 0 && str_find(lines, str_from(compiled)))
-        bits[0] |= 1;
-    return status;
-}
-
-static const struct delete_language language = {.compile = compile,
-                                                .release = free,
-                                                .has_filter = has_filter,
-                                                .accepts = accepts,
-                                                .mark = mark};
 
 /* The others of the pack move out, so that it goes, and with it what was written in it. */
 static void deleted_lines_leave_the_disk(void) {
-    fresh_directory();
-    struct store *s = open_store();
+    struct store *s = begin();
     struct deletes *d = NULL;
     struct deletes_result got;
     char id[DELETE_ID_SIZE + 1];
-    const struct deletes_options o = {.language = &language};
+    const struct deletes_options o = {.language = &erasure_language};
     push_all(s, midnight());
     push_all(s, midnight() + NS_PER_MIN);
     CHECK_INT(deletes_open(s, &o, &d, NULL), 0);
     CHECK(shell("grep -rq lines-secret %s/chunks") == 0);
-    CHECK_INT(deletes_add(d, STR("t"), STR("lines-secret"), 0, midnight() + NS_PER_S, 1, id, NULL),
-              0);
+    CHECK_INT(
+        deletes_add(d, STR("t"), STR("a lines-secret"), 0, midnight() + NS_PER_S, 1, id, NULL), 0);
     CHECK_INT(deletes_run(d, clock_now_ns(), NULL, NULL, &got, NULL), 0);
     CHECK_INT(got.processed, 1);
     CHECK_INT(got.sums.lines, 1);
     (void)store_reap(s);
     check_chunks(s, STREAMS, STREAMS - 1); /* the second pack was not concerned */
-    CHECK_INT(deletes_add(d, STR("t"), STR("lines-secret"), 0, INT64_MAX, 2, id, NULL), 0);
+    CHECK_INT(deletes_add(d, STR("t"), STR("a lines-secret"), 0, INT64_MAX, 2, id, NULL), 0);
     CHECK_INT(deletes_run(d, clock_now_ns(), NULL, NULL, &got, NULL), 0);
     (void)store_reap(s);
     check_chunks(s, 0, 2 * (STREAMS - 1));
     CHECK(shell("grep -rq lines-secret %s/chunks") != 0);
     deletes_close(d);
-    store_close(s);
-    CHECK_INT(shell("rm -rf '%s'"), 0);
+    world_end(&world);
 }
 
 int main(void) {

@@ -4,38 +4,29 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "bytes.h"
 #include "clock.h"
 #include "io.h"
-#include "store.h"
-#include "test.h"
+#include "store_world.h"
 #include "units.h"
 #include "verify.h"
 
 enum { MEMBERS = 12, LINES = 6, STREAMS = 20 };
 #define BASE_NS (INT64_C(1790035200) * NS_PER_S) /* a midnight */
 
-static char folder[256];
+static struct store_world world;
 static int dir_fd;
 
 static void fresh_folder(void) {
-    (void)snprintf(folder, sizeof(folder), "%s/logq-pack-XXXXXX",
-                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(folder))
-        abort();
-    dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    world_begin_in_memory(&world);
+    dir_fd = open(world.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 static void remove_folder(void) {
-    char command[300];
     (void)close(dir_fd);
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-    if (system(command) != 0)
-        abort();
+    world_end(&world);
 }
 
 /* ---- the file */
@@ -195,20 +186,8 @@ static void failed_write_leaves_nothing(void) {
 
 /* ---- a store */
 
-static void on_done(void *ctx, int status) {
-    (void)ctx;
-    (void)status;
-}
-
 static struct store *open_store(void) {
-    struct store_options o = {.data_dir = folder, .wal = {.sync = WAL_SYNC_OFF}};
-    struct store *s = NULL;
-    struct err err = {0};
-    if (store_open(&o, &s, &err) < 0) {
-        printf("  open: %s\n", err.text);
-        abort();
-    }
-    return s;
+    return world_open(&world, (struct store_options){.wal = {.sync = WAL_SYNC_OFF}});
 }
 
 static void push_all(struct store *s, unsigned round) {
@@ -217,13 +196,8 @@ static void push_all(struct store *s, unsigned round) {
         (void)snprintf(value, sizeof(value), "%u", i);
         (void)snprintf(line, sizeof(line), "round %u of stream %u", round, i);
         struct label pairs[] = {{STR("n"), str_from(value)}};
-        struct stream *stream;
-        CHECK_INT(store_stream(s, STR("t"), (struct labels){pairs, 1}, STR(""), &stream, NULL), 0);
         struct entry e = {.ts_ns = BASE_NS + round * NS_PER_MIN + i, .line = str_from(line)};
-        struct batch_stream part = {.stream = stream, .entries = &e, .count = 1};
-        struct batch batch = {.tenant = STR("t"), .streams = &part, .n_streams = 1};
-        CHECK_INT(store_append(s, &batch, on_done, NULL, NULL), 0);
-        store_unpin(s, stream);
+        CHECK_INT(world_append(s, STR("t"), (struct labels){pairs, 1}, &e, 1), 0);
     }
 }
 
@@ -236,7 +210,7 @@ static int note_file(const char *path, const struct stat *st, int type, struct F
     struct str name = str_from(path);
     if (type == FTW_F && str_ends(name, STR(".pack"))) {
         n_packs++;
-        (void)snprintf(a_pack, sizeof(a_pack), "%s", path + strlen(folder) + 1);
+        (void)snprintf(a_pack, sizeof(a_pack), "%s", path + strlen(world.dir) + 1);
     }
     n_chunks += type == FTW_F && str_ends(name, STR(".chunk"));
     return 0;
@@ -245,42 +219,36 @@ static int note_file(const char *path, const struct stat *st, int type, struct F
 static void check_files(unsigned packs, unsigned chunks) {
     char path[300];
     n_packs = n_chunks = 0;
-    (void)snprintf(path, sizeof(path), "%s/chunks", folder);
+    (void)snprintf(path, sizeof(path), "%s/chunks", world.dir);
     (void)nftw(path, note_file, 16, FTW_PHYS);
     CHECK_INT(n_packs, packs);
     CHECK_INT(n_chunks, chunks);
 }
 
-/* Entries that a snapshot shows. */
-static size_t count_entries(struct snapshot *snap) {
-    const struct snap_stream *streams;
-    size_t n = snapshot_streams(snap, &streams), entries = 0;
-    struct block_reader *r = block_reader_new();
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < streams[i].n_blocks; k++) {
-            struct block_ref_info info;
-            struct str lines;
-            const int64_t *times;
-            block_ref_get(streams[i].blocks[k], &info);
-            if (block_reader_open(r, streams[i].blocks[k], NULL) < 0 ||
-                block_reader_times(r, &times, NULL) < 0 || block_reader_lines(r, &lines, NULL) < 0)
-                continue;
-            CHECK(str_starts(lines, STR("round ")));
-            entries += info.count;
-        }
-    block_reader_free(r);
-    return entries;
+/* What cannot be read does not count. */
+static void count_block(struct block_reader *r, const struct snap_stream *stream,
+                        const struct block_ref *b, void *ctx) {
+    struct block_ref_info info;
+    struct str lines;
+    const int64_t *times;
+    (void)stream;
+    block_ref_get(b, &info);
+    if (block_reader_open(r, b, NULL) < 0 || block_reader_times(r, &times, NULL) < 0 ||
+        block_reader_lines(r, &lines, NULL) < 0)
+        return;
+    CHECK(str_starts(lines, STR("round ")));
+    *(size_t *)ctx += info.count;
 }
 
-static struct snapshot *select_all(struct store *s) {
-    struct select sel = {.tenant = STR("t"), .start_ns = 0, .end_ns = INT64_MAX};
-    struct snapshot *snap = NULL;
-    CHECK_INT(store_select(s, &sel, &snap, NULL), 0);
-    return snap;
+/* Entries that a snapshot shows. */
+static size_t count_entries(struct snapshot *snap) {
+    size_t n = 0;
+    world_walk_blocks(snap, count_block, &n);
+    return n;
 }
 
 static void check_entries(struct store *s, size_t want) {
-    struct snapshot *snap = select_all(s);
+    struct snapshot *snap = world_select(s, STR("t"), NULL);
     CHECK_INT(count_entries(snap), want);
     store_snapshot_free(snap);
 }
@@ -293,22 +261,22 @@ static void streams_share_a_file(void) {
     check_files(1, 0);
     check_entries(s, STREAMS);
     push_all(s, 1);
-    store_close(s); /* flushes */
+    world_close(&world); /* flushes */
     check_files(2, 0);
     s = open_store();
     check_entries(s, 2 * STREAMS);
     CHECK_INT(store_sweep_orphans(s, NULL), 0);
     check_files(2, 0);
-    store_close(s);
+    world_close(&world);
     /* The index is lost: the packs tell all of it. */
     struct store_rebuild got;
-    CHECK_INT(store_rebuild_index(folder, &got, NULL), 0);
+    CHECK_INT(store_rebuild_index(world.dir, &got, NULL), 0);
     CHECK_INT(got.chunks, 2 * STREAMS);
     CHECK_INT(got.streams, STREAMS);
     CHECK_INT(got.damaged, 0);
     s = open_store();
     check_entries(s, 2 * STREAMS);
-    store_close(s);
+    world_close(&world);
     remove_folder();
 }
 
@@ -349,7 +317,7 @@ static void a_pack_goes_with_its_last_member(void) {
     CHECK_INT(index_walk_chunks(store_index(s), STR("t"), note_chunk, &all, NULL), 0);
     CHECK_INT(all.n, STREAMS);
     CHECK(all.chunks[0].pack_seq > 0 && all.chunks[0].pack_offset > 0);
-    struct snapshot *snap = select_all(s);
+    struct snapshot *snap = world_select(s, STR("t"), NULL);
     drop(s, &all, 0, STREAMS / 2);
     CHECK_INT(store_reap(s), 0);
     check_files(1, 0);
@@ -371,11 +339,11 @@ static void a_pack_goes_with_its_last_member(void) {
     all.to = all.n;
     CHECK_INT(store_index_update(s, drop_rows, &all, NULL), 0);
     check_files(1, 0);
-    store_close(s);
+    world_close(&world);
     s = open_store();
     CHECK_INT(store_sweep_orphans(s, NULL), 1);
     check_files(0, 0);
-    store_close(s);
+    world_close(&world);
     remove_folder();
 }
 
@@ -391,7 +359,7 @@ static void flip(const char *path, uint64_t offset) {
 }
 
 static void check_verify(bool repair, uint64_t damages, uint64_t entries) {
-    struct verify_options o = {.data_dir = folder, .repair = repair};
+    struct verify_options o = {.data_dir = world.dir, .repair = repair};
     struct verify_result got;
     CHECK_INT(store_verify(&o, &got, NULL), 0);
     CHECK_INT(got.damages, damages);
@@ -402,7 +370,7 @@ static void damage_is_found_and_repaired(void) {
     fresh_folder();
     struct store *s = open_store();
     push_all(s, 0);
-    store_close(s);
+    world_close(&world);
     check_files(1, 0);
     check_verify(false, 0, STREAMS);
     struct pack p;
@@ -417,19 +385,19 @@ static void damage_is_found_and_repaired(void) {
     check_verify(false, 1, STREAMS - 1);
     s = open_store(); /* the others are served */
     check_entries(s, STREAMS - 1);
-    store_close(s);
+    world_close(&world);
     flip(a_pack, p.file_size - 45); /* the footer, too */
     check_verify(false, 2, STREAMS - 1);
     pack_done(&p);
     s = open_store();
     check_entries(s, STREAMS - 1);
-    store_close(s);
+    world_close(&world);
     check_verify(true, 2, STREAMS - 1);
     check_files(0, STREAMS - 1);
     check_verify(false, 0, STREAMS - 1);
     s = open_store();
     check_entries(s, STREAMS); /* the WAL still had what was lost */
-    store_close(s);
+    world_close(&world);
     remove_folder();
 }
 
