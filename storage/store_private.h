@@ -100,10 +100,35 @@ void *flush_thread(void *store);
 /* ---- reap.c */
 void store_forget_thinned(struct store *s);
 
-/* ---- store.c */
+/* The pool of sealing threads. */
+enum {
+    SEAL_QUEUE_MAX =
+        8, /* more waiting: the appending thread encodes by itself, which slows pushes down */
+    /* Queues of the pool, which takes twice as many jobs as one of them: whoever fills the first leaves room in the
+     * second, which is seal_rest's alone. */
+    SEAL_LANE = 0,
+    SEAL_REST_LANE = 1,
+};
+
+/* ---- store_directory.c */
+
+/* Takes the lock and makes folders, unless the store is read-only; refuses formats that are not known. */
+int store_open_directory(struct store *s, struct err *reterr);
+/* Opens the index, or makes it from chunk files, and reserves numbers. */
+int store_open_index(struct store *s, struct err *reterr);
+
+/* ---- store_replay.c */
+
+int store_replay(struct store *s, struct err *reterr);
+
+/* ---- store_append.c */
 
 /* Has the stream's cut blocks encoded: by a sealing thread, or by the caller when those have enough to do. */
 void store_seal_soon(struct store *s, struct stream *stream);
+/* By a sealing thread; false when those have enough to do. */
+bool store_seal_submit(struct store *s, struct stream *stream);
+/* By a sealing thread: the cut blocks of all streams, as replay leaves them. */
+void store_seal_rest(struct store *s);
 
 /* ---- rebuild.c */
 
