@@ -130,6 +130,16 @@ static int gather_replaces(struct work *k) {
     return 0;
 }
 
+/* Is it what the index says? By its labels, for a rebuild may have given their stream another number than the header has. */
+static bool is_source(const struct work *k, size_t i) {
+    const struct index_chunk *c = &k->w->sources[i];
+    const struct chunk *chunk = cached_chunk_get(k->held[i]);
+    const struct chunk_head *head = chunk_get_head(chunk),
+                            *first = chunk_get_head(cached_chunk_get(k->held[0]));
+    return !chunk_is_damaged(chunk) && head->day == c->day && head->chunk_seq == c->chunk_seq &&
+           labels_eq(head->labels, first->labels);
+}
+
 static int open_source(struct work *k, size_t i) {
     const struct index_chunk *c = &k->w->sources[i];
     struct chunk_id id = chunk_id_of(k->w->tenant, c);
@@ -138,8 +148,7 @@ static int open_source(struct work *k, size_t i) {
         goto bad;
     const struct chunk *chunk = cached_chunk_get(k->held[i]);
     const struct chunk_head *head = chunk_get_head(chunk);
-    if (chunk_is_damaged(chunk) || head->stream_id != c->stream_id || head->day != c->day ||
-        head->chunk_seq != c->chunk_seq) {
+    if (!is_source(k, i)) {
         r = err_set(k->reterr, -ECORRUPT, "%s is damaged", cached_chunk_path(k->held[i]));
         goto bad;
     }
