@@ -77,13 +77,21 @@ static bool replay_needs(uint64_t id, size_t count, void *ctx) {
     return !flushed;
 }
 
+/* Nobody pushes yet, and what is above the budget is flushed as soon as the server is up: replay may use half as much
+ * again, unless others hold most of the memory. */
+static uint64_t replay_budget(const struct store *s) {
+    uint64_t budget = store_head_budget(s), limit = budget_limit();
+    bool tight = limit > 0 && budget_used(BUDGET_NONE) > limit / 4 * 3;
+    return tight ? budget : budget / 2 * 3;
+}
+
 /* Encoding costs more than all the rest of replay. What the sealing threads have no time for waits until the server is
  * up, or stays as it is for a reader, while memory allows. */
 static int replay_seal(struct replay *p, struct stream *stream) {
     struct store *s = p->store;
     if (s->sealers && store_seal_submit(s, stream))
         return 0;
-    if (atomic_load(&s->registry.head_bytes) < store_head_budget(s) / 4 * 3) {
+    if (atomic_load(&s->registry.head_bytes) < replay_budget(s)) {
         p->left_raw = true;
         return 0;
     }
@@ -114,7 +122,7 @@ static int replay_entries(uint64_t id, const struct entry *entries, size_t count
  * worth twice the memory, as when pushes come faster than flushes. */
 static int relieve_memory(struct replay *p) {
     struct store *s = p->store;
-    uint64_t bytes = atomic_load(&s->registry.head_bytes), budget = store_head_budget(s);
+    uint64_t bytes = atomic_load(&s->registry.head_bytes), budget = replay_budget(s);
     if (s->options.read_only || bytes <= p->flush_at_bytes)
         return 0;
     struct err err = {0};
@@ -123,7 +131,7 @@ static int relieve_memory(struct replay *p) {
         store_log(s, LOG_LEVEL_WARN, "flush failed during replay", "error=\"%s\"", err.text);
     bytes = atomic_load(&s->registry.head_bytes);
     p->flush_at_bytes = r < 0 ? bytes + budget / 4 : budget;
-    return bytes > 3 * budget ? r : 0;
+    return bytes > 2 * budget ? r : 0;
 }
 
 static int replay_record(const struct wal_record *record, void *ctx) {
@@ -170,7 +178,7 @@ int store_replay(struct store *s, struct err *reterr) {
                        .arena = arena_make(ARENA_MAX),
                        .ids_arena = arena_make(ARENA_MAX),
                        .scratch = buf_make(BUF_NO_MAX),
-                       .flush_at_bytes = store_head_budget(s)};
+                       .flush_at_bytes = replay_budget(s)};
     p.segment = UINT64_MAX;
     int r = wal_replay(wal_fd, replay_record, &p, &s->wal_found, reterr);
     replay_unpin(&p);
