@@ -252,8 +252,8 @@ static void make_logfmt(struct gen *g, struct line *l, int64_t ns) {
 
 static void make_access(struct gen *g, struct line *l, int64_t ns) {
     static const char *const agents[] = {
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 "
-        "Safari/537.36",
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 "
+         "Safari/537.36"),
         "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148",
         "curl/8.5.0",
         "Prometheus/2.53.0",

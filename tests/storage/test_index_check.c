@@ -127,13 +127,13 @@ static int dump(uint64_t *ret) {
     r = index_read_begin(ix, &txn, &err);
     for (size_t i = 0; r == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
         MDB_dbi dbi;
-        MDB_cursor *cursor;
+        MDB_cursor *cursor = NULL;
         MDB_val key, value;
         int rc = mdb_dbi_open(txn, names[i], 0, &dbi);
         if (rc == 0)
             rc = mdb_cursor_open(txn, dbi, &cursor);
         CHECK_INT(rc, 0);
-        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0)
+        while (rc == 0 && mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0)
             *ret = hash_mix(*ret, hash_mix(hash_str(index_str(key)), hash_str(index_str(value))));
         mdb_cursor_close(cursor);
     }
