@@ -1,12 +1,10 @@
 /* chunk_open on an arbitrary file. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "bytes.h"
 #include "chunk.h"
 #include "hash.h"
+#include "memory_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -68,23 +66,12 @@ static void look_at(const struct chunk *c, size_t file_size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1)
         return 0;
-    uint8_t *copy = malloc(size);
-    int fd = memfd_create("chunk", MFD_CLOEXEC);
-    if (!copy || fd < 0)
-        abort();
-    memcpy(copy, data + 1, size - 1);
-    if (data[0] & 1)
-        repair(copy, size - 1);
-    char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    if (write(fd, copy, size - 1) != (ssize_t)(size - 1))
-        abort();
+    struct memory_file f = memory_file_make(data, size, repair);
     struct chunk *c = NULL;
     struct err err;
-    if (chunk_open(-1, path, &c, &err) == 0)
-        look_at(c, size - 1);
+    if (chunk_open(-1, f.path, &c, &err) == 0)
+        look_at(c, f.size);
     chunk_close(c);
-    (void)close(fd);
-    free(copy);
+    memory_file_done(&f);
     return 0;
 }

@@ -1,11 +1,9 @@
 /* pack_open on an arbitrary file, and each of the members that it finds. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "bytes.h"
 #include "hash.h"
+#include "memory_file.h"
 #include "pack.h"
 #include "pack_format.h"
 
@@ -53,23 +51,12 @@ static void look_at(const char *path, const struct pack *p, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1)
         return 0;
-    uint8_t *copy = malloc(size);
-    int fd = memfd_create("pack", MFD_CLOEXEC);
-    if (!copy || fd < 0)
-        abort();
-    memcpy(copy, data + 1, size - 1);
-    if (data[0] & 1)
-        repair(copy, size - 1);
-    char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    if (write(fd, copy, size - 1) != (ssize_t)(size - 1))
-        abort();
+    struct memory_file f = memory_file_make(data, size, repair);
     struct pack p;
-    if (pack_open(-1, path, &p, NULL) == 0) {
-        look_at(path, &p, size - 1);
+    if (pack_open(-1, f.path, &p, NULL) == 0) {
+        look_at(f.path, &p, f.size);
         pack_done(&p);
     }
-    (void)close(fd);
-    free(copy);
+    memory_file_done(&f);
     return 0;
 }
