@@ -850,7 +850,12 @@ static void trim_memory(struct store *s, struct trim *t, int64_t now) {
     if (now < t->quiet_since_mono_ns + TRIM_AFTER_S * NS_PER_S ||
         (!news && now < t->done_mono_ns + NS_PER_MIN))
         return;
+    /* One store at a time: where another allocator serves the process (a sanitizer's), the first call sets up malloc's own
+     * state, and not for two threads at once. */
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&one_at_a_time);
     (void)malloc_trim(0);
+    (void)pthread_mutex_unlock(&one_at_a_time);
     t->done_mono_ns = now;
 }
 
