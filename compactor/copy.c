@@ -25,11 +25,6 @@ static int make_folder(int dir_fd, const char *path) {
     return folder_of(path, folder) ? io_mkdirs(dir_fd, folder, 0755) : 0;
 }
 
-int copy_sync_folder(int dir_fd, const char *path) {
-    char folder[PATH_MAX_BYTES];
-    return io_fsync_dir(dir_fd, folder_of(path, folder) ? folder : ".");
-}
-
 static bool all_zero(const char *data, size_t size) {
     return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }

@@ -15,5 +15,3 @@ int copy_growing(int from_fd, const char *from, int to_fd, const char *to);
 
 /* Removes a folder and all in it; 0 also when it is not there. */
 int copy_remove_tree(int dir_fd, const char *path);
-/* Syncs the folder that holds the file. */
-int copy_sync_folder(int dir_fd, const char *path);

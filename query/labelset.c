@@ -431,10 +431,6 @@ void labelset_hide(struct labelset *s, uint32_t id) {
     s->hidden = id;
 }
 
-bool labelset_failed(const struct labelset *s) {
-    return s->failed;
-}
-
 /* Is the stream's label i still what its name means? */
 static bool base_is_visible(const struct labelset *s, size_t i) {
     const struct name_state *n = &s->states[s->base_ids[i]];

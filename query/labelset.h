@@ -84,7 +84,5 @@ void labelset_each(struct labelset *s, labelset_fn *fn, void *ctx);
  * lines: what unwrap has turned into the value is not a label of the series. */
 void labelset_hide(struct labelset *s, uint32_t id);
 
-bool labelset_failed(const struct labelset *s);
-
 const struct line_labels *labelset_intern(struct labelset *s);
 const struct line_labels *labelset_intern_group(struct labelset *s, const struct grouping *g);

@@ -61,12 +61,6 @@ bool rune_is_letter(uint32_t r) {
     return tables() && iswalpha_l((wint_t)r, tables()) && !rune_is_digit(r);
 }
 
-bool rune_is_upper(uint32_t r) {
-    if (r < 0x80)
-        return is_upper_ascii(r);
-    return tables() && iswupper_l((wint_t)r, tables());
-}
-
 bool rune_is_space(uint32_t r) {
     return (r >= 9 && r <= 13) || r == ' ' || r == 0x85 || r == 0xA0 || r == 0x1680 ||
            (r >= 0x2000 && r <= 0x200A) || r == 0x2028 || r == 0x2029 || r == 0x202F ||

@@ -9,6 +9,5 @@ uint32_t rune_lower(uint32_t rune);
 bool rune_is_letter(uint32_t rune);
 bool rune_is_digit(uint32_t rune);
 bool rune_is_space(uint32_t rune);
-bool rune_is_upper(uint32_t rune);
 /* Go's unicode.IsPrint: letters, marks, numbers, punctuation, symbols and the ASCII space. */
 bool rune_is_print(uint32_t rune);

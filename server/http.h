@@ -147,7 +147,6 @@ struct str http_request_header(const struct http_request *r,
                                const char *name);           /* .data NULL when absent */
 struct str http_request_body(const struct http_request *r); /* contiguous */
 struct str http_request_peer(const struct http_request *r);
-const struct http_address *http_request_address(const struct http_request *r);
 /* Common name of the client's certificate, if it was verified; .data NULL = none. */
 struct str http_request_certificate(const struct http_request *r);
 const struct http_route *http_request_route(const struct http_request *r); /* NULL: none */

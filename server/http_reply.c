@@ -98,10 +98,6 @@ struct str http_request_peer(const struct http_request *r) {
     return str_from(r->peer);
 }
 
-const struct http_address *http_request_address(const struct http_request *r) {
-    return &r->address;
-}
-
 struct str http_request_certificate(const struct http_request *r) {
     return r->certificate;
 }
