@@ -7,20 +7,28 @@
 #include "clock.h"
 #include "log.h"
 #include "merge.h"
+#include "units.h"
 #include "unpack.h"
 
 enum {
     CHUNKS_PER_COMMIT = 1000,
-    /* Members of packs that lose something, gathered before their packs are emptied. */
+    /* Chunks that lose something of which packs hold bytes, gathered before these packs are emptied. */
     PACKED_MAX = 65536,
+    REPLACED_MAX = 1 << 20,    /* numbers of members that they replace, likewise */
+    DAYS = 64,                 /* days of which it is remembered whether there are packs */
     REWRITE_TARGET = 64 << 20, /* far above what merging makes: one file stays one */
     ARENA_MAX = 1 << 30,
 };
 
-/* A member of a pack that loses something. */
+/* A member of a pack that loses something, or a chunk in place of members. */
 struct packed {
     struct index_chunk chunk;
     bool whole;
+};
+
+struct day_packs {
+    bool known, any;
+    int32_t day;
 };
 
 struct run {
@@ -36,6 +44,12 @@ struct run {
     size_t n_gone;
     struct packed *packed; /* PACKED_MAX, made at first use */
     size_t n_packed;
+    struct unpack_list replaced; /* members that gathered chunks have replaced */
+    struct day_packs days[DAYS];
+    /* Whether chunks of this stream and day have replaced any. */
+    uint64_t asked_stream;
+    int32_t asked_day;
+    bool asked, asked_any;
     struct deletes_result *result;
     struct err *reterr;
 };
@@ -138,24 +152,38 @@ static int move_member(const struct index_chunk *c, void *ctx) {
     return r;
 }
 
+/* Which packs hold bytes of the gathered ones. */
+static int list_packs(struct run *run, struct unpack *u) {
+    struct unpack_list days = {0};
+    int r = 0;
+    for (size_t i = 0; i < run->n_packed && r == 0; i++) {
+        const struct index_chunk *c = &run->packed[i].chunk;
+        r = unpack_list_add(&u->keep, c->chunk_seq);
+        if (r == 0)
+            r = c->pack_seq > 0 ? unpack_list_add(&u->packs, c->pack_seq)
+                                : unpack_list_add(&days, (uint64_t)(int64_t)c->day);
+    }
+    if (r < 0)
+        r = err_set(run->reterr, r, "no memory to empty packs");
+    unpack_list_sort(&days);
+    unpack_list_sort(&run->replaced);
+    for (size_t i = 0; i < days.n && r == 0; i++)
+        if (i == 0 || days.numbers[i] != days.numbers[i - 1])
+            r = unpack_add_holders(run->d->store, u, (int32_t)(int64_t)days.numbers[i],
+                                   &run->replaced, run->reterr);
+    unpack_list_sort(&u->packs);
+    unpack_list_sort(&u->keep);
+    unpack_list_done(&days);
+    return r;
+}
+
 static int move_others(struct run *run) {
-    size_t n = run->n_packed;
-    struct unpack u = {.tenant = run->q->tenant,
-                       .packs = malloc(sizeof(uint64_t) * n),
-                       .n_packs = n,
-                       .keep = malloc(sizeof(uint64_t) * n),
-                       .n_keep = n};
-    int r = u.packs && u.keep ? 0 : err_set(run->reterr, -ENOMEM, "no memory to empty packs");
-    for (size_t i = 0; i < n && r == 0; i++) {
-        u.packs[i] = run->packed[i].chunk.pack_seq;
-        u.keep[i] = run->packed[i].chunk.chunk_seq;
-    }
-    if (r == 0) {
-        unpack_prepare(&u);
+    struct unpack u = {.tenant = run->q->tenant};
+    int r = list_packs(run, &u);
+    if (r == 0)
         r = unpack_walk(run->d->store, &u, move_member, run, run->reterr);
-    }
-    free(u.packs);
-    free(u.keep);
+    unpack_list_done(&u.packs);
+    unpack_list_done(&u.keep);
     return r;
 }
 
@@ -175,23 +203,126 @@ static int erase_packed(struct run *run) {
             r = drop_chunks(run);
     }
     run->n_packed = 0;
+    run->replaced.n = 0;
     return r == 0 ? drop_chunks(run) : r;
 }
 
-/* Gathers it when the request concerns it. */
-static int note_packed(struct run *run, const struct index_chunk *c, bool whole) {
+/* Does the request want anything of it? */
+static int ask(struct run *run, const struct index_chunk *c, bool whole, bool *ret) {
     struct rewrite_result asked = {.sources = whole};
     struct rewrite w = erasing(run, c);
     w.ask_only = true;
     int r = whole ? 0 : try_rewrite(run, &w, &asked);
-    if (r < 0 || asked.sources == 0)
-        return r;
+    *ret = asked.sources > 0;
+    return r;
+}
+
+static int gather(struct run *run, const struct index_chunk *c, bool whole) {
     if (!run->packed)
         run->packed = malloc(sizeof(*run->packed) * PACKED_MAX);
     if (!run->packed)
         return err_set(run->reterr, -ENOMEM, "no memory to process a delete request");
     run->packed[run->n_packed++] = (struct packed){.chunk = *c, .whole = whole};
-    return run->n_packed == PACKED_MAX ? erase_packed(run) : 0;
+    return run->n_packed == PACKED_MAX || run->replaced.n >= REPLACED_MAX ? erase_packed(run) : 0;
+}
+
+/* ---- chunks of their own that stand in place of members */
+
+static bool day_has_packs(struct run *run, int32_t day) {
+    struct day_packs *d = &run->days[(uint32_t)day % DAYS];
+    if (!d->known || d->day != day)
+        *d = (struct day_packs){
+            .known = true, .day = day, .any = unpack_has_packs(run->d->store, run->q->tenant, day)};
+    return d->any;
+}
+
+static int note_replaced_by(struct run *run, const struct index_chunk *c) {
+    char path[CHUNK_PATH_MAX];
+    struct chunk *chunk;
+    if (chunk_path(path, run->q->tenant, c->day, c->stream_id, c->chunk_seq) < 0 ||
+        chunk_open(store_dir_fd(run->d->store), path, &chunk, NULL) < 0)
+        return 0; /* who erases from it says what is wrong */
+    const struct chunk_head *head = chunk_get_head(chunk);
+    int r = 0;
+    for (size_t i = 0; i < head->n_replaces && r == 0; i++)
+        r = unpack_list_add(&run->replaced, head->replaces[i]);
+    chunk_close(chunk);
+    return r < 0 ? err_set(run->reterr, r, "no memory to empty packs") : 0;
+}
+
+/* Has any chunk of a stream and day replaced others? All of them are asked, since only the first of several files that a
+ * merge has made names what they stand for. */
+static int has_replaced(struct run *run, const struct index_chunk *chunks, size_t count,
+                        const struct index_chunk *of, bool *ret) {
+    if (!run->asked || run->asked_stream != of->stream_id || run->asked_day != of->day) {
+        size_t before = run->replaced.n;
+        int r = 0;
+        for (size_t i = 0; i < count && r == 0; i++)
+            if (chunks[i].day == of->day && chunks[i].pack_seq == 0)
+                r = note_replaced_by(run, &chunks[i]);
+        if (r < 0)
+            return r;
+        run->asked = true;
+        run->asked_stream = of->stream_id;
+        run->asked_day = of->day;
+        run->asked_any = run->replaced.n > before;
+    }
+    *ret = run->asked_any;
+    return 0;
+}
+
+/* ---- streams */
+
+static int erase_own(struct run *run, const struct index_chunk *c, bool whole) {
+    if (!whole)
+        return rewrite_chunk(run, c);
+    run->gone[run->n_gone++] = *c;
+    return run->n_gone == CHUNKS_PER_COMMIT ? drop_chunks(run) : 0;
+}
+
+/* chunks[i] of all that the stream has on the days that the request means. */
+static int erase_chunk(struct run *run, const struct index_chunk *chunks, size_t count, size_t i) {
+    const struct request *q = run->q;
+    const struct index_chunk *c = &chunks[i];
+    bool whole = !q->language->has_filter(q->compiled) && c->sums.first_ns >= q->start_ns &&
+                 c->sums.last_ns <= q->end_ns;
+    if (c->sums.last_ns < q->start_ns || c->sums.first_ns > q->end_ns)
+        return 0;
+    if (c->pack_seq == 0 && !day_has_packs(run, c->day))
+        return erase_own(run, c, whole);
+    bool wanted, in_packs = true;
+    int r = ask(run, c, whole, &wanted);
+    if (r == 0 && wanted && c->pack_seq == 0)
+        r = has_replaced(run, chunks, count, c, &in_packs);
+    if (r < 0 || !wanted)
+        return r;
+    return in_packs ? gather(run, c, whole) : erase_own(run, c, whole);
+}
+
+static void whole_days(const struct request *q, int64_t *ret_first_ns, int64_t *ret_last_ns) {
+    if (__builtin_mul_overflow(time_day(q->start_ns), NS_PER_DAY, ret_first_ns))
+        *ret_first_ns = INT64_MIN;
+    if (__builtin_mul_overflow((int64_t)time_day(q->end_ns) + 1, NS_PER_DAY, ret_last_ns))
+        *ret_last_ns = INT64_MAX;
+}
+
+static int erase_stream(struct run *run, const struct index_stream *s) {
+    const struct request *q = run->q;
+    struct arena arena = arena_make(ARENA_MAX);
+    struct index_reader *reader = NULL;
+    struct index_chunk *chunks = NULL;
+    size_t count = 0;
+    int64_t first_ns, last_ns;
+    whole_days(q, &first_ns, &last_ns);
+    int r = index_reader_begin(store_index(run->d->store), &reader, run->reterr);
+    if (r == 0)
+        r = index_reader_chunks(reader, q->tenant, s->id, first_ns, last_ns, &arena, &chunks,
+                                &count, run->reterr);
+    index_reader_end(reader);
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = erase_chunk(run, chunks, count, i);
+    arena_done(&arena);
+    return r;
 }
 
 static int save_progress(struct run *run, enum delete_state state) {
@@ -202,35 +333,6 @@ static int save_progress(struct run *run, enum delete_state state) {
     };
     run->changed = false;
     return deletes_save_progress(run->d, run->q, &progress, run->reterr);
-}
-
-static int erase_stream(struct run *run, const struct index_stream *s) {
-    const struct request *q = run->q;
-    struct arena arena = arena_make(ARENA_MAX);
-    struct index_reader *reader = NULL;
-    struct index_chunk *chunks = NULL;
-    size_t count = 0;
-    bool whole = !q->language->has_filter(q->compiled);
-    int r = index_reader_begin(store_index(run->d->store), &reader, run->reterr);
-    if (r == 0)
-        r = index_reader_chunks(reader, q->tenant, s->id, q->start_ns, q->end_ns, &arena, &chunks,
-                                &count, run->reterr);
-    index_reader_end(reader);
-    for (size_t i = 0; i < count && r == 0; i++) {
-        const struct index_chunk *c = &chunks[i];
-        bool all = whole && c->sums.first_ns >= q->start_ns && c->sums.last_ns <= q->end_ns;
-        if (c->pack_seq > 0) {
-            r = note_packed(run, c, all);
-        } else if (all) {
-            run->gone[run->n_gone++] = *c;
-            if (run->n_gone == CHUNKS_PER_COMMIT)
-                r = drop_chunks(run);
-        } else {
-            r = rewrite_chunk(run, c);
-        }
-    }
-    arena_done(&arena);
-    return r;
 }
 
 static int visit_stream(const struct index_stream *s, void *ctx) {
@@ -294,6 +396,7 @@ static int process(struct run *run) {
         r = erase_packed(run);
     free(run->packed);
     run->packed = NULL;
+    unpack_list_done(&run->replaced);
     if (r == 0 && run->result->failures > failures)
         r = save_progress(run, DELETE_RUNNING);
     else if (r == 0)

@@ -462,21 +462,19 @@ static int empty_thin_packs(struct merger *m) {
     m->packs_arena = arena_make(ARENA_MAX);
     struct unpack u = {.tenant = m->tenant};
     int r = index_walk_chunks(store_index(m->store), m->tenant, count_member, m, m->reterr);
-    if (r == 0 && m->packs.count > 0)
-        u.packs = malloc(sizeof(*u.packs) * m->packs.count);
     size_t at = 0;
     struct str key;
     void *value;
-    while (r == 0 && u.packs && map_next(&m->packs, &at, &key, &value)) {
+    while (r == 0 && map_next(&m->packs, &at, &key, &value)) {
         const struct pack_use *p = value;
-        if (is_thin(m, p))
-            u.packs[u.n_packs++] = p->seq;
+        if (is_thin(m, p) && unpack_list_add(&u.packs, p->seq) < 0)
+            r = err_set(m->reterr, -ENOMEM, "no memory to empty packs");
     }
-    if (r == 0 && u.n_packs > 0) {
-        unpack_prepare(&u);
+    if (r == 0 && u.packs.n > 0) {
+        unpack_list_sort(&u.packs);
         r = unpack_walk(m->store, &u, move_member, m, m->reterr);
     }
-    free(u.packs);
+    unpack_list_done(&u.packs);
     map_done(&m->packs);
     arena_done(&m->packs_arena);
     return r;

@@ -1,26 +1,118 @@
 #include "unpack.h"
 
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "io.h"
 #include "merge.h"
+#include "pack.h"
 
 enum { TARGET_BYTES = 64 << 20 }; /* one file stays one */
+
+/* ---- lists */
+
+int unpack_list_add(struct unpack_list *list, uint64_t number) {
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 64;
+        uint64_t *grown = realloc(list->numbers, sizeof(*grown) * capacity);
+        if (!grown)
+            return -ENOMEM;
+        list->numbers = grown;
+        list->capacity = capacity;
+    }
+    list->numbers[list->n++] = number;
+    return 0;
+}
 
 static int compare(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
 }
 
-void unpack_prepare(struct unpack *u) {
-    if (u->n_packs > 1)
-        qsort(u->packs, u->n_packs, sizeof(*u->packs), compare);
-    if (u->n_keep > 1)
-        qsort(u->keep, u->n_keep, sizeof(*u->keep), compare);
+void unpack_list_sort(struct unpack_list *list) {
+    if (list->n > 1)
+        qsort(list->numbers, list->n, sizeof(*list->numbers), compare);
 }
 
-static bool has(const uint64_t *list, size_t n, uint64_t number) {
-    return n > 0 && bsearch(&number, list, n, sizeof(number), compare);
+void unpack_list_done(struct unpack_list *list) {
+    free(list->numbers);
+    *list = (struct unpack_list){0};
 }
+
+static bool has(const struct unpack_list *list, uint64_t number) {
+    return list->n > 0 && bsearch(&number, list->numbers, list->n, sizeof(number), compare);
+}
+
+/* ---- packs of a day */
+
+struct day {
+    int dir_fd;
+    char path[CHUNK_PATH_MAX];        /* of the folder, and of a pack in it */
+    const struct unpack_list *chunks; /* NULL: any pack will do */
+    struct unpack_list *holders;
+    bool found;
+    struct err *reterr;
+};
+
+static int look_into(struct day *d, uint64_t seq) {
+    struct pack pack;
+    int r = pack_open(d->dir_fd, d->path, &pack, d->reterr);
+    if (r == -ENOENT || r == -ECORRUPT || r == -EFORMAT)
+        return 0; /* gone meanwhile; nobody can read it */
+    if (r < 0)
+        return r;
+    bool holds = false;
+    for (size_t i = 0; i < pack.n_members && !holds; i++)
+        holds = has(d->chunks, pack.members[i].chunk_seq);
+    pack_done(&pack);
+    return holds ? unpack_list_add(d->holders, seq) : 0;
+}
+
+static int look_at(const char *name, bool is_dir, void *ctx) {
+    struct day *d = ctx;
+    uint64_t seq;
+    int end = 0;
+    if (is_dir || sscanf(name, "%16" SCNx64 ".pack%n", &seq, &end) != 1 || end == 0 ||
+        name[end] != '\0')
+        return 0;
+    d->found = true;
+    if (!d->chunks)
+        return -ECANCELED;
+    size_t folder = strlen(d->path);
+    (void)snprintf(d->path + folder, sizeof(d->path) - folder, "/%s", name);
+    int r = look_into(d, seq);
+    d->path[folder] = '\0';
+    return r;
+}
+
+static int list_day(struct day *d, struct store *s, struct str tenant, int32_t day) {
+    int r = pack_path(d->path, tenant, day, 0);
+    if (r < 0)
+        return r;
+    *strrchr(d->path, '/') = '\0';
+    d->dir_fd = store_dir_fd(s);
+    r = io_list(d->dir_fd, d->path, look_at, d);
+    return r == -ENOENT ? 0 : r;
+}
+
+int unpack_add_holders(struct store *s, struct unpack *u, int32_t day,
+                       const struct unpack_list *chunks, struct err *reterr) {
+    struct err err = {0};
+    struct day d = {.chunks = chunks, .holders = &u->packs, .reterr = &err};
+    int r = list_day(&d, s, u->tenant, day);
+    return r < 0 ? err_set(reterr, r, "cannot look for packs in %s: %s", d.path, err_name(r)) : 0;
+}
+
+bool unpack_has_packs(struct store *s, struct str tenant, int32_t day) {
+    struct day d = {0};
+    int r = list_day(&d, s, tenant, day);
+    return d.found || (r < 0 && r != -ECANCELED);
+}
+
+/* ---- their members */
 
 struct walk {
     const struct unpack *u;
@@ -30,8 +122,7 @@ struct walk {
 
 static int visit(const struct index_chunk *c, void *ctx) {
     const struct walk *w = ctx;
-    if (c->pack_seq == 0 || !has(w->u->packs, w->u->n_packs, c->pack_seq) ||
-        has(w->u->keep, w->u->n_keep, c->chunk_seq))
+    if (c->pack_seq == 0 || !has(&w->u->packs, c->pack_seq) || has(&w->u->keep, c->chunk_seq))
         return 0;
     return w->fn(c, w->ctx);
 }

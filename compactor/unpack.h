@@ -6,16 +6,27 @@
 #include "index.h"
 #include "rewrite.h"
 
+struct unpack_list {
+    uint64_t *numbers;
+    size_t n, capacity;
+};
+/* -ENOMEM */
+int unpack_list_add(struct unpack_list *list, uint64_t number);
+/* Ascending, as what is below wants it; a number may stand in it more than once. */
+void unpack_list_sort(struct unpack_list *list);
+void unpack_list_done(struct unpack_list *list);
+
 struct unpack {
     struct str tenant;
-    uint64_t *packs; /* ascending */
-    size_t n_packs;
-    uint64_t *keep; /* chunk numbers, ascending: these stay where they are */
-    size_t n_keep;
+    struct unpack_list packs;
+    struct unpack_list keep; /* chunk numbers: these stay where they are */
 };
 
-/* Sorts both lists; numbers may stand in `packs` more than once. */
-void unpack_prepare(struct unpack *u);
+/* Adds the packs of a day in which one of these chunks stands, even if its row has gone. */
+int unpack_add_holders(struct store *s, struct unpack *u, int32_t day,
+                       const struct unpack_list *chunks, struct err *reterr);
+/* Are there packs of this day? */
+bool unpack_has_packs(struct store *s, struct str tenant, int32_t day);
 /* Calls fn for each chunk that is to be moved; it may move it at once. */
 int unpack_walk(struct store *s, const struct unpack *u, index_chunk_fn *fn, void *ctx,
                 struct err *reterr);

@@ -13,7 +13,8 @@
  *     its last member, as soon as no snapshot needs it (reap.c looks; after a crash the orphan sweep does).
  *   - Merges and deletes write chunk files in place of members, which name them as replaced: an index rebuilt from files
  *     leaves these members out, as it leaves out files. A delete request takes the other members out of the pack, too, so
- *     that the lines vanish from the disk (store_unpack). So does a pack most of which is gone.
+ *     that the lines vanish from the disk, also where a merge had taken them out of it before (compactor/unpack.h). A pack
+ *     most of which is gone is emptied likewise.
  *
  * Crash states:
  *   1. NAME.pack.tmp: removed by the orphan sweep; the WAL has the entries.
