@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct tls_context {
     pthread_mutex_t lock; /* guards: ctx */
@@ -21,42 +22,6 @@ struct tls {
     size_t peer_size;
     char peer[PEER_NAME_MAX];
 };
-
-static const struct {
-    struct str name;
-    enum tls_client_auth value;
-} client_auths[] = {
-    {STR_INIT("NoClientCert"), TLS_CLIENT_NONE},
-    {STR_INIT("RequestClientCert"), TLS_CLIENT_REQUEST},
-    {STR_INIT("RequireAnyClientCert"), TLS_CLIENT_REQUIRE_ANY},
-    {STR_INIT("VerifyClientCertIfGiven"), TLS_CLIENT_VERIFY_IF_GIVEN},
-    {STR_INIT("RequireAndVerifyClientCert"), TLS_CLIENT_REQUIRE_AND_VERIFY},
-};
-
-int tls_client_auth_parse(struct str text, enum tls_client_auth *ret) {
-    if (text.size == 0) {
-        *ret = TLS_CLIENT_NONE;
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(client_auths) / sizeof(client_auths[0]); i++) {
-        if (str_eq(client_auths[i].name, text)) {
-            *ret = client_auths[i].value;
-            return 0;
-        }
-    }
-    return -ESYNTAX;
-}
-
-static int min_version(struct str text) {
-    if (text.size == 0 || str_eq(text, STR("VersionTLS12")))
-        return TLS1_2_VERSION;
-    return str_eq(text, STR("VersionTLS13")) ? TLS1_3_VERSION : -ESYNTAX;
-}
-
-int tls_min_version_check(struct str text) {
-    int r = min_version(text);
-    return r < 0 ? r : 0;
-}
 
 /* ---- contexts */
 
@@ -119,7 +84,8 @@ static int load(const struct tls_options *o, SSL_CTX **ret, struct err *reterr) 
     int r = 0;
     static const unsigned char session_context[] = "logqd";
     (void)SSL_CTX_set_min_proto_version(
-        ctx, min_version(str_from(o->min_version ? o->min_version : "")));
+        ctx, o->min_version && strcmp(o->min_version, "VersionTLS13") == 0 ? TLS1_3_VERSION
+                                                                           : TLS1_2_VERSION);
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                        SSL_OP_CIPHER_SERVER_PREFERENCE |
                                        SSL_OP_IGNORE_UNEXPECTED_EOF);

@@ -236,7 +236,16 @@ def tenants():
         equal("an unknown tenant has nothing", logq("--data-dir", s.data, "--org-id", "t3", "-c", "x")[:2], (1, b"0\n"))
 
 
+def libraries():
+    """What logq does not need for a directory is not loaded: it would take longer than the search."""
+    listed = subprocess.run([LOGQ], capture_output=True, text=True, env=dict(os.environ, LD_TRACE_LOADED_OBJECTS="1")).stdout
+    if "libc.so" not in listed:  # not glibc
+        return
+    check("neither OpenSSL nor libcurl is loaded", not re.search(r"libssl|libcrypto|libcurl", listed), listed)
+
+
 if __name__ == "__main__":
+    libraries()
     conformance()
     commands()
     tenants()
