@@ -33,6 +33,24 @@ static void write_size(struct buf *out, const char *name, uint64_t bytes) {
     buf_addf(out, "\"%s\":\"%llu%s\",", name, (unsigned long long)bytes, units[unit]);
 }
 
+/* Of resources: Loki's list and the rules behind it. */
+static void write_otlp_rules(struct buf *out, const struct otlp_rules *rules) {
+    const struct otlp_rule defaults = {
+        .action = OTLP_LABEL, .names = otlp_index_attributes(), .n_names = OTLP_INDEX_LABELS};
+    size_t n = 0, count = rules ? rules->count[OTLP_OF_RESOURCE] : 0;
+    buf_add_char(out, '[');
+    if (!rules || !rules->ignore_defaults) {
+        otlp_rule_json(&defaults, out);
+        n++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (n++ > 0)
+            buf_add_char(out, ',');
+        otlp_rule_json(&rules->of[OTLP_OF_RESOURCE][i], out);
+    }
+    buf_add_char(out, ']');
+}
+
 static const char *flag(bool on) {
     return on ? "true" : "false";
 }
@@ -57,11 +75,10 @@ void api_drilldown_limits(struct http_request *r, void *ctx) {
     write_duration(&body, "max_query_range", l->max_query_range_ns);
     buf_addf(&body,
              "\"max_query_series\":%u,\"metric_aggregation_enabled\":false,"
-             "\"otlp_config\":{\"resource_attributes\":{\"attributes_config\":["
-             "{\"action\":\"index_label\",",
+             "\"otlp_config\":{\"resource_attributes\":{\"attributes_config\":",
              l->max_query_series);
-    write_list(&body, "attributes", otlp_index_attributes(), OTLP_INDEX_LABELS);
-    buf_add_str(&body, STR("}]}},\"pattern_persistence_enabled\":false,"));
+    write_otlp_rules(&body, l->otlp);
+    buf_add_str(&body, STR("}},\"pattern_persistence_enabled\":false,"));
     write_duration(&body, "query_timeout", l->query_timeout_ns);
     write_duration(&body, "retention_period",
                    config->retention_enabled ? l->retention_period_ns : 0);

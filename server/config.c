@@ -10,6 +10,7 @@
 #include "config_env.h"
 #include "config_keys.h"
 #include "io.h"
+#include "otlp_rules.h"
 #include "retention_rules.h"
 #include "units.h"
 
@@ -210,6 +211,7 @@ void config_unref(struct config *c) {
         return;
     if (c->retention)
         retention_policy_unref(c->retention);
+    otlp_rules_done(c->otlp_rules);
     arena_done(&c->arena);
     free(c);
 }
@@ -262,6 +264,8 @@ void config_dump(const struct config *c, struct buf *out) {
         if (str_eq(str_from(key->path), STR("limits_config.retention_period")))
             dump_rules(c, out);
     }
+    if (c->otlp_rules)
+        otlp_rules_dump(c->otlp_rules, 2, out);
 }
 
 static const char document_head[] = "# Settings\n\n"
@@ -293,7 +297,11 @@ static const char document_tail[] =
     "    period: 24h\n"
     "  - selector: '{app=\"debugger\"}'\n"
     "    max_bytes: 10GB\n"
-    "```\n";
+    "```\n"
+    "\n`limits_config.otlp_config` (reloads) says which attributes of OpenTelemetry become labels, "
+    "which "
+    "structured\n"
+    "metadata, and which are dropped: [otlp.md](otlp.md).\n";
 
 void config_document(struct buf *out) {
     buf_addf(out, "%s", document_head);

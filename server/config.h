@@ -39,6 +39,7 @@ struct limits {
     size_t n_discover_service_name;
     const struct str *log_level_fields;
     size_t n_log_level_fields;
+    const struct otlp_rules *otlp; /* otlp_config; NULL = none */
     /* query */
     uint32_t max_entries_limit_per_query; /* 5000 */
     int64_t max_query_length_ns;          /* 721h = 30d1h */
@@ -112,6 +113,7 @@ struct config {
         *retention; /* from limits_config.retention_period and retention_stream */
     const struct config_retention *retention_stream; /* as written, for config_dump */
     size_t n_retention_stream;
+    struct otlp_rules *otlp_rules; /* of limits_config.otlp_config; NULL = none */
     /* warnings found while loading, one line each: unused keys */
     char **warnings;
     size_t n_warnings;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "config_keys.h"
+#include "otlp_rules.h"
 #include "units.h"
 #include "yaml_walk.h"
 
@@ -178,6 +179,8 @@ static int read_member(struct walk *w) {
     } else if (str_eq(path, STR("limits_config.retention_stream"))) {
         r = config_yaml_rules(&w->yaml, &w->file->config->arena, &w->file->rules,
                               &w->file->n_rules);
+    } else if (str_eq(path, STR("limits_config.otlp_config"))) {
+        r = otlp_rules_read(&w->yaml, w->file->config);
     } else if (config_key_is_section(path)) {
         if (event(w) == YAML_MAPPING_START_EVENT)
             return 0;

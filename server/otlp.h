@@ -15,6 +15,7 @@ struct otlp_options {
     /* Index labels of a stream besides service_name; 0 = no limit. The rest, in the order of the
      * index list, becomes metadata instead of costing the lines. */
     uint32_t labels_max;
+    const struct otlp_rules *rules; /* NULL = none */
 };
 
 /* Lines and metadata are views of the body or live in the arena. -ESYNTAX, -E2BIG, -ENOMEM with

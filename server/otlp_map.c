@@ -117,16 +117,20 @@ static struct labels pairs_take(struct otlp_pairs *p) {
 
 /* ---- attributes */
 
+/* NULL: the attribute is dropped. */
 static struct otlp_pairs *pairs_of(struct otlp_builder *b, enum otlp_owner owner, struct str key) {
-    if (owner == OTLP_OF_RECORD)
-        return &b->record;
-    if (owner == OTLP_OF_SCOPE)
-        return &b->scope;
-    for (size_t i = 0; i < OTLP_INDEX_LABELS; i++) {
-        if (str_eq(index_attributes[i], key))
-            return &b->index[i];
+    const struct otlp_rules *rules = b->options->rules;
+    if (owner == OTLP_OF_RESOURCE && !(rules && rules->ignore_defaults)) {
+        for (size_t i = 0; i < OTLP_INDEX_LABELS; i++)
+            if (str_eq(index_attributes[i], key))
+                return &b->index[i];
     }
-    return &b->resource;
+    enum otlp_action action = otlp_rules_action(rules, owner, key);
+    if (action == OTLP_DROP)
+        return NULL;
+    if (action == OTLP_LABEL)
+        return &b->index[OTLP_INDEX_LABELS];
+    return owner == OTLP_OF_RECORD ? &b->record : owner == OTLP_OF_SCOPE ? &b->scope : &b->resource;
 }
 
 static struct str join_names(struct arena *arena, struct str prefix, struct str name) {
@@ -162,13 +166,14 @@ static int add_flat(struct otlp_builder *b, struct otlp_pairs *p, struct str nam
 
 int otlp_add_attribute(struct otlp_builder *b, enum otlp_owner owner, struct str key,
                        const struct otlp_value *value) {
-    return add_flat(b, pairs_of(b, owner, key), key, value, 0);
+    struct otlp_pairs *p = pairs_of(b, owner, key);
+    return p ? add_flat(b, p, key, value, 0) : 0;
 }
 
 /* ---- resources */
 
 void otlp_begin_resource(struct otlp_builder *b) {
-    for (size_t i = 0; i < OTLP_INDEX_LABELS; i++)
+    for (size_t i = 0; i <= OTLP_INDEX_LABELS; i++)
         b->index[i].count = 0;
     b->resource = (struct otlp_pairs){0};
     b->first_stream = b->out->n_streams;
@@ -178,7 +183,7 @@ void otlp_begin_resource(struct otlp_builder *b) {
  * resource. */
 static int split_index(struct otlp_builder *b, struct otlp_pairs *labels) {
     size_t counted = 0;
-    for (size_t i = 0; i < OTLP_INDEX_LABELS; i++) {
+    for (size_t i = 0; i <= OTLP_INDEX_LABELS; i++) {
         struct otlp_pairs *p = &b->index[i];
         int r = pairs_normalize(b, p);
         for (size_t n = 0; n < p->count && r == 0; n++) {

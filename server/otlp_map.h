@@ -13,9 +13,8 @@
 
 #include "buf.h"
 #include "otlp.h"
+#include "otlp_rules.h"
 #include "otlp_value.h"
-
-enum otlp_owner { OTLP_OF_RESOURCE, OTLP_OF_SCOPE, OTLP_OF_RECORD };
 
 enum { OTLP_INDEX_LABELS = 18 };
 
@@ -33,8 +32,9 @@ struct otlp_builder {
     struct decoded_push *out;
     const struct otlp_options *options;
     struct err *reterr;
-    struct buf scratch;                         /* one text while it is made */
-    struct otlp_pairs index[OTLP_INDEX_LABELS]; /* of the resource, by index attribute */
+    struct buf scratch; /* one text while it is made */
+    /* Of the resource: by index attribute, then what the rules make labels. */
+    struct otlp_pairs index[OTLP_INDEX_LABELS + 1];
     struct otlp_pairs resource, scope, record;
     size_t first_stream; /* of the resource */
     bool scope_has_stream;

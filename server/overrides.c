@@ -8,6 +8,7 @@
 #include "config_keys.h"
 #include "io.h"
 #include "map.h"
+#include "otlp_rules.h"
 #include "yaml_walk.h"
 
 enum { TENANT_MEMORY_MAX = 1 << 20, KEY_PATH_MAX = 256, LIST_MAX = 1000 };
@@ -68,6 +69,8 @@ static int read_member(struct yaml_walk *w, struct override *o, struct str name)
         return config_yaml_rules(w, &o->config->arena,
                                  (struct config_retention **)(uintptr_t)&o->rules, &o->n_rules);
     }
+    if (str_eq(name, STR("otlp_config")))
+        return otlp_rules_read(w, o->config);
     const struct config_key *key = config_key_find(str_from(path));
     if (is_limit(key))
         return read_key(w, o, key);
@@ -268,6 +271,8 @@ static void dump_tenant(const struct overrides *o, const struct override *item, 
         buf_done(&own);
         buf_done(&usual);
     }
+    if (item->config->otlp_rules)
+        otlp_rules_dump(item->config->otlp_rules, 4, out);
 }
 
 void overrides_dump(const struct overrides *o, struct buf *out) {

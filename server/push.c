@@ -621,7 +621,9 @@ static int prepare(struct push *p, struct err *reterr) {
         .encoding = q->content_encoding,
         .body = q->body,
         .otlp = q->kind == PUSH_OTLP,
-        .otlp_options = {.now_ns = q->now_ns, .labels_max = p->limits->max_label_names_per_series}};
+        .otlp_options = {.now_ns = q->now_ns,
+                         .labels_max = p->limits->max_label_names_per_series,
+                         .rules = p->limits->otlp}};
     int r = push_body_decode(&p->body, &content, &p->decoded, reterr);
     if (r == 0 && p->decoded.n_streams == 0) {
         (void)err_set(reterr, -ESYNTAX,

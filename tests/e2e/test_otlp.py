@@ -4,6 +4,7 @@ lines and metadata as a query shows it, errors as google.rpc.Status, limits, a r
 import gzip
 import json
 import struct
+import tempfile
 import time
 import zlib
 
@@ -210,10 +211,48 @@ def tenants():
         equal("its own", [len(s.query_range('{service_name="x"}', NOW - 1, NOW + 1, headers={"X-Scope-OrgID": t})) for t in "ab"], [1, 0])
 
 
+RULES = """
+limits_config:
+  otlp_config:
+    resource_attributes:
+      attributes_config:
+      - {action: index_label, attributes: [shop.branch, shop]}
+      - {action: drop, regex: 'secret.*'}
+    scope_attributes:
+    - {action: drop, attributes: [lib.note]}
+    log_attributes:
+    - {action: structured_metadata, regex: '.*_id'}
+    - {action: drop, regex: '.*'}
+"""
+
+
+def rules():
+    """limits_config.otlp_config: what becomes of attributes by their names."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        f.write(RULES)
+        f.flush()
+        with Server(args=["--config", f.name]) as s:
+            shop = {"kvlistValue": {"values": attributes({"city": "Ulm", "no": {"intValue": 7}})}}
+            data = request({"shop": shop, "service.name": "till", "shop.branch": "north", "secret.key": "k", "host.name": "h"},
+                           [record("sold", attributes=attributes({"user_id": "u", "phone": "p"}), severityText="INFO")],
+                           {"name": "lib", "attributes": attributes({"lib.note": "n", "lib.kind": "c"})})
+            equal("push", post(s, data, JSON), (204, ""))
+            got = s.query_range('{shop_branch="north"}', NOW - 1, NOW + 1, headers={"X-Loki-Response-Encoding-Flags": "categorize-labels"})
+            equal("labels", [x["stream"] for x in got],
+                  [{"service_name": "till", "shop_branch": "north", "shop_city": "Ulm", "shop_no": "7"}])
+            equal("metadata", got[0]["values"][0][2].get("structuredMetadata"),
+                  {"host_name": "h", "user_id": "u", "severity_text": "INFO", "scope_name": "lib", "lib_kind": "c", "detected_level": "info"})
+            told = json.loads(s.get("/loki/api/v1/drilldown-limits")[2])["limits"]["otlp_config"]["resource_attributes"]["attributes_config"]
+            equal("told to Drilldown", [len(told), told[0]["attributes"][0], told[1:]],
+                  [3, "service.name", [{"action": "index_label", "attributes": ["shop.branch", "shop"]}, {"action": "drop", "regex": "secret.*"}]])
+            check("in /config", b"otlp_config:" in s.get("/config")[2])
+
+
 if __name__ == "__main__":
     with Server() as server:
         for part in (transport, errors, mapping, limits, batches):
             run_part(part, server)
         equal("exit status", server.stop(), 0)
     tenants()
+    rules()
     harness.done()

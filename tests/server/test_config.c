@@ -9,6 +9,7 @@
 #include "config.h"
 #include "config_keys.h"
 #include "io.h"
+#include "otlp_rules.h"
 #include "units.h"
 
 static char path[] = "/tmp/logq-test-config-XXXXXX";
@@ -161,6 +162,30 @@ static void test_wrong_files(void) {
          "z}\n",
          "priority must be a whole number"},
         {"logq:\n  data_dir: \"\"\n", "must not be empty"},
+        {"limits_config:\n  otlp_config: 5\n", "one section belongs here"},
+        {"limits_config:\n  otlp_config: {}\n  otlp_config: {}\n", "one section belongs here"},
+        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - action: keep\n",
+         ":4: limits_config.otlp_config: unsupported action"},
+        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - action: drop\n",
+         "attributes or regex must be set"},
+        {"limits_config:\n  otlp_config:\n    log_attributes:\n"
+         "    - {action: drop, attributes: [a], regex: b}\n",
+         "only one of attributes or regex"},
+        {"limits_config:\n  otlp_config:\n    scope_attributes:\n"
+         "    - {action: index_label, regex: b}\n",
+         "only supported for resource_attributes"},
+        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - {action: drop, regex: '(a'}\n",
+         "error parsing regexp: missing closing )"},
+        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - {regex: a, regex: b}\n",
+         "regex is there twice"},
+        {"limits_config:\n  otlp_config:\n    resource_attributes:\n      ignore_defaults: 1\n",
+         "ignore_defaults must be true or false"},
+        {"limits_config:\n  otlp_config:\n    resource_attributes:\n    - regex: a\n",
+         "ignore_defaults and attributes_config"},
+        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - attributes: a\n",
+         "attributes must be a list"},
+        {"limits_config:\n  otlp_config:\n    log_attributes: []\n    log_attributes: []\n",
+         "one list of rules"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct config *c;
@@ -234,15 +259,56 @@ static void test_overrides(void) {
     config_unref(c);
 }
 
+/* limits_config.otlp_config: the first rule that fits a whole name decides. */
+static void test_otlp_rules(void) {
+    struct config *c;
+    struct err err = {0};
+    CHECK_INT(load("limits_config:\n  otlp_config:\n    severity_text_as_label: true\n"
+                   "    resource_attributes:\n      attributes_config:\n"
+                   "      - {action: index_label, attributes: [shop.name, aisle]}\n"
+                   "      - {action: drop, regex: 'shop\\..*'}\n"
+                   "      - {regex: 'keep.*', action: structured_metadata}\n"
+                   "    scope_attributes:\n    - {regex: s}\n    log_attributes: []\n",
+                   &c, &err),
+              0);
+    const struct otlp_rules *r = c->limits.otlp;
+    const struct {
+        enum otlp_owner owner;
+        const char *name;
+        enum otlp_action want;
+    } cases[] = {
+        {OTLP_OF_RESOURCE, "shop.name", OTLP_LABEL},  {OTLP_OF_RESOURCE, "aisle", OTLP_LABEL},
+        {OTLP_OF_RESOURCE, "aisle2", OTLP_UNRULED},   {OTLP_OF_RESOURCE, "shop.city", OTLP_DROP},
+        {OTLP_OF_RESOURCE, "myshop.a", OTLP_UNRULED}, {OTLP_OF_RESOURCE, "keeper", OTLP_METADATA},
+        {OTLP_OF_SCOPE, "s", OTLP_METADATA},          {OTLP_OF_SCOPE, "ss", OTLP_UNRULED},
+        {OTLP_OF_RECORD, "shop.name", OTLP_UNRULED},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        CHECK_INT(otlp_rules_action(r, cases[i].owner, str_from(cases[i].name)), cases[i].want);
+    CHECK(r && !r->ignore_defaults);
+    CHECK_INT(otlp_rules_action(NULL, OTLP_OF_RECORD, STR("a")), OTLP_UNRULED);
+    CHECK_INT(c->n_warnings, 1);
+    CHECK(strstr(c->warnings[0], "otlp_config.severity_text_as_label is not used by logqd"));
+    config_unref(c);
+    CHECK_INT(load("limits_config:\n  otlp_config:\n", &c, &err), 0);
+    CHECK(!c->limits.otlp);
+    config_unref(c);
+}
+
 /* What is printed can be read again and means the same. */
 static void test_dump_round_trip(void) {
     struct config *a, *b;
     struct err err = {0};
-    CHECK_INT(load("server:\n  http_path_prefix: \"/a b\"\nwal:\n  sync: interval\n"
-                   "limits_config:\n  max_line_size: 1000\n  retention_stream:\n"
-                   "  - {selector: '{a=\"b\", c=~\"d.*\"}', period: 36h, priority: -3}\n",
-                   &a, &err),
-              0);
+    CHECK_INT(
+        load("server:\n  http_path_prefix: \"/a b\"\nwal:\n  sync: interval\n"
+             "limits_config:\n  max_line_size: 1000\n  retention_stream:\n"
+             "  - {selector: '{a=\"b\", c=~\"d.*\"}', period: 36h, priority: -3}\n"
+             "  otlp_config:\n    resource_attributes:\n      ignore_defaults: true\n"
+             "      attributes_config:\n      - {action: index_label, attributes: [a.b, \"c'd\"]}\n"
+             "    log_attributes:\n    - {action: drop, regex: 'x\\.\"y.*'}\n    - {attributes: "
+             "[z]}\n",
+             &a, &err),
+        0);
     struct buf first = buf_make(BUF_NO_MAX), second = buf_make(BUF_NO_MAX);
     config_dump(a, &first);
     buf_add_char(&first, '\0');
@@ -307,6 +373,7 @@ int main(void) {
     RUN(test_deep_nesting);
     RUN(test_empty_values_keep_defaults);
     RUN(test_overrides);
+    RUN(test_otlp_rules);
     RUN(test_dump_round_trip);
     RUN(test_reload_keeps_fixed_keys);
     RUN(test_documentation);

@@ -33,6 +33,7 @@ static void test_limits(void) {
                                 "  team.a/b:\n    ingestion_rate_mb: 10.5\n    max_line_size: 1KB\n"
                                 "    discover_service_name: [x, y]\n    unheard_of: {a: [1]}\n"
                                 "  other:\n    max_query_series: 7\n    max_query_length:\n"
+                                "    otlp_config: {log_attributes: [{action: drop, regex: a}]}\n"
                                 "  empty:\n"
                                 "multi_kv_config: {primary: consul}\n",
                                 &err);
@@ -49,6 +50,7 @@ static void test_limits(void) {
         CHECK_INT(a->n_log_level_fields, 2);
         CHECK_INT(a->max_query_series, 500);
         CHECK_INT(other->max_query_series, 7);
+        CHECK(other->otlp && !a->otlp);
         CHECK_INT(other->max_query_length_ns, base->limits.max_query_length_ns);
     }
     char *const *lines;
@@ -59,7 +61,10 @@ static void test_limits(void) {
     CHECK_STR(buf_str(&dump), STR("overrides:\n  team.a/b:\n    max_line_size: 1KB\n"
                                   "    ingestion_rate_mb: 10.5\n"
                                   "    discover_service_name: [x, y]\n"
-                                  "  other:\n    max_query_series: 7\n  empty:\n"));
+                                  "  other:\n    max_query_series: 7\n    otlp_config:\n"
+                                  "      resource_attributes:\n        ignore_defaults: false\n"
+                                  "      log_attributes:\n      - action: drop\n"
+                                  "        regex: \"a\"\n  empty:\n"));
     buf_done(&dump);
     /* Lists that are borrowed from it outlive the configuration's other users. */
     config_unref(base);
