@@ -442,10 +442,12 @@ static int add_rollups(struct block_encoder *e, enum block_effort effort,
     return add_rollup(e, effort, &rollup);
 }
 
-/* No room in the table of sections: the columns are worth more. */
+/* No room in the table of sections: the columns are worth more. Few lines: whoever asks finds them as fast. */
 static int add_patterns(struct block_encoder *e, enum block_effort effort,
                         const struct block_input *in, const uint32_t *order) {
-    if (in->no_patterns || e->n_sections + 2 > BLOCK_SECTIONS_MAX)
+    size_t line_bytes = e->lines.size - in->count;
+    if (in->no_patterns || line_bytes < PATTERNS_LEAST_BYTES ||
+        e->n_sections + 2 > BLOCK_SECTIONS_MAX)
         return 0;
     buf_clear(&e->column);
     int r = patterns_mine(e->patterns, in, order, false, &e->column);

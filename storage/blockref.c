@@ -797,39 +797,12 @@ int block_reader_rollup(struct block_reader *r, const struct str *names, size_t 
 
 /* ---- patterns */
 
-static int mine_rows(struct block_reader *r, const struct rows *rows, struct buf *out) {
-    uint32_t count = r->ref->info.count;
-    uint32_t n_sets = r->ref->place == PLACE_ROWS ? r->ref->rows.n_sets : r->ref->memory->n_sets;
-    struct str *lines = arena_alloc(&r->arena, count * sizeof(*lines));
-    struct labels *sets = arena_alloc(&r->arena, n_sets * sizeof(*sets));
+static int mine(struct block_reader *r, const struct block_input *in, const uint32_t *order,
+                struct pattern_list *ret, struct err *reterr) {
     if (!r->miner)
         r->miner = pattern_miner_new();
-    if (!lines || !sets || !r->miner)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < count; i++)
-        lines[i] = rows_line(rows, i);
-    for (uint32_t i = 0; i < n_sets; i++)
-        sets[i] = *rows->sets[i];
-    struct block_input in = {.count = count,
-                             .times = rows->times,
-                             .lines = lines,
-                             .meta_ids = rows->meta_ids,
-                             .meta_sets = sets,
-                             .n_meta_sets = n_sets};
-    if (!ref_sorted(r->ref)) {
-        int status = grow((void **)&r->order, &r->order_capacity, count, sizeof(*r->order));
-        if (status == 0)
-            status = rows_time_order(rows, count, r->order);
-        if (status < 0)
-            return status;
-    }
-    return patterns_mine(r->miner, &in, ref_sorted(r->ref) ? NULL : r->order, true, out);
-}
-
-static int rows_patterns(struct block_reader *r, const struct rows *rows, struct pattern_list *ret,
-                         struct err *reterr) {
     buf_clear(&r->scratch);
-    int status = mine_rows(r, rows, &r->scratch);
+    int status = r->miner ? patterns_mine(r->miner, in, order, true, &r->scratch) : -ENOMEM;
     if (status == 0 && r->scratch.size == 0)
         return 0;
     struct str raw = {0};
@@ -840,6 +813,71 @@ static int rows_patterns(struct block_reader *r, const struct rows *rows, struct
     return patterns_decode(raw, &r->arena, ret, reterr);
 }
 
+static int rows_patterns(struct block_reader *r, const struct rows *rows, struct pattern_list *ret,
+                         struct err *reterr) {
+    uint32_t count = r->ref->info.count;
+    uint32_t n_sets = r->ref->place == PLACE_ROWS ? r->ref->rows.n_sets : r->ref->memory->n_sets;
+    struct str *lines = arena_array(&r->arena, count, sizeof(*lines));
+    struct labels *sets = arena_array(&r->arena, n_sets, sizeof(*sets));
+    int status = lines && sets ? 0 : -ENOMEM;
+    if (status == 0 && !ref_sorted(r->ref)) {
+        status = grow((void **)&r->order, &r->order_capacity, count, sizeof(*r->order));
+        if (status == 0)
+            status = rows_time_order(rows, count, r->order);
+    }
+    if (status < 0)
+        return err_set(reterr, status, "no memory to find patterns");
+    for (uint32_t i = 0; i < count; i++)
+        lines[i] = rows_line(rows, i);
+    for (uint32_t i = 0; i < n_sets; i++)
+        sets[i] = *rows->sets[i];
+    struct block_input in = {.count = count,
+                             .times = rows->times,
+                             .lines = lines,
+                             .meta_ids = rows->meta_ids,
+                             .meta_sets = sets,
+                             .n_meta_sets = n_sets};
+    return mine(r, &in, ref_sorted(r->ref) ? NULL : r->order, ret, reterr);
+}
+
+/* Of a block that was too small to be mined when it was written. Of metadata the level alone matters: its ids are
+ * those of sets that hold nothing else. */
+static int small_patterns(struct block_reader *r, struct pattern_list *ret, struct err *reterr) {
+    uint32_t count = r->info->count;
+    struct block_input in = {.count = count, .n_meta_sets = 1};
+    const struct meta_column *level = NULL;
+    const uint32_t *offsets;
+    struct str text;
+    int status = block_reader_times(r, &in.times, reterr);
+    if (status == 0)
+        status = block_reader_offsets(r, &offsets, reterr);
+    if (status == 0)
+        status = block_reader_lines(r, &text, reterr);
+    if (status == 0)
+        status = block_reader_meta_column(r, STR("detected_level"), &level, reterr);
+    if (status < 0)
+        return status;
+    if (level) {
+        in.n_meta_sets = level->n_values + 1;
+        in.meta_ids = level->ids;
+    }
+    struct str *lines = arena_array(&r->arena, count, sizeof(*lines));
+    struct labels *sets = arena_array(&r->arena, in.n_meta_sets, sizeof(*sets));
+    struct label *labels = arena_array(&r->arena, in.n_meta_sets, sizeof(*labels));
+    if (!lines || !sets || !labels)
+        return err_set(reterr, -ENOMEM, "no memory to find patterns");
+    for (uint32_t i = 0; i < count; i++)
+        lines[i] = str_make(text.data + offsets[i], offsets[i + 1] - 1 - offsets[i]);
+    sets[0] = (struct labels){0};
+    for (uint32_t i = 1; i < in.n_meta_sets; i++) {
+        labels[i] = (struct label){.name = level->name, .value = level->values[i - 1]};
+        sets[i] = (struct labels){.items = &labels[i], .count = 1};
+    }
+    in.lines = lines;
+    in.meta_sets = sets;
+    return mine(r, &in, NULL, ret, reterr);
+}
+
 int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, struct err *reterr) {
     const struct rows *rows = ref_rows(r->ref);
     *ret = (struct pattern_list){0};
@@ -847,7 +885,7 @@ int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, stru
         return rows_patterns(r, rows, ret, reterr);
     const struct section *s = block_section(r->info, SECTION_PATTERNS);
     if (!s)
-        return 0;
+        return r->info->line_bytes < PATTERNS_LEAST_BYTES ? small_patterns(r, ret, reterr) : 0;
     struct str stored;
     int status = section_bytes(r, s, &stored, reterr);
     if (status == 0)

@@ -89,8 +89,8 @@ int block_reader_meta_column(struct block_reader *r, struct str name,
  * negative. Valid until another column is asked for. */
 int block_reader_rollup(struct block_reader *r, const struct str *names, size_t n_names,
                         struct rollup *ret, struct err *reterr);
-/* The patterns of the block: those it was written with (none by a server that does not mine), or of what is not
- * encoded yet, found now. Duplicates count. */
+/* The patterns of the block: those it was written with (none by a server that does not mine), or found now: of what is not
+ * encoded yet, and of small blocks. Duplicates count. */
 int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, struct err *reterr);
 
 /* The block that is open. */

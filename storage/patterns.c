@@ -213,13 +213,6 @@ static void choose_sample(struct pattern_miner *m, const struct block_input *in,
         sample_by_shape(&m->sample, in, order, level_number, PATTERNS_SAMPLE_LINES, seed);
 }
 
-/* Small blocks: not much more than a quarter of what they describe, hurried ones a sixteenth. */
-static size_t room_for(uint64_t line_bytes, bool hurried) {
-    uint64_t room = PATTERNS_BYTES_LEAST + line_bytes / (hurried ? 16 : 4);
-    return (size_t)((room < PATTERNS_BYTES_MIN ? room : PATTERNS_BYTES_MIN) +
-                    line_bytes / PATTERNS_BYTES_SHARE);
-}
-
 int patterns_mine(struct pattern_miner *m, const struct block_input *in, const uint32_t *order,
                   bool thorough, struct buf *out) {
     int64_t first_ns = in->times[order ? order[0] : 0];
@@ -233,7 +226,8 @@ int patterns_mine(struct pattern_miner *m, const struct block_input *in, const u
     count_lines(m, in, order, first_bucket, width_ns);
     sort_groups(m);
     buf_clear(&m->body);
-    uint32_t n = write_groups(m, thorough ? PATTERNS_RAW_MAX : room_for(line_bytes, in->hurried));
+    uint32_t n = write_groups(m, thorough ? PATTERNS_RAW_MAX
+                                          : PATTERNS_BYTES_MIN + line_bytes / PATTERNS_BYTES_SHARE);
     if (n > 0) {
         buf_add_char(out, PATTERNS_VERSION);
         add_varint(out, (uint64_t)(width_ns / NS_PER_S));

@@ -1,5 +1,6 @@
 /* patterns: which patterns do the lines of a block have, and how often in time? Made when a block is encoded, kept as
- * a section of it (docs/format.md), read by /loki/api/v1/patterns. Whatever encodes a block again mines again.
+ * a section of it (docs/format.md), read by /loki/api/v1/patterns. Whatever encodes a block again mines again. Small blocks
+ * are mined when somebody asks.
  *
  * The budget is 0.15 to 0.25 CPU-seconds per GB of lines, 40 to 60 microseconds per full block, so of a block with more than
  * PATTERNS_ALL_LINES lines only some are looked at: about PATTERNS_SAMPLE_LINES and one for each shape of
@@ -21,15 +22,16 @@
 #include "drain.h"
 
 enum {
+    /* A block with fewer bytes of lines is written without: mining costs a quarter of its encoding and a tenth of its bytes,
+     * there may be 100,000 of them, and whoever asks decodes and mines one in 50 microseconds (blockref.h). */
+    PATTERNS_LEAST_BYTES = 16 << 10,
     PATTERNS_ALL_LINES = 128,
     PATTERNS_SAMPLE_LINES = 40,
     PATTERNS_HURRIED_LINES =
         12, /* of a small block that is cut before its time: there are 100,000 of them */
     PATTERNS_SPAN_BUCKETS = 32,
     PATTERNS_BUCKET_S = 10,
-    /* Raw bytes of a section: so many (of small blocks a quarter of the lines and the least), and this share of the
-     * block's lines. Compressed to a third of it. */
-    PATTERNS_BYTES_LEAST = 192,
+    /* Raw bytes of a section: so many, and this share of the block's lines. Compressed to a third of it. */
     PATTERNS_BYTES_MIN = 1024,
     PATTERNS_BYTES_SHARE = 512,
     PATTERNS_RAW_MAX = PATTERNS_BYTES_MIN + BLOCK_RAW_MAX / PATTERNS_BYTES_SHARE,

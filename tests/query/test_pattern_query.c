@@ -268,8 +268,8 @@ static void damage(void) {
 /* A block whose patterns are damaged has none; the others answer. */
 static void damage_costs_the_block_alone(void) {
     open_all();
-    for (unsigned i = 0; i < 10; i++)
-        appendf("a", i, "info", "tick %u of clock", i);
+    for (unsigned i = 0; i < PATTERNS_LEAST_BYTES / 12; i++)
+        appendf("a", i / 10, "info", "tick %u of clock", i);
     CHECK_INT(store_flush(world.store, NULL), 0);
     world_close(&world);
     damage();

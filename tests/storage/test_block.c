@@ -366,6 +366,25 @@ static void encode_small(struct buf *out) {
     buf_done(&filter);
 }
 
+/* A block of few bytes is left to be mined by whoever asks. */
+static void small_blocks_have_no_patterns(void) {
+    for (unsigned extra = 0; extra < 2; extra++) {
+        struct buf out = buf_make(BUF_NO_MAX), filter = buf_make(BUF_NO_MAX);
+        struct arena arena = arena_make(1 << 20);
+        struct block_info info;
+        model_reset();
+        for (unsigned i = 0; i < PATTERNS_LEAST_BYTES / 16 - 1 + extra; i++)
+            model_add(1000 + i, textf("line %04u of%4u", i, i / 2), 0);
+        struct block_input in = model_input();
+        CHECK_INT(block_encode(encoder, &in, EFFORT_TABLE, &out, &filter), 0);
+        CHECK_INT(block_parse_header(buf_str(&out), &arena, &info, NULL), 0);
+        CHECK_INT(block_section(&info, SECTION_PATTERNS) != NULL, extra);
+        arena_done(&arena);
+        buf_done(&out);
+        buf_done(&filter);
+    }
+}
+
 static void every_flipped_bit_is_noticed(void) {
     struct buf out = buf_make(BUF_NO_MAX);
     encode_small(&out);
@@ -522,6 +541,7 @@ int main(void) {
     RUN(widths_of_ids);
     RUN(random_blocks);
     RUN(refuses_what_is_too_big);
+    RUN(small_blocks_have_no_patterns);
     RUN(every_flipped_bit_is_noticed);
     RUN(contradictions_are_noticed);
     RUN(first_version_is_readable);
