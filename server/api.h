@@ -67,7 +67,7 @@ struct http_guard api_guard(struct api *api);
 const struct config *api_config_of(const struct http_request *r);
 /* Of the tenant, once api_tenant has said who that is. */
 const struct limits *api_limits_of(const struct http_request *r);
-/* For a request to several tenants: false without memory. */
+/* For a request to these tenants, tightened by what it asks for itself (request_limits.h). False: it has been answered. */
 bool api_take_limits_of(struct http_request *r, const struct str *tenants, size_t count);
 const struct overrides *api_overrides_of(const struct http_request *r); /* NULL: none */
 /* NULL: there is no access file. */

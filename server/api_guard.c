@@ -5,6 +5,7 @@
 #include "api.h"
 #include "clock.h"
 #include "log.h"
+#include "request_limits.h"
 #include "units.h"
 
 struct visitor {
@@ -26,12 +27,66 @@ const struct config *api_config_of(const struct http_request *r) {
     return visitor_of(r)->settings->config;
 }
 
+static bool refuse_id(struct http_request *r, int status, const struct err *err) {
+    struct buf text = buf_make(ERR_TEXT_MAX + 1);
+    buf_addf(&text, "%s\n", err->text);
+    http_reply_error(r, status, buf_str(&text));
+    buf_done(&text);
+    return false;
+}
+
+/* Labels that both lists ask for stand there once. */
+static int join_required(struct arena *arena, struct limits *l, const struct limits *asked) {
+    struct str *all =
+        arena_array(arena, l->n_required_labels + asked->n_required_labels, sizeof(*all));
+    if (!all)
+        return -ENOMEM;
+    size_t count = 0;
+    for (size_t i = 0; i < l->n_required_labels; i++)
+        all[count++] = l->required_labels[i];
+    for (size_t i = 0; i < asked->n_required_labels; i++) {
+        size_t n = 0;
+        while (n < count && !str_eq(all[n], asked->required_labels[i]))
+            n++;
+        if (n == count)
+            all[count++] = asked->required_labels[i];
+    }
+    l->required_labels = all;
+    l->n_required_labels = count;
+    return 0;
+}
+
+/* What the request itself asks for tightens what its tenant may do. */
+static int take_request_limits(struct http_request *r, struct limits *l, struct err *reterr) {
+    struct arena *arena = http_request_arena(r);
+    struct limits asked;
+    int e =
+        request_limits_parse(http_request_header(r, "X-Loki-Query-Limits"), arena, &asked, reterr);
+    if (e < 0)
+        return e;
+    settings_tighten(l, &asked);
+    return asked.n_required_labels > 0 && join_required(arena, l, &asked) < 0
+               ? err_set(reterr, -ENOMEM, "out of memory")
+               : 0;
+}
+
 bool api_take_limits_of(struct http_request *r, const struct str *tenants, size_t count) {
     struct visitor *v = http_request_pinned(r);
+    bool asks = v->settings->config->per_request_limits_enabled &&
+                http_request_header(r, "X-Loki-Query-Limits").size > 0;
+    if (count == 1 && !asks) {
+        v->limits = settings_limits(v->settings, tenants[0]);
+        return true;
+    }
     struct limits *limits = arena_alloc(http_request_arena(r), sizeof(*limits));
-    if (!limits)
-        return false;
-    settings_tightest(v->settings, tenants, count, limits);
+    struct err err = {0};
+    int e = limits ? 0 : err_set(&err, -ENOMEM, "out of memory");
+    if (e == 0)
+        settings_tightest(v->settings, tenants, count, limits);
+    if (e == 0 && asks)
+        e = take_request_limits(r, limits, &err);
+    if (e < 0)
+        return refuse_id(r, e == -ENOMEM ? 503 : 400, &err);
     v->limits = limits;
     return true;
 }
@@ -61,14 +116,6 @@ void api_refuse_tenant(struct api *api, struct http_request *r, struct str tenan
     buf_done(&text);
 }
 
-static bool refuse_id(struct http_request *r, int status, const struct err *err) {
-    struct buf text = buf_make(ERR_TEXT_MAX + 1);
-    buf_addf(&text, "%s\n", err->text);
-    http_reply_error(r, status, buf_str(&text));
-    buf_done(&text);
-    return false;
-}
-
 bool api_tenant(struct api *api, struct http_request *r, struct str *ret) {
     struct visitor *v = http_request_pinned(r);
     struct str tenant = default_tenant, header = http_request_header(r, "X-Scope-OrgID");
@@ -84,9 +131,8 @@ bool api_tenant(struct api *api, struct http_request *r, struct str *ret) {
         api_refuse_tenant(api, r, tenant);
         return false;
     }
-    v->limits = settings_limits(v->settings, tenant);
     *ret = tenant;
-    return true;
+    return api_take_limits_of(r, &tenant, 1);
 }
 
 /* ---- what a path needs */

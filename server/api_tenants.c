@@ -72,8 +72,8 @@ bool api_tenants(struct api *api, struct http_request *r, struct str *ret) {
         if (!has_all(api, r, list, count))
             return false;
         *ret = join(http_request_arena(r), list, count);
-        if (ret->data && api_take_limits_of(r, list, count))
-            return true;
+        if (ret->data)
+            return api_take_limits_of(r, list, count);
         status = err_set(&err, 503, "out of memory");
     }
     struct buf text = buf_make(ERR_TEXT_MAX + 1);

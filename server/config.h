@@ -108,6 +108,7 @@ struct config {
     int64_t tail_max_duration_ns;
     int64_t log_queries_longer_ns;     /* frontend.log_queries_longer_than; 0 = never */
     bool multi_tenant_queries_enabled; /* reads of tenants a|b */
+    bool per_request_limits_enabled;   /* request_limits.h */
     struct limits limits;
     struct retention_policy
         *retention; /* from limits_config.retention_period and retention_stream */

@@ -199,6 +199,10 @@ const struct config_key config_keys[] = {
     KEY("querier.multi_tenant_queries_enabled", KEY_BOOL, AT(multi_tenant_queries_enabled), "false",
         "Reads may name several tenants, X-Scope-OrgID: a|b; each stream then has the label "
         "__tenant_id__. Live tails and pushes still have one."),
+    RELOADED_KEY("querier.per_request_limits_enabled", KEY_BOOL, AT(per_request_limits_enabled),
+                 "false",
+                 "Reads may bring tighter limits in the header X-Loki-Query-Limits "
+                 "(docs/limits.md)."),
     KEY("querier.tail_max_duration", KEY_DURATION, AT(tail_max_duration_ns), "1h",
         "A live tail ends after this; clients open another one."),
 

@@ -93,23 +93,25 @@ static void tighten_ns(int64_t *limit, int64_t other) {
         *limit = other;
 }
 
+void settings_tighten(struct limits *l, const struct limits *other) {
+    tighten_u32(&l->max_entries_limit_per_query, other->max_entries_limit_per_query);
+    tighten_ns(&l->max_query_length_ns, other->max_query_length_ns);
+    tighten_ns(&l->max_query_lookback_ns, other->max_query_lookback_ns);
+    tighten_ns(&l->max_query_range_ns, other->max_query_range_ns);
+    tighten_u32(&l->max_streams_matchers, other->max_streams_matchers);
+    tighten_u32(&l->max_query_series, other->max_query_series);
+    tighten_ns(&l->query_timeout_ns, other->query_timeout_ns);
+    tighten_u64(&l->max_query_bytes_read, other->max_query_bytes_read);
+    tighten_u32(&l->volume_max_series, other->volume_max_series);
+    tighten_u32(&l->max_concurrent_tail_requests, other->max_concurrent_tail_requests);
+    l->volume_enabled = l->volume_enabled && other->volume_enabled;
+    if (other->minimum_labels_number > l->minimum_labels_number)
+        l->minimum_labels_number = other->minimum_labels_number;
+}
+
 void settings_tightest(const struct settings *s, const struct str *tenants, size_t count,
                        struct limits *ret) {
     *ret = *settings_limits(s, tenants[0]);
-    for (size_t i = 1; i < count; i++) {
-        const struct limits *l = settings_limits(s, tenants[i]);
-        tighten_u32(&ret->max_entries_limit_per_query, l->max_entries_limit_per_query);
-        tighten_ns(&ret->max_query_length_ns, l->max_query_length_ns);
-        tighten_ns(&ret->max_query_lookback_ns, l->max_query_lookback_ns);
-        tighten_ns(&ret->max_query_range_ns, l->max_query_range_ns);
-        tighten_u32(&ret->max_streams_matchers, l->max_streams_matchers);
-        tighten_u32(&ret->max_query_series, l->max_query_series);
-        tighten_ns(&ret->query_timeout_ns, l->query_timeout_ns);
-        tighten_u64(&ret->max_query_bytes_read, l->max_query_bytes_read);
-        tighten_u32(&ret->volume_max_series, l->volume_max_series);
-        tighten_u32(&ret->max_concurrent_tail_requests, l->max_concurrent_tail_requests);
-        ret->volume_enabled = ret->volume_enabled && l->volume_enabled;
-        if (l->minimum_labels_number > ret->minimum_labels_number)
-            ret->minimum_labels_number = l->minimum_labels_number;
-    }
+    for (size_t i = 1; i < count; i++)
+        settings_tighten(ret, settings_limits(s, tenants[i]));
 }

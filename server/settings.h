@@ -30,6 +30,8 @@ void settings_unref(struct settings *s); /* NULL is fine */
 
 /* Of the tenant: its own, or those of limits_config. Live as long as `s`. */
 const struct limits *settings_limits(const struct settings *s, struct str tenant);
+/* Of each limit of queries the tighter one; lists stay. */
+void settings_tighten(struct limits *l, const struct limits *other);
 /* Of a read of several tenants: of each limit the tightest. Lists are the first tenant's. */
 void settings_tightest(const struct settings *s, const struct str *tenants, size_t count,
                        struct limits *ret);

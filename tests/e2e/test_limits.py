@@ -213,6 +213,33 @@ def test_retention():
         equal("as all", seen("usual", "a"), ["0.5h", "1.5h", "2.5h"])
 
 
+def test_of_a_request():
+    """X-Loki-Query-Limits tightens what the tenant may do, and loosens nothing."""
+    def ask(s, limits, path="/loki/api/v1/query_range", names="free", **params):
+        params = params or dict(query='{app="a"}', start=START, end=NOW, limit=10)
+        status, _, text = s.get(path, params, {"X-Scope-OrgID": names, "X-Loki-Query-Limits": limits})
+        return status, text.decode()
+    write(LIMITS)
+    settings = ("auth_enabled=true", "runtime_config.file=" + FILE, "querier.multi_tenant_queries_enabled=true")
+    with Server(*settings) as s:
+        equal("not asked for by default", ask(s, '{"maxQueryLength":"1s"}')[0], 200)
+    with Server(*settings, "querier.per_request_limits_enabled=true") as s:
+        length = "the query time range exceeds the limit (query length: 1m0s, limit: 1s)"
+        refused("length", ask(s, '{"maxQueryLength":"1s"}'), 400, length)
+        refused("of two tenants", ask(s, '{"maxQueryLength":"1s"}', names="free|slow"), 400, length)
+        refused("labels", ask(s, '{"maxQueryLength":"1s"}', "/loki/api/v1/labels", start=START, end=NOW), 400, length)
+        refused("entries", ask(s, '{"maxEntriesLimitPerQuery":9}'), 400, "(10 > 9)")
+        refused("range", ask(s, '{"maxQueryInterval":"1m"}', query='rate({app="a"}[2m])', start=START, end=NOW), 400, "[2m] > [1m]")
+        refused("required labels", ask(s, '{"requiredLabels":["host","app"]}'), 400, "missing required matchers [host]")
+        refused("joined with the tenant's", ask(s, '{"requiredLabels":["host","app"]}', names="strict", query='{job="x"}', start=START, end=NOW), 400,
+                "missing required matchers [app, env, host]")
+        refused("number of labels", ask(s, '{"minimumLabelsNumber":2}'), 400, "required_number_label_matchers: 2")
+        equal("a looser one", ask(s, '{"maxEntriesLimitPerQuery":99999,"maxQueryLength":"900d"}', names="tight", query='{app="a"}', start=START, end=NOW, limit=11),
+              query(s, "tight", limit=11))
+        refused("not understood", ask(s, '{"maxQueryLength":5}'), 400, 'maxQueryLength must be a duration')
+        equal("none", query(s, "free")[0], 200)
+
+
 def main():
     write(LIMITS)
     with Server("auth_enabled=true", "runtime_config.file=" + FILE, "runtime_config.period=200ms",
@@ -222,6 +249,7 @@ def main():
         test_reload_memory(s)
     test_retention()
     test_figures()
+    test_of_a_request()
     done()
 
 
