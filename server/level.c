@@ -14,7 +14,9 @@
 #include "json.h"
 #include "units.h"
 
-#if defined(__SSE2__)
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -87,7 +89,7 @@ struct str level_normalize(struct str value) {
 
 /* ---- text */
 
-enum { SEEN_LEFT = 1, SEEN_RIGHT = 2 };
+enum { SEEN_LEFT = 1, SEEN_RIGHT = 2, WORD_MIN = 3 };
 
 /* What may stand left and right of a level word; start and end of the line may as well. */
 static const uint8_t neighbours[256] = {
@@ -191,36 +193,132 @@ static inline unsigned word_starts(const char *p) {
 }
 #endif
 
+/* The first place of `mask`, counted from p, where a word stands. */
+static inline enum level level_at_starts(const char *start, const char *p, const char *end,
+                                         unsigned mask) {
+    enum level l = LEVEL_UNKNOWN;
+    for (; mask != 0 && l == LEVEL_UNKNOWN; mask &= mask - 1) {
+        const char *at = p + __builtin_ctz(mask);
+        if (left_ok(start, at))
+            l = level_word_at(at, end);
+    }
+    return l;
+}
+
+#if defined(__x86_64__)
+enum { WIDE_STEP = 32, WIDE_LEAST = 1 + WIDE_STEP + 2 };
+
+/* A bit for each word, or for each two that begin alike; they share their first three letters with no other. */
+enum {
+    BIT_TRACE = 1,
+    BIT_DEBUG = 2,
+    BIT_INFO = 4,
+    BIT_FATAL = 8,
+    BIT_CRITICAL = 16,
+    BIT_ERROR = 32,
+    BIT_WARN = 64,
+    /* By first, second and third letter, those up to o and those behind. */
+    CDEFI = BIT_CRITICAL | BIT_DEBUG | BIT_ERROR | BIT_FATAL | BIT_INFO,
+    TW = BIT_TRACE | BIT_WARN,
+    AEN = BIT_FATAL | BIT_WARN | BIT_DEBUG | BIT_INFO,
+    R = BIT_TRACE | BIT_CRITICAL | BIT_ERROR,
+    ABFI = BIT_TRACE | BIT_DEBUG | BIT_INFO | BIT_CRITICAL,
+    RT = BIT_ERROR | BIT_WARN | BIT_FATAL,
+};
+
+/* Of each byte: the words that have it, by its hex digits, which must agree. Letters of both cases differ in the first one:
+ * 4 or 6, 5 or 7. A second digit says nothing of bytes above 0x7f, for which the instruction gives 0. */
+struct digit_tables {
+    uint8_t first[16], second[16];
+};
+
+static const struct digit_tables letter_tables[3] = {
+    {.first = {[4] = CDEFI, [6] = CDEFI, [5] = TW, [7] = TW},
+     .second = {[3] = BIT_CRITICAL,
+                [4] = BIT_TRACE | BIT_DEBUG,
+                [5] = BIT_ERROR,
+                [6] = BIT_FATAL,
+                [7] = BIT_WARN,
+                [9] = BIT_INFO}},
+    {.first = {[4] = AEN, [6] = AEN, [5] = R, [7] = R},
+     .second = {[1] = BIT_FATAL | BIT_WARN,
+                [2] = BIT_TRACE | BIT_CRITICAL | BIT_ERROR,
+                [5] = BIT_DEBUG,
+                [14] = BIT_INFO}},
+    {.first = {[4] = ABFI, [6] = ABFI, [5] = RT, [7] = RT},
+     .second = {[1] = BIT_TRACE,
+                [2] = BIT_DEBUG | BIT_ERROR | BIT_WARN,
+                [4] = BIT_FATAL,
+                [6] = BIT_INFO,
+                [9] = BIT_CRITICAL}},
+};
+
+/* 09 0a | 20 22 27 28 | 3d | 5b 7b | 7c: those of `neighbours` that are SEEN_LEFT. */
+static const struct digit_tables left_tables = {
+    .first = {[0] = 1, [2] = 2, [3] = 4, [5] = 8, [7] = 8 | 16},
+    .second =
+        {[0] = 2, [2] = 2, [7] = 2, [8] = 2, [9] = 1, [10] = 1, [11] = 8, [12] = 16, [13] = 4},
+};
+
+__attribute__((target("avx2"), always_inline)) static inline __m256i digits_agree(
+    const struct digit_tables *t, const char *p) {
+    const __m256i firsts =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)t->first));
+    const __m256i seconds =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)t->second));
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
+    return _mm256_and_si256(_mm256_shuffle_epi8(firsts, high), _mm256_shuffle_epi8(seconds, v));
+}
+
+/* One bit for each of the 32 places from p on that has the first three letters of a word, and a left neighbour. Reads p - 1 ..
+ * p + 33. */
+__attribute__((target("avx2"), always_inline)) static inline unsigned word_starts_wide(
+    const char *p) {
+    __m256i letters = _mm256_and_si256(digits_agree(&letter_tables[0], p),
+                                       digits_agree(&letter_tables[1], p + 1));
+    letters = _mm256_and_si256(letters, digits_agree(&letter_tables[2], p + 2));
+    __m256i none = _mm256_setzero_si256();
+    __m256i missing = _mm256_or_si256(_mm256_cmpeq_epi8(letters, none),
+                                      _mm256_cmpeq_epi8(digits_agree(&left_tables, p - 1), none));
+    return ~(unsigned)_mm256_movemask_epi8(missing);
+}
+
+/* scan_text of a line of WIDE_LEAST bytes or more. */
+__attribute__((target("avx2"))) static enum level scan_wide(const char *start, const char *end) {
+    enum level l = level_word_at(start, end);
+    const char *p = start + 1;
+    for (; end - p >= WIDE_STEP + 2 && l == LEVEL_UNKNOWN; p += WIDE_STEP) {
+        unsigned mask = word_starts_wide(p);
+        if (mask != 0)
+            l = level_at_starts(start, p, end, mask);
+    }
+    if (l != LEVEL_UNKNOWN || end - p < WORD_MIN)
+        return l;
+    /* The rest, together with bytes that have been looked at already. */
+    const char *last = end - WIDE_STEP - 2;
+    return level_at_starts(start, last, end, word_starts_wide(last) & ~0u << (p - last));
+}
+#endif
+
 static enum level scan_text(struct str line) {
     const char *start = line.data, *end = start + line.size, *p = start;
+#if defined(__x86_64__)
+    if (line.size >= WIDE_LEAST && __builtin_cpu_supports("avx2"))
+        return scan_wide(start, end);
+#endif
 #if defined(__SSE2__)
-    enum { STEP = 16, WORD_MIN = 3 };
+    enum { STEP = 16 };
     if (line.size > STEP + 1) {
         enum level l = level_word_at(p, end);
-        if (l != LEVEL_UNKNOWN)
-            return l;
-        p++;
         /* Reads p - 1 .. p + STEP. */
-        for (; end - p > STEP; p += STEP) {
-            for (unsigned mask = word_starts(p); mask != 0; mask &= mask - 1) {
-                const char *at = p + __builtin_ctz(mask);
-                l = left_ok(start, at) ? level_word_at(at, end) : LEVEL_UNKNOWN;
-                if (l != LEVEL_UNKNOWN)
-                    return l;
-            }
-        }
+        for (p++; end - p > STEP && l == LEVEL_UNKNOWN; p += STEP)
+            l = level_at_starts(start, p, end, word_starts(p));
+        if (l != LEVEL_UNKNOWN || end - p < WORD_MIN)
+            return l;
         /* The rest, together with bytes that have been looked at already. */
-        if (end - p >= WORD_MIN) {
-            const char *last = end - STEP - 1;
-            unsigned mask = word_starts(last) & (~0u << (p - last));
-            for (; mask != 0; mask &= mask - 1) {
-                const char *at = last + __builtin_ctz(mask);
-                l = left_ok(start, at) ? level_word_at(at, end) : LEVEL_UNKNOWN;
-                if (l != LEVEL_UNKNOWN)
-                    return l;
-            }
-        }
-        return LEVEL_UNKNOWN;
+        const char *last = end - STEP - 1;
+        return level_at_starts(start, last, end, word_starts(last) & ~0u << (p - last));
     }
 #endif
     return scan_text_slow(start, p, end);

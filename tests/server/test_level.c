@@ -184,8 +184,8 @@ static void test_text_against_model(void) {
         "abc",      "\xc3\xa9", "0123456789", "*",       ")",    "wa",
     };
     for (int round = 0; round < 200000; round++) {
-        char text[160];
-        size_t size = 0, wanted = random_next() % 100;
+        char text[240];
+        size_t size = 0, wanted = random_next() % 200;
         while (size < wanted) {
             const char *piece = pieces[random_next() % (sizeof(pieces) / sizeof(pieces[0]))];
             memcpy(text + size, piece, strlen(piece));
