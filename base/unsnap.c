@@ -8,8 +8,9 @@
  * Logs make an element of each ten bytes, literal or copy as it comes, so that a branch on the kind is guessed wrong
  * every other time and costs more than the copying. In the inner loop (decode_fast) literals and copies are therefore
  * the same: 32 bytes from wherever they lie, and 32 more when the element is longer. What does not fit that, long
- * literals, copies that overlap themselves, damage, and the last bytes of either side, goes through the careful loop,
- * an element at a time. Budget: 2 GB/s of decoded logs (bench bodies: 2.6 GB/s; libsnappy 1.1.9 on the same: 1.5). */
+ * literals, distances of four bytes, copies that overlap themselves, damage, and the last bytes of either side, goes
+ * through the careful loop, an element at a time. Budget: 2 GB/s of decoded logs (bench bodies: 3.3 GB/s; libsnappy 1.1.9
+ * half of it). */
 #include "unsnap.h"
 
 #include <stdint.h>
@@ -24,8 +25,8 @@ enum {
     NEVER = UINT8_MAX,
 };
 
-/* What a tag says. A literal counts as a copy from distance 0: one that the fast loop takes needs no more, a long one
- * more than it has. */
+/* What a tag says. A literal counts as a copy from distance 0, and so does, in the fast loop, one with a distance of four
+ * bytes: literals that this loop takes need no more, long ones and those copies more than they have. */
 struct element {
     uint8_t size;
     uint8_t behind;        /* bytes behind the tag that belong to it */
@@ -37,7 +38,7 @@ struct element {
 #define LITERAL(n) {(n) + 1, (n) + 1, (n) + 1 > LITERAL_INLINE_MAX ? NEVER : 0, 0}
 #define COPY_1(n)  {((n) & 7) + 4, 1, ((n) & 7) + 4, (n) >> 3}
 #define COPY_2(n)  {(n) + 1, 2, (n) + 1, 0}
-#define COPY_4(n)  {(n) + 1, 4, (n) + 1, 0}
+#define COPY_4(n)  {(n) + 1, 4, NEVER, 0}
 #define TAGS(n)    LITERAL(n), COPY_1(n), COPY_2(n), COPY_4(n)
 #define TAGS_8(n)  TAGS(n), TAGS((n) + 1), TAGS((n) + 2), TAGS((n) + 3), \
                    TAGS((n) + 4), TAGS((n) + 5), TAGS((n) + 6), TAGS((n) + 7)
@@ -46,8 +47,8 @@ static const struct element elements[256] = {
 };
 /* clang-format on */
 
-/* By kind: which of the four bytes behind the tag are the distance. */
-static const uint32_t distance_mask[4] = {0, 0xFF, 0xFFFF, 0xFFFFFFFF};
+/* By kind: which of the four bytes behind the tag are the distance in the fast loop. */
+static const uint32_t distance_mask[4] = {0, 0xFF, 0xFFFF, 0};
 
 struct state {
     const uint8_t *in, *in_end;
@@ -105,27 +106,47 @@ static bool decode_one(struct state *s) {
     return true;
 }
 
-/* All loads come before the stores: from and to may overlap behind the element's own bytes. */
+/* Both loads come before the stores: from and to may overlap behind the element's own bytes. */
 static inline void copy_32(char *to, const char *from) {
-    uint64_t words[4];
-    memcpy(words, from, sizeof(words));
-    memcpy(to, words, sizeof(words));
+    typedef uint64_t half __attribute__((vector_size(16), aligned(1), may_alias));
+    half first = *(const half *)(const void *)from;
+    half second = *(const half *)(const void *)(from + 16);
+    *(half *)(void *)to = first;
+    *(half *)(void *)(to + 16) = second;
 }
 
-/* Goes on until an element is not for this loop, or too near an end. */
+/* `literal` when the tag says so, else `copy`, without a branch. In C the compiler decides, and decides for one. */
+static inline uintptr_t by_kind(size_t tag, uintptr_t literal, uintptr_t copy) {
+#if defined(__x86_64__)
+    __asm__("testb $3, %b1\n\tcmovz %2, %0" : "+r"(copy) : "q"(tag), "r"(literal) : "cc");
+    return copy;
+#else
+    return (tag & 3) == KIND_LITERAL ? literal : copy;
+#endif
+}
+
+/* Goes on until an element is not for this loop, or too near an end. What limits it is the way from one tag to the next:
+ * this one's kind and size by two operations, not from the table, and the next one is loaded at once. */
 static void decode_fast(struct state *s) {
     const uint8_t *in = s->in;
     char *out = s->out;
-    while (s->in_end - in >= SLACK && s->out_end - out >= WIDE) {
-        size_t tag = *in++, kind = tag & 3;
+    if (s->in_end - in < SLACK || s->out_end - out < WIDE)
+        return;
+    const uint8_t *in_last = s->in_end - SLACK;
+    const char *out_last = s->out_end - WIDE;
+    size_t tag = *in;
+    while (in <= in_last && out <= out_last) {
+        size_t kind = tag & 3;
         struct element e = elements[tag];
-        size_t distance = (get_le32(in) & distance_mask[kind]) + ((size_t)e.distance_high << 8);
-        if ((distance < e.distance_min) | (distance > (size_t)(out - s->out_start))) {
-            in--;
+        const uint8_t *next = in + by_kind(tag, (tag >> 2) + 2, kind + 1);
+        size_t distance = (get_le32(in + 1) & distance_mask[kind]) + ((size_t)e.distance_high << 8);
+        size_t next_tag = *next;
+        if ((distance < e.distance_min) | (distance > (size_t)(out - s->out_start)))
             break;
-        }
-        const char *from = kind == KIND_LITERAL ? (const char *)in : out - distance;
-        in += e.behind;
+        const char *from =
+            (const char *)by_kind(tag, (uintptr_t)(in + 1), (uintptr_t)(out - distance));
+        in = next;
+        tag = next_tag;
         copy_32(out, from);
         if (e.size > 32)
             copy_32(out + 32, from + 32);
