@@ -138,8 +138,9 @@ const struct config_key config_keys[] = {
 
     KEY("wal.compress", KEY_BOOL, AT(wal_compress), "false",
         "Compress pushes that come uncompressed (JSON) before they are written to the WAL, always. "
-        "false = only while the disk does not keep up or the WAL has nearly reached "
-        "wal.max_size: a third of the bytes written, for about one more second of processor time "
+        "false = only while the disk does not keep up or the WAL is a quarter larger "
+        "than wal.max_size: a third of the bytes written, for about one more second of processor "
+        "time "
         "per GB of lines."),
 
     KEY("ingester.chunk_target_size", KEY_BYTES, AT(chunk_target_bytes), "1536KB",
