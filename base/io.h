@@ -41,6 +41,8 @@ int io_write_all(int fd, const void *data, size_t size);
 int io_pwrite_all(int fd, const void *data, size_t size, uint64_t offset);
 /* Bytes read; less than size only at end of file. */
 ssize_t io_pread_all(int fd, void *data, size_t size, uint64_t offset);
+/* The same as far as no disk has to be waited for: -EAGAIN when one has, or when the file system cannot tell. */
+ssize_t io_pread_now(int fd, void *data, size_t size, uint64_t offset);
 int io_fsync(int fd);
 int io_fdatasync(int fd);
 /* fsync of a folder, by name. */

@@ -33,6 +33,9 @@ struct chunk_part {
 };
 
 struct chunk {
+    int dir_fd;
+    const char *name;
+    bool wait;     /* for the disk, while it is opened */
     uint64_t base; /* where it begins in its file: in a pack; offsets count from there */
     struct chunk_head head;
     struct chunk_sums sums;
@@ -50,7 +53,8 @@ static int read_part(const struct chunk *c, int fd, uint64_t offset, size_t size
     int r = buf_reserve(out, size);
     if (r < 0 || size == 0)
         return r;
-    ssize_t n = io_pread_all(fd, out->data + out->size, size, c->base + offset);
+    ssize_t n = c->wait ? io_pread_all(fd, out->data + out->size, size, c->base + offset)
+                        : io_pread_now(fd, out->data + out->size, size, c->base + offset);
     if (n < 0)
         return (int)n;
     if ((size_t)n < size)
@@ -276,7 +280,9 @@ static int parse_trailer(struct chunk *c, int fd, const struct footer *f, struct
         r = parse_rows(c, f, raw, old, n, &rows, &at, reterr);
     if (r < 0)
         return r;
-    struct filters_layout layout = {.n = n,
+    struct filters_layout layout = {.dir_fd = c->dir_fd,
+                                    .name = c->name,
+                                    .n = n,
                                     .base = c->base,
                                     .begin = f->filters_offset,
                                     .end = f->trailer_offset,
@@ -292,7 +298,7 @@ static int parse_trailer(struct chunk *c, int fd, const struct footer *f, struct
         if (!layout.page_sums)
             return -ENOMEM;
     }
-    return filters_open(fd, &layout, &c->arena, &c->filters);
+    return filters_open(fd, &layout, c->wait, &c->arena, &c->filters);
 }
 
 static int load_tail(struct chunk *c, int fd, uint64_t file_size, struct err *reterr) {
@@ -393,7 +399,7 @@ static int load(struct chunk *c, int fd, uint64_t file_size, struct err *reterr)
     r = load_tail(c, fd, file_size, reterr);
     if (r == -ECORRUPT && c->headless)
         return err_set(reterr, r, "header and trailer: %s", err_name(r));
-    if (r == -ECORRUPT || r == -EIO) {
+    if ((r == -ECORRUPT || r == -EIO) && c->wait) {
         c->damaged = true;
         c->n_parts = 0;
         r = scan_blocks(c, fd, file_size);
@@ -406,13 +412,39 @@ static int load(struct chunk *c, int fd, uint64_t file_size, struct err *reterr)
     return 0;
 }
 
-int chunk_begin(int dir_fd, const char *name, struct chunk_span span) {
+static struct chunk *chunk_new(int dir_fd, const char *name, uint64_t base, bool wait) {
+    struct chunk *c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->arena = arena_make(ARENA_MAX);
+    c->arena.first_bytes = ARENA_FIRST;
+    c->dir_fd = dir_fd;
+    c->name = arena_copy(&c->arena, str_make(name, strlen(name) + 1)).data;
+    c->base = base;
+    c->wait = wait;
+    if (!c->name) {
+        chunk_close(c);
+        return NULL;
+    }
+    return c;
+}
+
+int chunk_begin(int dir_fd, const char *name, struct chunk_span span, uint64_t likely_size,
+                struct chunk **ret) {
+    *ret = NULL;
     int fd = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
-    uint64_t size = span.size;
-    if (fd < 0 || (size == 0 && io_file_size(fd, &size) < 0))
+    if (fd < 0)
         return fd;
     /* No more than is asked for: what stands beside it are blocks. */
     io_read_at_random(fd);
+    uint64_t size = span.size > 0 ? span.size : likely_size;
+    struct chunk *c = chunk_new(dir_fd, name, span.offset, false);
+    /* What is not as it should be is for who has the time to look around. */
+    if (c && size > 0 && load(c, fd, size, NULL) == 0 && !c->damaged) {
+        *ret = c;
+        return fd;
+    }
+    chunk_close(c);
     io_will_need(fd, span.offset, HEADER_GUESS);
     io_will_need(fd, span.offset + (size > TAIL_GUESS ? size - TAIL_GUESS : 0), TAIL_GUESS);
     return fd;
@@ -427,31 +459,23 @@ int chunk_open_at(int dir_fd, const char *name, struct chunk_span span, struct c
     int fd = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return err_set(reterr, fd, "chunk %s: %s", name, err_name(fd));
-    return chunk_open_begun(fd, name, span, ret, reterr);
-}
-
-int chunk_open_begun(int fd, const char *name, struct chunk_span span, struct chunk **ret,
-                     struct err *reterr) {
-    struct chunk *c = calloc(1, sizeof(*c));
-    int r = -ENOMEM;
-    if (!c) {
-        (void)err_set(reterr, r, "chunk %s: no memory", name);
-        goto out;
-    }
-    c->arena = arena_make(ARENA_MAX);
-    c->arena.first_bytes = ARENA_FIRST;
-    c->base = span.offset;
-    r = load(c, fd, span.size, reterr);
-    if (r < 0) {
-        (void)err_prefix(reterr, r, "chunk %s", name);
-        goto out;
-    }
-    *ret = c;
-    c = NULL;
-out:
-    chunk_close(c);
+    int r = chunk_open_begun(fd, dir_fd, name, span, ret, reterr);
     io_close(fd);
     return r;
+}
+
+int chunk_open_begun(int fd, int dir_fd, const char *name, struct chunk_span span,
+                     struct chunk **ret, struct err *reterr) {
+    struct chunk *c = chunk_new(dir_fd, name, span.offset, true);
+    if (!c)
+        return err_set(reterr, -ENOMEM, "chunk %s: no memory", name);
+    int r = load(c, fd, span.size, reterr);
+    if (r < 0) {
+        chunk_close(c);
+        return err_prefix(reterr, r, "chunk %s", name);
+    }
+    *ret = c;
+    return 0;
 }
 
 void chunk_close(struct chunk *c) {
@@ -469,6 +493,10 @@ const struct chunk_head *chunk_get_head(const struct chunk *c) {
 
 const struct chunk_sums *chunk_get_sums(const struct chunk *c) {
     return &c->sums;
+}
+
+const char *chunk_get_name(const struct chunk *c) {
+    return c->name;
 }
 
 uint64_t chunk_offset(const struct chunk *c) {

@@ -8,9 +8,9 @@
  * read from the front. Byte layout in docs/format.md.
  *
  * Writing: chunk_write makes NAME.tmp and fills it; making it durable (fsync, rename, fsync folder) is done
- * for many files at once by the flusher: chunk_write leaves the file open. Reading: a struct chunk maps only
- * the tail (filters, trailer); block bytes are read with pread by blockref.c. A struct chunk is immutable after
- * opening: any thread may read it. */
+ * for many files at once by the flusher: chunk_write leaves the file open. Reading: a struct chunk keeps what the
+ * trailer says and, once they are asked again, a map of the filters (filters.h); block bytes are read by blockref.c. It is
+ * immutable after opening otherwise: any thread may read it. */
 #pragma once
 
 #include <stdbool.h>
@@ -90,7 +90,8 @@ struct chunk; /* an opened chunk file */
 
 /* Opens, checks header, footer and trailer. When the trailer is damaged, reads the blocks from the front
  * (their filters are then missing and every block passes); when the header is, chunk_has_head is false and the head
- * empty. Either sets chunk_is_damaged. -ENOENT, -ECORRUPT (both), -EFORMAT. */
+ * empty. Either sets chunk_is_damaged. The file is opened again to map its filters: `dir_fd` lives as long.
+ * -ENOENT, -ECORRUPT (both), -EFORMAT. */
 int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *reterr);
 /* The part of a file that is a chunk: a member of a pack (pack.h). Size 0: the whole file. */
 struct chunk_span {
@@ -98,11 +99,13 @@ struct chunk_span {
 };
 int chunk_open_at(int dir_fd, const char *name, struct chunk_span span, struct chunk **ret,
                   struct err *reterr);
-/* The same in two steps, for who opens many: chunk_begin has begun to read what chunk_open_begun, which takes over its
- * descriptor, will look at. */
-int chunk_begin(int dir_fd, const char *name, struct chunk_span span);
-int chunk_open_begun(int fd, const char *name, struct chunk_span span, struct chunk **ret,
-                     struct err *reterr);
+/* The same for who opens many: returns a descriptor of the file, which is the caller's, or an error. *ret is the chunk when
+ * all that opening looks at is in memory; else NULL, and the disk has begun to read it for chunk_open_begun.
+ * `likely_size`: of the file, for it is not asked. */
+int chunk_begin(int dir_fd, const char *name, struct chunk_span span, uint64_t likely_size,
+                struct chunk **ret);
+int chunk_open_begun(int fd, int dir_fd, const char *name, struct chunk_span span,
+                     struct chunk **ret, struct err *reterr);
 void chunk_close(struct chunk *c);
 
 const struct chunk_head *chunk_get_head(const struct chunk *c);
@@ -121,6 +124,7 @@ uint64_t chunk_offset(const struct chunk *c);
 uint32_t chunk_header_size(const struct chunk *c);
 /* The gram filters; NULL when they cannot be used. */
 const struct filters *chunk_filters(const struct chunk *c);
+const char *chunk_get_name(const struct chunk *c);
 /* Memory that keeping this chunk open costs, with the share of its mapped filters that is likely to be in memory. */
 size_t chunk_cost_bytes(const struct chunk *c);
 

@@ -29,11 +29,11 @@ struct cached_chunk {
     struct cached_chunk *newer, *older; /* LRU list; only while in the cache */
     unsigned holders;
     bool forgotten; /* out of the map; freed with its last holder */
-    size_t cost_bytes;
+    size_t cost_bytes,
+        chunk_bytes; /* the second is a part of the first: chunk_cost_bytes when last asked */
     struct chunk *chunk;
     struct chunk_key key;
     uint64_t pack_seq;
-    char path[];
 };
 
 struct chunk_cache {
@@ -164,54 +164,48 @@ static struct chunk_span span_of(const struct chunk_id *id) {
     return (struct chunk_span){.offset = id->pack_offset, .size = id->size};
 }
 
-/* `fd`: of the file, or negative; closed in any case. */
+/* Takes the chunk over, also when there is no memory. */
+static struct cached_chunk *wrap(struct chunk_cache *c, const struct chunk_id *id,
+                                 struct chunk *chunk) {
+    struct cached_chunk *fresh = calloc(1, sizeof(*fresh));
+    if (!fresh) {
+        chunk_close(chunk);
+        return NULL;
+    }
+    fresh->cache = c;
+    fresh->chunk = chunk;
+    fresh->pack_seq = id->pack_seq;
+    fresh->key = (struct chunk_key){.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
+    fresh->holders = 1;
+    fresh->cost_bytes = chunk_cost_bytes(chunk) + sizeof(*fresh);
+    return fresh;
+}
+
+/* `fd`: of the file, or negative. */
 static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
                       struct cached_chunk **ret, struct err *reterr) {
     char path[CHUNK_PATH_MAX];
-    size_t path_size = 0;
-    struct cached_chunk *fresh = NULL;
+    struct chunk *chunk;
     int r = chunk_id_path(id, path);
-    if (r == 0) {
-        path_size = strlen(path) + 1;
-        fresh = calloc(1, sizeof(*fresh) + path_size);
-        r = fresh ? 0 : err_set(reterr, -ENOMEM, "no memory to open a chunk");
-    }
-    if (r < 0) {
-        if (fd >= 0)
-            io_close(fd);
-        return r;
-    }
-    memcpy(fresh->path, path, path_size);
-    fresh->cache = c;
-    fresh->pack_seq = id->pack_seq;
-    fresh->key = (struct chunk_key){.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
-    r = fd < 0 ? chunk_open_at(c->dir_fd, path, span_of(id), &fresh->chunk, reterr)
-               : chunk_open_begun(fd, path, span_of(id), &fresh->chunk, reterr);
-    if (r == 0 && !is_the_one(fresh->chunk, id)) {
-        r = err_set(reterr, -ECORRUPT, "chunk %s: its header says that it is another one", path);
-        chunk_close(fresh->chunk);
-    }
-    if (r < 0) {
-        free(fresh);
-        return r;
-    }
-    fresh->holders = 1;
-    fresh->cost_bytes = chunk_cost_bytes(fresh->chunk) + sizeof(*fresh) + path_size;
-    *ret = fresh;
-    return 0;
-}
-
-/* The file has been opened, or is by us. */
-static int get_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
-                     struct cached_chunk **ret, struct err *reterr) {
-    struct chunk_key key = {.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
-    struct cached_chunk *k;
-    struct cached_chunk *fresh, *dropped = NULL;
-    int r = open_fresh(c, id, fd, &fresh, reterr);
     if (r < 0)
         return r;
+    r = fd < 0 ? chunk_open_at(c->dir_fd, path, span_of(id), &chunk, reterr)
+               : chunk_open_begun(fd, c->dir_fd, path, span_of(id), &chunk, reterr);
+    if (r < 0)
+        return r;
+    if (!is_the_one(chunk, id)) {
+        chunk_close(chunk);
+        return err_set(reterr, -ECORRUPT, "chunk %s: its header says that it is another one", path);
+    }
+    *ret = wrap(c, id, chunk);
+    return *ret ? 0 : err_set(reterr, -ENOMEM, "no memory to open a chunk");
+}
+
+/* Takes `fresh` over and returns what is in the cache then, held; NULL without memory. */
+static struct cached_chunk *add_fresh(struct chunk_cache *c, struct cached_chunk *fresh) {
+    struct cached_chunk *dropped = NULL;
     (void)pthread_mutex_lock(&c->lock);
-    k = hold_present(c, &key); /* another thread may have been faster */
+    struct cached_chunk *k = hold_present(c, &fresh->key); /* another thread may have been faster */
     if (!k && map_put(&c->by_key, key_str(&fresh->key), fresh) == 0) {
         link_newest(c, fresh);
         c->total_bytes += fresh->cost_bytes;
@@ -223,6 +217,16 @@ static int get_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
     free_list(dropped);
     if (fresh)
         cached_free(fresh);
+    return k;
+}
+
+static int get_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
+                     struct cached_chunk **ret, struct err *reterr) {
+    struct cached_chunk *fresh;
+    int r = open_fresh(c, id, fd, &fresh, reterr);
+    if (r < 0)
+        return r;
+    struct cached_chunk *k = add_fresh(c, fresh);
     if (!k)
         return err_set(reterr, -ENOMEM, "no memory to open a chunk");
     *ret = k;
@@ -254,7 +258,19 @@ int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct c
         return -1;
     }
     int r = chunk_id_path(id, path);
-    return r < 0 ? r : chunk_begin(c->dir_fd, path, span_of(id));
+    if (r < 0)
+        return r;
+    struct chunk *chunk;
+    int fd = chunk_begin(c->dir_fd, path, span_of(id), id->size, &chunk);
+    if (fd < 0 || !chunk)
+        return fd;
+    if (is_the_one(chunk, id)) {
+        struct cached_chunk *fresh = wrap(c, id, chunk);
+        *ret = fresh ? add_fresh(c, fresh) : NULL;
+    } else {
+        chunk_close(chunk); /* the second step says so */
+    }
+    return fd;
 }
 
 int chunk_cache_get_begun(struct chunk_cache *c, const struct chunk_id *id, int fd,
@@ -274,6 +290,14 @@ void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held) {
     free_list(dropped);
 }
 
+void chunk_cache_drop(struct chunk_cache *c, struct cached_chunk *held) {
+    (void)pthread_mutex_lock(&c->lock);
+    if (held->holders == 1 && !held->forgotten)
+        drop(c, held);
+    (void)pthread_mutex_unlock(&c->lock);
+    chunk_cache_put(c, held);
+}
+
 const struct chunk *cached_chunk_get(const struct cached_chunk *held) {
     return held->chunk;
 }
@@ -283,7 +307,7 @@ uint64_t cached_chunk_pack(const struct cached_chunk *held) {
 }
 
 const char *cached_chunk_path(const struct cached_chunk *held) {
-    return held->path;
+    return chunk_get_name(held->chunk);
 }
 
 /* ---- rollups */

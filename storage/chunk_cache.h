@@ -1,4 +1,4 @@
-/* chunk_cache: opened chunk files (their mapped tails), shared by all queries, least recently used ones closed
+/* chunk_cache: opened chunk files (what their tails say), shared by all queries, least recently used ones closed
  * when the budget is exceeded. Any thread. */
 #pragma once
 
@@ -39,8 +39,11 @@ int chunk_id_path(const struct chunk_id *id, char out[static CHUNK_PATH_MAX]);
 int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,
                     struct err *reterr);
 void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held);
-/* The same in two steps: holds the chunk if it is there already; else begins to read its file and returns a descriptor
- * for the second step, which takes it over. Negative: there is nothing to go on with. */
+/* The same of one that will hardly be needed again: closed, unless somebody else holds it. */
+void chunk_cache_drop(struct chunk_cache *c, struct cached_chunk *held);
+/* chunk_cache_get in two steps, for who opens many: *ret is the chunk, held, if it is there already or can be without waiting for
+ * the disk. Else it is NULL and the disk has begun to read what the second step looks at. Returns a descriptor of the file,
+ * which is the caller's, or a negative number: the chunk was there, or there is nothing to go on with. */
 int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret);
 int chunk_cache_get_begun(struct chunk_cache *c, const struct chunk_id *id, int fd,
                           struct cached_chunk **ret, struct err *reterr);

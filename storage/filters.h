@@ -1,11 +1,13 @@
-/* filters: the gram filters in an opened chunk file: mapped, each part checked against its checksum before its first
- * use, asked.
+/* filters: the gram filters in an opened chunk file, each part checked against its checksum before its first use, asked.
  *
  * A flipped bit would hide lines that are there, so what does not check out is not asked: it lets everything pass. Files
  * of today have their filters sliced (slices.h) with one checksum per page, so that a needle reads and checks the few
  * pages it touches; older files have them one after the other with one checksum each.
  *
- * Immutable after filters_open but for the notes of what has been checked: any thread may ask. */
+ * Who has just opened the file reads the pages that the needle touches, and keeps none (filters_try). Filters that are
+ * asked again are mapped: most files of an offline search, and of a server's day, are asked once.
+ *
+ * Immutable after filters_open but for the map and the notes of what has been checked: any thread may ask. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,8 +24,10 @@ enum {
     FILTERS_PAGE = 4096
 }; /* of the file: checksums are of what filters have in each of its pages */
 
-/* What a trailer says of them. Arrays live as long as the filters. */
+/* What a trailer says of them. Arrays, and the file's name, live as long as the filters. */
 struct filters_layout {
+    int dir_fd; /* of the file, for who maps it */
+    const char *name;
     uint32_t n;    /* blocks */
     uint64_t base; /* where the chunk begins in its file: in a pack; offsets count from there */
     uint64_t begin, end;       /* in the file */
@@ -37,8 +41,9 @@ struct filters_layout {
 /* Pages that filters at [begin, end) of a file have something in. */
 uint64_t filters_page_count(uint64_t begin, uint64_t end);
 
-/* Maps them; the arena keeps the rest. -ECORRUPT when the layout contradicts itself. */
-int filters_open(int fd, const struct filters_layout *layout, struct arena *arena,
+/* Reads small ones; the arena keeps the rest. -ECORRUPT when the layout contradicts itself; unless `wait`, -EAGAIN when the
+ * disk would have to be waited for. */
+int filters_open(int fd, const struct filters_layout *layout, bool wait, struct arena *arena,
                  struct filters **ret);
 void filters_close(struct filters *f); /* NULL is fine: nothing to ask */
 /* What keeping them costs: the memory of a copy; of a map the share that needles touch, page cache that the system takes back
@@ -46,12 +51,18 @@ void filters_close(struct filters *f); /* NULL is fine: nothing to ask */
 size_t filters_cost_bytes(const struct filters *f);
 
 /* The query will be asked of all blocks soon: has fetched from disk what that is likely to touch and nobody has touched
- * since the file was opened. */
-void filters_expect(const struct filters *f, const struct gram_query *q);
+ * since the file was opened. True: that was nothing. */
+bool filters_expect(const struct filters *f, const struct gram_query *q);
 /* May block i hold all grams? */
 bool filters_may_contain(const struct filters *f, uint32_t i, const struct gram_query *q);
 /* Clears in `alive`, one bit per block and 0 behind the last, those that cannot; false when none is left. */
 bool filters_narrow(const struct filters *f, const struct gram_query *q, uint64_t *alive);
+
+/* filters_narrow for who holds the file open: reads what it needs, a page after the other, until no block is left. Unless
+ * `wait`: -EAGAIN as soon as the disk would have to be waited for, and the disk has begun; `alive` may have been narrowed
+ * by then. `scratch` is for the pages. */
+int filters_try(const struct filters *f, int fd, const struct gram_query *q, bool wait,
+                struct buf *scratch, uint64_t *alive);
 
 /* Has block i a filter that is not damaged? Reads it. */
 bool filters_has(const struct filters *f, uint32_t i);

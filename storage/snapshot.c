@@ -201,44 +201,24 @@ static int add_chunk_block(struct builder *b, const struct index_chunk *row,
     return 0;
 }
 
-/* Marks the blocks of the chunk that have to do with the time range; returns how many. */
-static uint32_t mark_in_range(const struct select *sel, const struct chunk *chunk,
-                              uint64_t *wanted) {
-    const struct chunk_sums *sums = chunk_get_sums(chunk);
-    uint32_t n = chunk_block_count(chunk), marked = 0;
-    memset(wanted, 0, (n + 63) / 64 * sizeof(*wanted));
-    bool all = sel->start_ns <= sums->first_ns && sums->last_ns <= sel->end_ns;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct block_info *info = all ? NULL : chunk_block_info(chunk, i);
-        if (!all && !ranges_meet(info->first_ns, info->last_ns, sel->start_ns, sel->end_ns))
-            continue;
-        wanted[i >> 6] |= (uint64_t)1 << (i & 63);
-        marked++;
-    }
-    return marked;
-}
-
 static int add_chunk_blocks(struct builder *b, const struct index_chunk *row,
-                            struct cached_chunk *cached) {
-    const struct chunk *chunk = cached_chunk_get(cached);
-    uint64_t wanted[CHUNK_BLOCKS_MAX / 64];
-    uint32_t in_range = mark_in_range(b->sel, chunk, wanted), added = 0;
-    if (b->sel->grams && in_range > 0)
-        (void)filters_narrow(chunk_filters(chunk), b->sel->grams, wanted);
-    for (uint32_t word = 0; word * 64 < chunk_block_count(chunk); word++)
-        for (uint64_t bits = wanted[word]; bits != 0; bits &= bits - 1, added++) {
-            int r = add_chunk_block(b, row, cached, word * 64 + (uint32_t)__builtin_ctzll(bits));
+                            const struct ahead_chunk *ahead) {
+    uint32_t added = 0;
+    for (uint32_t word = 0; word * 64 < chunk_block_count(cached_chunk_get(ahead->cached)); word++)
+        for (uint64_t bits = ahead->wanted[word]; bits != 0; bits &= bits - 1, added++) {
+            uint32_t i = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            int r = add_chunk_block(b, row, ahead->cached, i);
             if (r < 0)
                 return r;
         }
-    b->snap->n_excluded += in_range - added;
+    b->snap->n_excluded += ahead->in_range - added;
     return 0;
 }
 
 static int add_chunk(struct builder *b, const struct index_chunk *row) {
-    struct cached_chunk *cached;
+    struct ahead_chunk ahead;
     struct err err = {0};
-    int r = chunk_ahead_next(&b->ahead, &cached, &err);
+    int r = chunk_ahead_next(&b->ahead, &ahead, &err);
     if (r == -ENOMEM)
         return r;
     if (r == -ENOENT && !b->last_attempt)
@@ -255,15 +235,19 @@ static int add_chunk(struct builder *b, const struct index_chunk *row) {
         return 0;
     }
     struct snapshot *snap = b->snap;
+    struct cached_chunk *cached = ahead.cached;
     size_t refs_before = b->n_refs;
     if (chunk_get_sums(cached_chunk_get(cached))->entries != row->sums.entries) {
         store_log(b->store, LOG_LEVEL_ERROR, "a chunk has not all its blocks", "file=%s",
                   cached_chunk_path(cached));
         snap->n_lost++;
     }
-    r = add_chunk_blocks(b, row, cached);
+    r = add_chunk_blocks(b, row, &ahead);
     if (b->n_refs > refs_before)
         snap->held[snap->n_held++] = cached;
+    else if (b->store->options
+                 .read_only) /* it ends with the query: memory that is used again is warm */
+        chunk_cache_drop(b->store->cache, cached);
     else
         chunk_cache_put(b->store->cache, cached);
     return r;
@@ -470,7 +454,10 @@ static int plan_chunks(struct builder *b) {
         return -ENOMEM;
     b->ahead = (struct chunk_ahead){.cache = b->store->cache,
                                     .tenant = b->sel->tenant,
-                                    .grams = b->sel->grams ? b->sel->grams : b->sel->later,
+                                    .start_ns = b->sel->start_ns,
+                                    .end_ns = b->sel->end_ns,
+                                    .grams = b->sel->grams,
+                                    .later = b->sel->later,
                                     .rows = rows};
     for (size_t i = 0; i < b->n_plans; i++)
         for (size_t k = 0; k < b->plans[i].n_chunks; k++)

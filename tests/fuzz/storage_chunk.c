@@ -32,7 +32,7 @@ static void ask(const struct chunk *c) {
     memset(alive, 0, sizeof(alive));
     for (uint32_t i = 0; i < chunk_block_count(c); i++)
         alive[i / 64] |= (uint64_t)1 << i % 64;
-    filters_expect(chunk_filters(c), &q);
+    (void)filters_expect(chunk_filters(c), &q);
     (void)filters_narrow(chunk_filters(c), &q, alive);
     for (uint32_t i = 0; i < chunk_block_count(c); i++) {
         bool may = filters_may_contain(chunk_filters(c), i, &q);
