@@ -7,7 +7,10 @@
 
 #include "mapguard.h"
 
-enum { CREW_THREADS_MAX = 256 }; /* more than any machine this runs on has cores */
+enum {
+    CREW_THREADS_MAX = 256, /* more than any machine this runs on has cores */
+    SHARE_BATCH = 8,
+};
 
 struct crew {
     pthread_mutex_t lock;  /* guards: jobs, the crew's fields of jobs, stopping */
@@ -160,4 +163,29 @@ int crew_run(struct crew *s, struct crew_job *job, struct err *reterr) {
     assert(!job->after);
     pthread_mutex_unlock(&s->lock);
     return job->status;
+}
+
+/* ---- for rooms below */
+
+struct shared {
+    share_fn *fn;
+    void *ctx;
+};
+
+static int run_shared(void *ctx, unsigned worker, size_t from, size_t to, struct err *reterr) {
+    const struct shared *shared = ctx;
+    (void)worker;
+    (void)reterr;
+    shared->fn(shared->ctx, from, to);
+    return 0;
+}
+
+static void share_run(void *threads, size_t n, share_fn *fn, void *ctx) {
+    struct shared shared = {.fn = fn, .ctx = ctx};
+    struct crew_job job = {.run = run_shared, .ctx = &shared, .n_tasks = n, .batch = SHARE_BATCH};
+    (void)crew_run(threads, &job, NULL);
+}
+
+struct share crew_share(struct crew *s) {
+    return (struct share){.run = share_run, .threads = s};
 }

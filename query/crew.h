@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "err.h"
+#include "share.h"
 
 struct crew;
 
@@ -35,3 +36,6 @@ unsigned crew_slots(const struct crew *s);
 
 /* Runs all tasks; returns when none runs any more. 0, or the first error. */
 int crew_run(struct crew *s, struct crew_job *job, struct err *reterr);
+
+/* The crew for a room below. Lives as long as the crew; not for tasks of jobs. */
+struct share crew_share(struct crew *s);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "byteseq.h"
+#include "crew.h"
 #include "regex.h"
 
 enum {
@@ -292,6 +293,7 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
     r = plan_columns(ret, o->shows_lines, reterr);
     if (r < 0 || o->start_ns > o->end_ns)
         goto out;
+    struct share share = crew_share(x->crew);
     struct select select = {
         .tenant = x->query->tenant,
         .matchers = o->log->matchers,
@@ -301,6 +303,7 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
         .tap = x->query->tap,
         .grams = ret->grams.count > 0 ? &ret->grams : NULL,
         .later = value_needles_first(&ret->values),
+        .share = &share,
     };
     r = store_select(x->store, &select, &ret->snapshot, reterr);
     if (r < 0)

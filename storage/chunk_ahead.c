@@ -7,7 +7,10 @@
 #include "buf.h"
 #include "io.h"
 
-enum { SLOTS = 2 * AHEAD_WINDOW };
+enum {
+    SLOTS = 2 * AHEAD_WINDOW,
+    SHARE_MIN = 16, /* files: some 10 us each, which is what it takes to wake a thread */
+};
 
 static struct ahead_slot *slot_of(struct chunk_ahead *a, size_t i) {
     return &a->slots[i % SLOTS];
@@ -90,17 +93,48 @@ static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+/* Something that is done with each file of [first, first + n): files are apart, so threads may share them. */
+struct step {
+    struct chunk_ahead *ahead;
+    size_t first;
+    void (*one)(struct chunk_ahead *a, size_t i, struct buf *scratch);
+};
+
+static void run_step(void *ctx, size_t from, size_t to) {
+    const struct step *step = ctx;
+    struct buf scratch = buf_make(BUF_NO_MAX);
+    for (size_t i = from; i < to; i++)
+        step->one(step->ahead, step->first + i, &scratch);
+    buf_done(&scratch);
+}
+
+static void run(struct chunk_ahead *a, size_t from, size_t to,
+                void (*one)(struct chunk_ahead *a, size_t i, struct buf *scratch)) {
+    struct step step = {.ahead = a, .first = from, .one = one};
+    if (a->share && to >= from + SHARE_MIN)
+        a->share->run(a->share->threads, to - from, run_step, &step);
+    else if (from < to)
+        run_step(&step, 0, to - from);
+}
+
+static bool all_ready(struct chunk_ahead *a, size_t end) {
+    bool ready = true;
+    for (size_t i = a->ready; i < end && ready; i++)
+        ready = slot_of(a, i)->is_ready;
+    return ready;
+}
+
 /* Makes the next window ready, and begins the one behind it. */
 static void advance(struct chunk_ahead *a) {
-    struct buf scratch = buf_make(BUF_NO_MAX);
-    for (size_t end = smaller(a->n, a->ready + SLOTS); a->begun < end; a->begun++)
-        begin(a, a->begun, &scratch);
-    size_t end = smaller(a->n, a->ready + AHEAD_WINDOW);
-    for (size_t i = a->ready; i < end; i++)
-        open_begun(a, i, &scratch);
-    for (; a->ready < end; a->ready++)
-        finish(a, a->ready, &scratch);
-    buf_done(&scratch);
+    size_t begun_end = smaller(a->n, a->ready + SLOTS),
+           end = smaller(a->n, a->ready + AHEAD_WINDOW);
+    run(a, a->begun, begun_end, begin);
+    a->begun = begun_end;
+    if (!all_ready(a, end)) {
+        run(a, a->ready, end, open_begun);
+        run(a, a->ready, end, finish);
+    }
+    a->ready = end;
 }
 
 static void forget_wanted(struct ahead_slot *s) {

@@ -1,11 +1,12 @@
 /* chunk_ahead: the chunk files of a query, opened and their filters asked some files before each is used. What is in memory
  * is done at once; the disk is asked for the ends of many files together, then for the pages of many filters together,
  * and has them when they are looked at: it answers a hundred small reads in the time of a few that wait for one
- * another. One thread. */
+ * another. One thread, which may be given others to help. */
 #pragma once
 
 #include "chunk_cache.h"
 #include "index.h"
+#include "share.h"
 
 enum {
     AHEAD_WINDOW =
@@ -28,6 +29,7 @@ struct chunk_ahead {
     int64_t start_ns, end_ns;
     const struct gram_query *grams;  /* blocks that lack one are not wanted; NULL: all may be */
     const struct gram_query *later;  /* filters will be asked for these; NULL: they will not */
+    const struct share *share;       /* NULL: there is nobody else */
     const struct index_chunk **rows; /* in the order of use */
     size_t n;
     size_t begun, ready, used;

@@ -458,6 +458,7 @@ static int plan_chunks(struct builder *b) {
                                     .end_ns = b->sel->end_ns,
                                     .grams = b->sel->grams,
                                     .later = b->sel->later,
+                                    .share = b->sel->share,
                                     .rows = rows};
     for (size_t i = 0; i < b->n_plans; i++)
         for (size_t k = 0; k < b->plans[i].n_chunks; k++)

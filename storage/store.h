@@ -129,6 +129,8 @@ void store_set_eraser(struct store *s, const struct eraser *e);
 /* Tells streams of several tenants apart when they are read together. */
 #define STORE_TENANT_LABEL "__tenant_id__"
 
+struct share;
+
 struct select {
     /* One, or several joined with '|': then each stream carries the label above, too. */
     struct str tenant;
@@ -142,6 +144,8 @@ struct select {
     const struct gram_query *grams;
     /* What block_ref_may_contain will be asked of most blocks, for reading ahead; NULL = nothing. */
     const struct gram_query *later;
+    /* Threads that help to open many files; NULL: the calling one does it alone. */
+    const struct share *share;
 };
 
 struct snap_stream {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -94,12 +95,38 @@ static void drop_pages(void) {
     }
 }
 
+/* Two threads, a half each. */
+struct half {
+    share_fn *fn;
+    void *ctx;
+    size_t from, to;
+};
+
+static void *run_half(void *arg) {
+    struct half *h = arg;
+    h->fn(h->ctx, h->from, h->to);
+    return NULL;
+}
+
+static void share_halves(void *threads, size_t n, share_fn *fn, void *ctx) {
+    (void)threads;
+    struct half first = {fn, ctx, 0, n / 2}, second = {fn, ctx, n / 2, n};
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, run_half, &first), 0);
+    (void)run_half(&second);
+    (void)pthread_join(thread, NULL);
+}
+
+static const struct share halves = {.run = share_halves};
+static const struct share *share;
+
 static struct chunk_ahead ahead_make(const struct gram_query *grams) {
     return (struct chunk_ahead){.cache = cache,
                                 .tenant = STR("fake"),
                                 .start_ns = 0,
                                 .end_ns = INT64_MAX,
                                 .grams = grams,
+                                .share = share,
                                 .rows = row_pointers,
                                 .n = FILES};
 }
@@ -135,6 +162,14 @@ static void cold_and_warm(void) {
     chunk_cache_free(cache);
     cache = chunk_cache_new(dir_fd, 1 << 30);
     expect_needle(FILES - 1, FILES); /* all are in memory, none is open */
+}
+
+static void shared(void) {
+    chunk_cache_free(cache);
+    cache = chunk_cache_new(dir_fd, 1 << 30);
+    share = &halves;
+    cold_and_warm();
+    share = NULL;
 }
 
 static void only_the_range(void) {
@@ -183,6 +218,7 @@ int main(void) {
     cache = chunk_cache_new(dir_fd, 1 << 30);
     write_files();
     RUN(cold_and_warm);
+    RUN(shared);
     RUN(only_the_range);
     RUN(lost_file);
     RUN(removed_file_passes);
