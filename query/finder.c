@@ -112,3 +112,24 @@ const char *finder_find(const struct finder *f, struct str haystack) {
     return find_bytewise(f, haystack.data, last);
 #endif
 }
+
+/* With Go's (?i), k and s also match U+212A and U+017F, and letters above ASCII have cases of their own: such
+ * bytes of a needle cannot be searched for byte by byte. The longest stretch without them can. */
+struct str finder_foldable(struct str needle) {
+    struct str best = {0};
+    size_t from = 0;
+    for (size_t i = 0; i <= needle.size; i++) {
+        bool breaks = i == needle.size;
+        if (!breaks) {
+            unsigned char c = (unsigned char)needle.data[i];
+            unsigned char low = (unsigned char)(c | 0x20);
+            breaks = c >= 0x80 || low == 'k' || low == 's';
+        }
+        if (!breaks)
+            continue;
+        if (i - from > best.size)
+            best = str_make(needle.data + from, i - from);
+        from = i + 1;
+    }
+    return best;
+}

@@ -15,5 +15,8 @@ struct finder {
 
 struct finder finder_make(struct str needle, bool fold);
 
+/* The longest stretch of a needle that can be looked for with `fold` where Go's (?i) is meant. */
+struct str finder_foldable(struct str needle);
+
 /* The first place where the needle stands, or NULL. An empty needle is found at once. */
 const char *finder_find(const struct finder *f, struct str haystack);

@@ -28,6 +28,8 @@ struct pipeline {
     struct label_hints hints;
     struct needle *needles;
     size_t n_needles;
+    struct line_clause *clauses;
+    size_t n_clauses;
     struct field_filter *field_filters;
     size_t n_field_filters;
     struct str *meta_names; /* with hints: the metadata that can matter */
@@ -434,6 +436,8 @@ int pipeline_compile(const struct stage *stages, const struct pipeline_options *
         r = find_field_filters(p);
     if (r == 0)
         r = find_needles(p, stages);
+    if (r == 0)
+        r = line_clauses_find(&p->arena, p->steps, p->n_steps, &p->clauses, &p->n_clauses);
     if (r < 0) {
         pipeline_free(p);
         return r == -ENOMEM ? err_set(reterr, r, "out of memory") : r;
@@ -480,61 +484,36 @@ bool pipeline_needs_line(const struct pipeline *p) {
     return false;
 }
 
-/* A line filter that holds exactly for lines with one literal in them. */
-static bool seeks_literal(const struct step *s, struct needle *ret) {
-    if (s->kind != STAGE_LINE_FILTER || s->line_filter.negated || s->line_filter.count != 1 ||
-        !s->line_filter.tests[0].whole)
-        return false;
-    const struct line_test *test = &s->line_filter.tests[0];
-    *ret = (struct needle){.text = test->text, .fold = test->fold};
-    return true;
+size_t pipeline_clauses(const struct pipeline *p, const struct line_clause **ret) {
+    *ret = p->clauses;
+    return p->n_clauses;
 }
 
-/* The same for one row of bytes; NULL: it is no such filter. */
-static const struct byteseq *seeks_row(const struct step *s) {
-    bool one = s->kind == STAGE_LINE_FILTER && !s->line_filter.negated && s->line_filter.count == 1;
-    return one ? s->line_filter.tests[0].bytes : NULL;
-}
-
-const struct byteseq *pipeline_row(const struct pipeline *p, bool *ret_decides) {
-    const struct byteseq *row = NULL;
-    *ret_decides = true;
+bool pipeline_only_clauses(const struct pipeline *p) {
     for (size_t i = 0; i < p->n_steps; i++) {
         const struct step *s = &p->steps[i];
-        if (!row && (s->kind == STAGE_LINE_FORMAT || s->kind == STAGE_UNPACK ||
-                     s->kind == STAGE_DECOLORIZE))
-            return NULL;
-        if (!row && (row = seeks_row(s)) != NULL)
-            continue;
-        *ret_decides &= !step_reads_line(p, s);
-    }
-    return row;
-}
-
-bool pipeline_seeks(const struct pipeline *p, struct needle *ret) {
-    bool found = false;
-    for (size_t i = 0; i < p->n_steps; i++) {
-        if (!step_reads_line(p, &p->steps[i]))
-            continue;
-        if (found || !seeks_literal(&p->steps[i], ret))
+        if (step_reads_line(p, s) && (s->kind != STAGE_LINE_FILTER || !s->line_filter.is_clause))
             return false;
-        found = true;
     }
-    return found;
+    return p->n_clauses > 0;
 }
 
-/* At most one line filter, for one literal or row, then the parser, and nothing that reads the line behind it. */
+static bool any_reads_line(const struct pipeline *p, const struct step *steps, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (step_reads_line(p, &steps[i]))
+            return true;
+    return false;
+}
+
 bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret) {
     const struct step *s = p->steps, *end = s + p->n_steps;
     if (p->hints.n_required == 0 || p->hints.n_required > LINETAB_FIELDS_MAX)
         return false;
     *ret = (struct pipeline_fields){.names = p->meta_names, .count = p->hints.n_required};
-    if (s < end && s->kind == STAGE_LINE_FILTER) {
-        ret->row = seeks_row(s);
-        if (!ret->row && !seeks_literal(s, &ret->needle))
+    for (; s < end && s->kind == STAGE_LINE_FILTER; s++) {
+        if (!s->line_filter.is_clause)
             return false;
         ret->has_filter = true;
-        s++;
     }
     while (s < end && s->kind == STAGE_LABEL_FILTER)
         s++;
@@ -542,13 +521,8 @@ bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret) {
         s->extract.strict || s->extract.keep_empty)
         return false;
     ret->form = s->kind == STAGE_JSON ? FORM_JSON : FORM_LOGFMT;
-    for (s++; s < end; s++)
-        if (step_reads_line(p, s))
-            return false;
-    for (size_t i = 0; i < p->n_post; i++)
-        if (step_reads_line(p, &p->post[i]))
-            return false;
-    return true;
+    return !any_reads_line(p, s + 1, (size_t)(end - s - 1)) &&
+           !any_reads_line(p, p->post, p->n_post);
 }
 
 /* As labelset_key makes names, one below the other. */
@@ -693,7 +667,7 @@ static bool run_step(const struct step *s, struct run *r) {
         return false;
     switch (s->kind) {
     case STAGE_LINE_FILTER:
-        return line_filter_run(&s->line_filter, r->line);
+        return r->decided || line_filter_run(&s->line_filter, r->line);
     case STAGE_JSON:
         return r->fields ? json_run_fields(r) : json_run(&s->extract, r);
     case STAGE_LOGFMT:
@@ -733,10 +707,11 @@ bool pipeline_run_line(struct pipeline_run *r, const struct pipeline_line *in,
     run->ts_ns = in->ts_ns;
     run->fields = in->fields;
     run->n_fields = in->n_fields;
+    run->decided = in->decided;
     /* Most lines end at the line filters in front: their labels are not even looked at. */
     size_t i = 0;
     for (; i < p->n_steps && p->steps[i].kind == STAGE_LINE_FILTER; i++)
-        if (!in->fields && !line_filter_run(&p->steps[i].line_filter, run->line))
+        if (!in->fields && !in->decided && !line_filter_run(&p->steps[i].line_filter, run->line))
             return false;
     if (run->scratch.head)
         arena_reset(&run->scratch);

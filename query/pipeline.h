@@ -31,8 +31,6 @@ struct label_needs {
     size_t count;
 };
 
-/* Leading line filters may be left out (`skip_stages` from the front): the executor has applied them to the whole
- * block already. */
 struct pipeline_options {
     struct label_needs needs;
     const struct unwrap
@@ -62,14 +60,18 @@ struct needle {
     bool fold;
 };
 size_t pipeline_needles(const struct pipeline *p, const struct needle **ret);
-/* Does nothing look at lines but one filter, which asks for one literal? Then of a line that is known to hold it the
- * literal alone will do, as far as the pipeline goes. */
-bool pipeline_seeks(const struct pipeline *p, struct needle *ret);
-
-/* The first filter of lines as they are stored that asks for a row of bytes (byteseq.h), for searching blocks; NULL: there is
- * none. *ret_decides: nothing else looks at lines. */
+/* Line filters in front of any stage that makes another line, as far as blocks can be asked for them: they hold exactly for
+ * lines with one of the literals, or the row of bytes, in them; negated: for all others. */
 struct byteseq;
-const struct byteseq *pipeline_row(const struct pipeline *p, bool *ret_decides);
+struct line_clause {
+    bool negated;
+    const struct byteseq *row; /* NULL: the literals */
+    const struct needle *any;
+    size_t count;
+};
+size_t pipeline_clauses(const struct pipeline *p, const struct line_clause **ret);
+/* Does nothing look at lines but clauses? */
+bool pipeline_only_clauses(const struct pipeline *p);
 
 /* Filters that a json or logfmt stage at the front (behind line filters at most) asks of the field of their name as soon as it has
  * read it, when neither the stream nor the metadata have a label of that name: a line whose field is refused is
@@ -84,21 +86,18 @@ size_t pipeline_field_filters(const struct pipeline *p, const struct field_filte
 /* Does it refuse the value for certain? Of a string without its quotes, and without escapes. */
 bool field_filter_refuses(const struct field_filter *f, struct str value, bool quoted);
 
-/* Are the labels `names` all that is wanted of the lines, made by a json or logfmt stage at the front? Then a line may be
- * given as the fields that make these labels: when has_filter, of a line that is known to hold the needle or the row. */
+/* Are the labels `names` all that is wanted of the lines, made by a json or logfmt stage with nothing but clauses and label
+ * filters in front? Then a line may be given as the fields that make these labels: when has_filter, of a line that passes
+ * all clauses. */
 struct pipeline_fields {
     enum linetab_form form;
     const struct str *names;
     size_t count; /* at most LINETAB_FIELDS_MAX */
     bool has_filter;
-    const struct byteseq *row; /* NULL: the needle */
-    struct needle needle;
 };
 bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret);
 /* The number of the label among them that a field makes, as linetab_question.wanted; ctx is a struct pipeline_fields. */
 uint32_t pipeline_field_number(void *ctx, const struct str *path, size_t depth);
-/* The number of leading line-filter stages which `needles` decide completely (|= with one literal): when the
- * executor has searched the block for exactly needle i, stage i need not be run again. */
 
 struct pipeline_run *pipeline_run_new(const struct pipeline *p);
 void pipeline_run_free(struct pipeline_run *r);
@@ -114,6 +113,8 @@ struct pipeline_line {
     /* In place of the line (pipeline_fields), in the order in which they stand there; NULL: there is a line. */
     const struct linetab_value *fields;
     size_t n_fields;
+    /* It is known to pass all clauses, and nothing else looks at it: there is no line. */
+    bool decided;
 };
 
 struct pipeline_output {

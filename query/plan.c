@@ -13,27 +13,6 @@ enum {
     SEARCH_SIZE_MIN = 3, /* shorter ones stand in most lines */
 };
 
-/* With Go's (?i), k and s also match U+212A and U+017F, and letters above ASCII have cases of their own: such
- * bytes of a needle cannot be searched for byte by byte. The longest stretch without them can. */
-static struct str foldable_part(struct str needle) {
-    struct str best = {0};
-    size_t from = 0;
-    for (size_t i = 0; i <= needle.size; i++) {
-        bool breaks = i == needle.size;
-        if (!breaks) {
-            unsigned char c = (unsigned char)needle.data[i];
-            unsigned char low = (unsigned char)(c | 0x20);
-            breaks = c >= 0x80 || low == 'k' || low == 's';
-        }
-        if (!breaks)
-            continue;
-        if (i - from > best.size)
-            best = str_make(needle.data + from, i - from);
-        from = i + 1;
-    }
-    return best;
-}
-
 static int plan_needles(struct plan *p, struct err *reterr) {
     const struct needle *needles;
     size_t count = pipeline_needles(p->pipeline, &needles);
@@ -47,7 +26,7 @@ static int plan_needles(struct plan *p, struct err *reterr) {
         gram_query_init(&grams, needles[i].text, needles[i].fold);
         gram_query_add(&p->grams, &grams);
         bool fold = needles[i].fold;
-        struct str text = fold ? foldable_part(needles[i].text) : needles[i].text;
+        struct str text = fold ? finder_foldable(needles[i].text) : needles[i].text;
         struct finder *finder = &p->needles[p->n_needles++];
         *finder = finder_make(text, fold);
         /* The longest is most likely the rarest; an exact one beats a folded one of its size. */
@@ -100,7 +79,7 @@ static int choice_make(struct plan *p, const struct needle *needles, size_t coun
     bool has_grams = true, has_finders = count <= SEARCH_MAX;
     for (size_t i = 0; i < count; i++) {
         bool fold = needles[i].fold;
-        struct str text = fold ? foldable_part(needles[i].text) : needles[i].text;
+        struct str text = fold ? finder_foldable(needles[i].text) : needles[i].text;
         gram_query_init(&ret->grams[i], needles[i].text, fold);
         ret->finders[i] = finder_make(text, fold);
         has_grams = has_grams && ret->grams[i].count > 0;
@@ -137,59 +116,64 @@ static int plan_choices(struct plan *p, const struct stage *stages, struct err *
     return 0;
 }
 
-static bool searches_exactly(const struct plan *p, const struct needle *sought) {
-    return p->n_search == 1 && sought->fold == p->search->fold &&
-           str_eq(sought->text, p->search->needle);
-}
-
-/* The shortest text that holds the row. */
-static int row_example(struct plan *p, struct str *ret) {
-    char *text = arena_alloc(&p->exec->arena, p->row.size);
-    if (!text)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < p->row.size; i++) {
-        unsigned c = 0;
-        while (!(p->row.allowed[c] >> i & 1))
-            c++;
-        text[i] = (char)c;
+/* Is what the plan searches for no more than what one of the clauses asks? */
+static bool search_is_clause(const struct plan *p) {
+    for (size_t i = 0; i < p->n_clauses; i++) {
+        const struct plan_clause *c = &p->clauses[i];
+        if (c->negated)
+            continue;
+        if (c->is_row && p->n_search == 1 && str_eq(p->search->needle, c->row.fixed))
+            return true;
+        bool same = !c->is_row && c->count == p->n_search;
+        for (size_t k = 0; same && k < c->count; k++)
+            same =
+                c->any[k].fold == p->search[k].fold && str_eq(c->any[k].text, p->search[k].needle);
+        if (same)
+            return true;
     }
-    *ret = str_make(text, p->row.size);
-    return 0;
+    return false;
 }
 
-static int plan_row(struct plan *p, bool line_unseen, struct err *reterr) {
-    bool decides;
-    const struct byteseq *bytes = pipeline_row(p->pipeline, &decides);
-    if (!bytes)
+/* What leaves the fewest lines is asked first: one literal, the longest of them, then a row, then several. */
+static size_t worth(const struct plan_clause *c) {
+    if (c->negated)
         return 0;
-    struct byteseq_view v = byteseq_view(bytes);
-    p->has_row = true;
-    p->row = (struct linetab_row){.size = (uint32_t)v.size,
-                                  .allowed = v.allowed,
-                                  .fixed = v.fixed,
-                                  .fixed_at = (uint32_t)v.fixed_at};
-    p->also_search = p->n_search > 1 || (p->n_search == 1 && !str_eq(p->search->needle, v.fixed));
-    p->search_decides = decides && line_unseen;
-    return p->search_decides && row_example(p, &p->stand_in) < 0 ? exec_no_memory(reterr) : 0;
+    if (c->is_row)
+        return 2 + c->row.fixed.size;
+    return c->count > 1 ? 1 : 2 + c->any[0].text.size;
 }
 
-/* A literal that can be searched for as a whole, and nothing else that wants the line, or wants more of it than some
- * fields. */
-static int plan_stand_in(struct plan *p, const struct plan_options *o, struct err *reterr) {
-    bool line_unseen = !o->shows_lines && o->pipeline.line_unseen;
-    struct needle sought;
-    int r = plan_row(p, line_unseen, reterr);
-    if (r < 0 || !line_unseen)
-        return r;
-    if (!p->has_row && pipeline_seeks(p->pipeline, &sought)) {
-        p->search_decides = searches_exactly(p, &sought);
-        p->stand_in = sought.text;
+static int compare_worth(const void *a, const void *b) {
+    size_t x = worth(a), y = worth(b);
+    return (x < y) - (x > y);
+}
+
+static int plan_clauses(struct plan *p, const struct plan_options *o, struct err *reterr) {
+    const struct line_clause *clauses;
+    size_t count = pipeline_clauses(p->pipeline, &clauses);
+    p->clauses = arena_array(&p->exec->arena, count + 1, sizeof(*p->clauses));
+    if (!p->clauses)
+        return exec_no_memory(reterr);
+    for (; p->n_clauses < count; clauses++) {
+        struct plan_clause *c = &p->clauses[p->n_clauses++];
+        *c = (struct plan_clause){
+            .negated = clauses->negated, .any = clauses->any, .count = clauses->count};
+        if (!clauses->row)
+            continue;
+        struct byteseq_view v = byteseq_view(clauses->row);
+        c->is_row = true;
+        c->row = (struct linetab_row){.size = (uint32_t)v.size,
+                                      .allowed = v.allowed,
+                                      .fixed = v.fixed,
+                                      .fixed_at = (uint32_t)v.fixed_at};
     }
-    if (!pipeline_fields(p->pipeline, &p->fields))
+    if (count > 1)
+        qsort(p->clauses, count, sizeof(*p->clauses), compare_worth);
+    p->also_search = p->search && !search_is_clause(p);
+    if (o->shows_lines || !o->pipeline.line_unseen)
         return 0;
-    p->takes_fields = !p->fields.has_filter ? p->n_search == 0
-                      : p->fields.row       ? p->has_row
-                                            : searches_exactly(p, &p->fields.needle);
+    p->clauses_decide = pipeline_only_clauses(p->pipeline);
+    p->takes_fields = pipeline_fields(p->pipeline, &p->fields);
     return 0;
 }
 
@@ -286,7 +270,7 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
         r = exec_no_memory(reterr);
         goto out;
     }
-    r = plan_stand_in(ret, o, reterr);
+    r = plan_clauses(ret, o, reterr);
     if (r < 0)
         goto out;
     ret->n_field_filters = pipeline_field_filters(ret->pipeline, &ret->field_filters);

@@ -25,6 +25,14 @@ struct plan_choice {
     size_t count;
 };
 
+/* A line_clause, for linetab. */
+struct plan_clause {
+    bool negated, is_row;
+    struct linetab_row row;
+    const struct needle *any;
+    size_t count;
+};
+
 enum plan_order { PLAN_BY_STREAM, PLAN_OLDEST_FIRST, PLAN_NEWEST_FIRST };
 
 struct plan_options {
@@ -63,17 +71,15 @@ struct plan {
      * line. */
     const struct finder *search;
     size_t n_search;
-    /* A row of bytes that lines must hold; blocks that are tables can be searched for it. With also_search what is searched
-     * for says something that the row does not. */
-    bool has_row, also_search;
-    struct linetab_row row;
-    /* No byte of a line that is known to hold search[0], or the row, matters: `stand_in` passes in its place. */
-    bool search_decides;
-    struct str stand_in;
+    /* What blocks that are tables are asked for. With also_search what is searched for says something that they do not. */
+    struct plan_clause *clauses; /* what leaves the fewest lines first */
+    size_t n_clauses;
+    bool also_search;
+    bool clauses_decide; /* nothing else looks at lines */
     /* Fields that blocks may be asked for instead of their lines. */
     const struct field_filter *field_filters;
     size_t n_field_filters;
-    /* Fields do in place of lines; with fields.has_filter: of those that are known to hold search[0], or the row. */
+    /* Fields do in place of lines; with fields.has_filter: of those that pass all clauses. */
     bool takes_fields;
     struct pipeline_fields fields;
     /* Lines of a stream with the same fields and metadata get the same answer; set by who knows that. */

@@ -63,6 +63,7 @@ struct range_query {
     enum cell_kind kind;
     bool sums_bytes;
     bool by_columns; /* the first way */
+    bool by_clauses; /* the same of what is left where blocks tell of line filters */
     struct range_worker *workers;
     unsigned n_workers;
     atomic_size_t held_bytes; /* of values that cannot be summed up */
@@ -244,7 +245,8 @@ static int ask_line(struct range_worker *w, const struct pipeline_line *in, int3
 
 static int ask_tuple(struct range_worker *w, uint32_t entry, int32_t *ret, struct err *reterr) {
     struct scanner *s = &w->scanner;
-    struct pipeline_line in = {.meta = s->meta, .meta_count = scan_meta(s, entry)};
+    struct pipeline_line in = {
+        .meta = s->meta, .meta_count = scan_meta(s, entry), .decided = w->query->by_clauses};
     return ask_line(w, &in, ret, reterr);
 }
 
@@ -448,6 +450,14 @@ static int count_block(struct range_worker *w, struct err *reterr) {
     return 0;
 }
 
+/* The same where line filters have to be asked first. */
+static int count_decided(struct range_worker *w, struct err *reterr) {
+    int r = scan_decide(&w->scanner, reterr);
+    if (r < 0)
+        return r;
+    return r > 0 ? count_block(w, reterr) : count_lines(w, reterr);
+}
+
 /* ---- all blocks */
 
 static int run_blocks(void *ctx, unsigned worker, size_t from, size_t to, struct err *reterr) {
@@ -467,6 +477,8 @@ static int run_blocks(void *ctx, unsigned worker, size_t from, size_t to, struct
             r = scan_begin(&w->scanner, &q->plan.tasks[i], reterr);
         if (r > 0 && q->by_columns)
             r = count_block(w, reterr);
+        else if (r > 0 && q->by_clauses)
+            r = count_decided(w, reterr);
         else if (r > 0)
             r = count_lines(w, reterr);
         if (r < 0 && block_ref_is_lost(q->plan.tasks[i].block, r))
@@ -632,9 +644,10 @@ static int make_plan(struct range_query *q, const struct grouping *pushed, struc
     /* But a template may show the time. */
     q->plan.same_for_same_fields =
         r == 0 && !agg->unwrap && !has_stage(agg->log.stages, STAGE_LABEL_FORMAT);
-    q->by_columns = r == 0 && !q->plan.needs_lines && !agg->unwrap &&
-                    !has_stage(agg->log.stages, STAGE_LINE_FORMAT) &&
-                    !has_stage(agg->log.stages, STAGE_LABEL_FORMAT);
+    bool by_columns = r == 0 && !agg->unwrap && !has_stage(agg->log.stages, STAGE_LINE_FORMAT) &&
+                      !has_stage(agg->log.stages, STAGE_LABEL_FORMAT);
+    q->by_columns = by_columns && !q->plan.needs_lines;
+    q->by_clauses = by_columns && q->plan.needs_lines && q->plan.clauses_decide;
     return r;
 }
 

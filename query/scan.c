@@ -6,11 +6,7 @@
 #include "bytes.h"
 #include "finder.h"
 #include "linetab.h"
-
-enum {
-    SIFT_SHARE = 2, /* when more of the lines are wanted, writing all at once is cheaper */
-    ASK_MIN = 16,   /* blocks after which fields that hardly refuse a line are asked no more */
-};
+#include "sift.h"
 
 int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr) {
     *s = (struct scanner){.plan = plan};
@@ -66,6 +62,7 @@ int scan_begin(struct scanner *s, const struct plan_task *task, struct err *rete
     s->times = NULL;
     s->offsets = NULL;
     s->n_columns = 0;
+    s->loaded = false;
     s->dead = block_reader_dead(s->reader);
     if (task->first_ns < low || task->last_ns > high) {
         r = scan_narrow(s, low, high, reterr);
@@ -215,10 +212,10 @@ static void mark_hits(const struct finder *finder, const uint32_t *offsets, stru
 }
 
 /* Living entries in [from, to) whose line contains what the plan searches for, into s->hits. */
-static uint32_t find_hits(struct scanner *s, struct str lines, uint32_t from, uint32_t to) {
+static uint32_t find_hits(struct scanner *s, uint32_t from, uint32_t to) {
     uint64_t marks[SCAN_SEGMENT / 64] = {0};
     for (size_t i = 0; i < s->plan->n_search; i++)
-        mark_hits(&s->plan->search[i], s->offsets, lines, from, to, marks);
+        mark_hits(&s->plan->search[i], s->offsets, s->lines, from, to, marks);
     uint32_t count = 0;
     for (uint32_t w = 0; w < SCAN_SEGMENT / 64; w++) {
         for (uint64_t bits = marks[w]; bits; bits &= bits - 1) {
@@ -250,12 +247,6 @@ static uint32_t all_living(struct scanner *s, uint32_t from, uint32_t to) {
     return count;
 }
 
-/* Are there fields in place of the line? */
-static bool takes_fields(const struct scanner *s, uint32_t entry) {
-    return s->has_fields && (!s->plan->fields.has_filter || s->levels[entry] == LINETAB_YES) &&
-           block_reader_has_fields(s->reader, entry);
-}
-
 /* The line's fields. Sets s->combination when a line with the same has had or will have the same answer. */
 static void read_fields(struct scanner *s, uint32_t entry, struct linetab_value *fields,
                         struct pipeline_line *ret) {
@@ -281,19 +272,18 @@ static bool line_passes(struct scanner *s, const struct pipeline_line *in,
     return passes;
 }
 
-static int run_hits(struct scanner *s, uint32_t count, struct str lines, scan_fn *fn, void *ctx,
-                    struct err *reterr) {
+static int run_hits(struct scanner *s, uint32_t count, scan_fn *fn, void *ctx, struct err *reterr) {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t entry = s->hits[s->plan->backward ? count - 1 - i : i];
         struct pipeline_line in = {.ts_ns = s->times[entry], .meta = s->meta};
         struct linetab_value fields[LINETAB_FIELDS_MAX];
         s->combination = LINETAB_UNWANTED;
-        if (takes_fields(s, entry)) {
+        if (sift_takes_fields(s, entry)) {
             read_fields(s, entry, fields, &in);
-        } else if (s->sifted && s->plan->search_decides && s->levels[entry] == LINETAB_YES) {
-            in.line = s->plan->stand_in;
-        } else if (lines.data) {
-            in.line = str_make(lines.data + s->offsets[entry],
+        } else if (s->sifted && s->plan->clauses_decide && s->levels[entry] == LINETAB_YES) {
+            in.decided = true;
+        } else if (s->plan->needs_lines && s->lines.data) {
+            in.line = str_make(s->lines.data + s->offsets[entry],
                                s->offsets[entry + 1] - 1 - s->offsets[entry]);
         }
         in.meta_count = scan_meta(s, entry);
@@ -319,175 +309,47 @@ static void account_lines(struct scanner *s) {
     atomic_fetch_add_explicit(&s->plan->exec->bytes_read, s->info.line_bytes, memory_order_relaxed);
 }
 
-static int reserve_levels(struct scanner *s, struct err *reterr) {
-    size_t words = s->info.count / 64 + 1;
-    if (words > s->levels_capacity) {
-        free(s->levels);
-        free(s->other_levels);
-        free(s->wanted);
-        s->levels_capacity = 0;
-        s->levels = malloc(words * 64);
-        s->other_levels = malloc(words * 64);
-        s->wanted = malloc(words * sizeof(*s->wanted));
-        if (!s->levels || !s->other_levels || !s->wanted)
-            return exec_no_memory(reterr);
-        s->levels_capacity = words;
-    }
-    memset(s->levels, LINETAB_NO, s->info.count);
-    memset(s->wanted, 0, words * sizeof(*s->wanted));
-    return 0;
-}
-
-/* Looks for the row in the parts of the block, for what the rest of the filters search only when that says more. */
-static int sift_by_row(struct scanner *s, struct err *reterr) {
-    const struct plan *p = s->plan;
-    int r = block_reader_match_row(s->reader, &p->row, s->levels, reterr);
-    if (r <= 0 || !p->also_search)
-        return r;
-    memset(s->other_levels, LINETAB_NO, s->info.count);
-    for (size_t i = 0; r > 0 && i < p->n_search; i++)
-        r = block_reader_match(s->reader, p->search[i].needle, p->search[i].fold, s->other_levels,
-                               reterr);
-    for (uint32_t i = 0; r > 0 && i < s->info.count; i++)
-        if (s->other_levels[i] < s->levels[i])
-            s->levels[i] = s->other_levels[i];
-    return r;
-}
-
-/* Looks for what the plan searches in the parts of the block; 0: its lines are no table. */
-static int sift_by_search(struct scanner *s, struct err *reterr) {
-    const struct plan *p = s->plan;
-    if (p->has_row)
-        return sift_by_row(s, reterr);
-    if (!p->search)
-        memset(s->levels, LINETAB_MAYBE, s->info.count);
-    int r = 1;
-    for (size_t i = 0; r > 0 && i < p->n_search; i++)
-        r = block_reader_match(s->reader, p->search[i].needle, p->search[i].fold, s->levels,
-                               reterr);
-    return r;
-}
-
-static bool refuses(void *ctx, struct str value, bool quoted) {
-    return field_filter_refuses(ctx, value, quoted);
-}
-
-/* A label of that name would be asked instead of the field. */
-static int has_label(struct scanner *s, struct str name, struct err *reterr) {
-    const struct meta_column *column;
-    if (labels_get(s->plan->streams[s->task->stream].labels, name).data)
-        return 1;
-    int r = block_reader_meta_column(s->reader, name, &column, reterr);
-    return r < 0 ? r : column != NULL;
-}
-
-/* Leaves out lines that a filter behind | json or | logfmt refuses for what its field's column says. */
-static int sift_by_fields(struct scanner *s, struct err *reterr) {
-    const struct plan *p = s->plan;
-    if (p->n_field_filters == 0 || (s->n_asked >= ASK_MIN && s->n_refusing * 4 < s->n_asked))
-        return 1;
-    int r = 1;
-    for (size_t i = 0; r > 0 && i < p->n_field_filters; i++) {
-        const struct field_filter *f = &p->field_filters[i];
-        int labelled = has_label(s, f->name, reterr);
-        if (labelled < 0)
-            return labelled;
-        if (!labelled)
-            r = block_reader_refuse(s->reader, f->form, f->name, refuses, (void *)(uintptr_t)f,
-                                    s->levels, reterr);
-    }
-    s->n_asked += r > 0;
-    return r;
-}
-
-/* Finds the fields that do in place of lines. A reader of a line stops when it has them all, which it has not when a label
- * has the name of one: the field then makes another. */
-static int find_fields(struct scanner *s, struct err *reterr) {
-    const struct plan *p = s->plan;
-    struct linetab_question q = {.form = p->fields.form,
-                                 .wanted = pipeline_field_number,
-                                 .ctx = (void *)(uintptr_t)&p->fields,
-                                 .n_wanted = (uint32_t)p->fields.count};
-    int labelled = 0;
-    for (size_t i = 0; labelled == 0 && i < p->fields.count; i++)
-        labelled = has_label(s, p->fields.names[i], reterr);
-    q.until_found = labelled == 0;
-    int r = labelled < 0 ? labelled : block_reader_find_fields(s->reader, &q, reterr);
-    s->has_fields = r > 0;
-    if (r > 0 && p->same_for_same_fields)
-        memset(s->answers, SCAN_UNKNOWN, sizeof(s->answers));
-    return r;
-}
-
-/* Asks the parts of the block instead of its lines. 1: s->levels tells which lines may pass, and those of them that the
- * pipeline must see are in `ret`; 0: the lines have to be looked at. */
-static int sift(struct scanner *s, struct str *ret, struct err *reterr) {
-    const struct plan *p = s->plan;
-    int r = reserve_levels(s, reterr);
-    if (r == 0)
-        r = sift_by_search(s, reterr);
-    if (r > 0)
-        r = sift_by_fields(s, reterr);
-    int found = r > 0 && p->takes_fields ? find_fields(s, reterr) : 0;
-    r = found < 0 ? found : r;
-    if (r <= 0)
-        return r;
-    uint32_t count = 0, left = 0;
-    for (uint32_t i = s->from; i < s->to; i++) {
-        while (s->to - i >= 8 && get_le64(s->levels + i) == 0)
-            i += 8;
-        if (i == s->to)
-            break;
-        left += s->levels[i] != LINETAB_NO;
-        bool wanted =
-            s->levels[i] == LINETAB_MAYBE || (s->levels[i] == LINETAB_YES && !p->search_decides);
-        wanted = wanted && !takes_fields(s, i);
-        s->wanted[i / 64] |= (uint64_t)wanted << (i % 64);
-        count += wanted;
-    }
-    s->n_refusing += p->n_field_filters > 0 && left < (s->to - s->from) / SIFT_SHARE;
-    if (count > s->info.count / SIFT_SHARE)
+static int load_lines(struct scanner *s, struct err *reterr) {
+    if (s->loaded)
         return 0;
-    if (count > 0) {
-        r = scan_offsets(s, reterr);
-        if (r == 0)
-            r = block_reader_some_lines(s->reader, s->wanted, ret, reterr);
-    }
-    return r < 0 ? r : 1;
-}
-
-/* Is it worth asking the parts? A row without a literal is in no filter: where it has mostly left too many lines, all are
- * looked at. */
-static bool is_sifted(const struct scanner *s) {
-    const struct plan *p = s->plan;
-    bool by_row = p->has_row && (s->n_rows < ASK_MIN || s->n_rows_sifted * 4 >= s->n_rows);
-    return p->search || p->n_field_filters > 0 || p->takes_fields || by_row;
-}
-
-static int load_lines(struct scanner *s, struct str *ret, struct err *reterr) {
+    s->loaded = true;
     s->sifted = s->has_fields = false;
+    s->lines = (struct str){0};
     account_lines(s);
-    if (is_sifted(s)) {
-        int r = sift(s, ret, reterr);
+    if (sift_is_worth(s)) {
+        int r = sift_block(s, &s->lines, reterr);
         s->sifted = r > 0;
-        s->n_rows += s->plan->has_row;
-        s->n_rows_sifted += s->plan->has_row && r > 0;
+        s->n_sifts++;
+        s->n_sifted += r > 0;
         if (r != 0)
             return r < 0 ? r : 0;
     }
     int r = scan_offsets(s, reterr);
-    return r < 0 ? r : block_reader_lines(s->reader, ret, reterr);
+    return r < 0 ? r : block_reader_lines(s->reader, &s->lines, reterr);
+}
+
+int scan_decide(struct scanner *s, struct err *reterr) {
+    int r = load_lines(s, reterr);
+    if (r < 0 || !s->sifted)
+        return r;
+    for (uint32_t i = s->from; i < s->to; i++)
+        if (s->levels[i] == LINETAB_MAYBE)
+            return 0;
+    /* No line is wanted, so that the bits for wanted ones are free. */
+    for (uint32_t i = s->from; i < s->to; i++) {
+        bool gone = s->levels[i] == LINETAB_NO || dead_test(s->dead, i);
+        s->wanted[i / 64] |= (uint64_t)gone << (i % 64);
+    }
+    s->dead = s->wanted;
+    return 1;
 }
 
 int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr) {
     const struct plan *p = s->plan;
-    struct str lines = {0};
     bool columns_loaded = false;
-    if (p->needs_lines) {
-        int r = load_lines(s, &lines, reterr);
-        if (r < 0)
-            return r;
-    }
+    int loaded = p->needs_lines ? load_lines(s, reterr) : 0;
+    if (loaded < 0)
+        return loaded;
     scan_enter_stream(s);
     uint32_t total = s->to > s->from ? s->to - s->from : 0;
     for (uint32_t done = 0; done < total;) {
@@ -498,7 +360,7 @@ int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr) 
         if (s->sifted)
             count = sifted_hits(s, from, from + size);
         else if (p->needs_lines && p->search)
-            count = find_hits(s, lines, from, from + size);
+            count = find_hits(s, from, from + size);
         else
             count = all_living(s, from, from + size);
         if (count == 0)
@@ -510,7 +372,7 @@ int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr) 
         if (r < 0)
             return r;
         columns_loaded = true;
-        r = run_hits(s, count, lines, fn, ctx, reterr);
+        r = run_hits(s, count, fn, ctx, reterr);
         if (r != 0)
             return r < 0 ? r : 0;
     }

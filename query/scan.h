@@ -36,7 +36,8 @@ struct scanner {
     uint32_t hits[SCAN_SEGMENT];
     /* Of a block that was searched by its parts: per entry what is known (enum linetab_level), and of which entries
      * there are lines. */
-    bool sifted;
+    bool loaded, sifted;
+    struct str lines; /* once loaded; without data: none is wanted */
     uint8_t *levels, *other_levels;
     uint64_t *wanted;
     size_t levels_capacity;
@@ -46,8 +47,8 @@ struct scanner {
      * the pipeline has not run for it. A scan_fn that can do without sets SCAN_PASSES. */
     uint32_t combination;
     uint8_t answers[LINETAB_COMBINATIONS_MAX];
-    uint32_t n_asked, n_refusing;   /* blocks asked for fields; in which most lines were refused */
-    uint32_t n_rows, n_rows_sifted; /* blocks asked for the row; in which that left few lines */
+    uint32_t n_asked, n_refusing; /* blocks asked for fields; in which most lines were refused */
+    uint32_t n_sifts, n_sifted;   /* blocks asked for clauses; in which that left few lines */
 };
 
 int scanner_init(struct scanner *s, const struct plan *plan, struct err *reterr);
@@ -66,6 +67,10 @@ int scan_columns(struct scanner *s, struct err *reterr);
 
 /* The entry's metadata from the columns, into s->meta; the count. */
 size_t scan_meta(struct scanner *s, uint32_t entry);
+
+/* Where clauses decide: 1 when the block's parts have told of each entry whether its line passes them; those which do not
+ * are among the dead from then on. 0: scan_entries has to look at lines. */
+int scan_decide(struct scanner *s, struct err *reterr);
 
 /* Called for each line that passed the pipeline; the labels are asked of s->run. 0, 1 = leave this block,
  * or negative. */

@@ -43,7 +43,9 @@ struct line_test {
     const struct byteseq *bytes;           /* the regex as a row of bytes; NULL: it is none */
     const struct ip_match *ip;             /* ip("...") */
     const struct capture_pattern *pattern; /* |> */
-    bool whole; /* it holds exactly for lines with `text` in them, with `fold` in any case */
+    /* It holds exactly for lines with one of these in them, with `fold` in any case; none: that is not all there is to it. */
+    const struct str *literals;
+    size_t n_literals;
     bool fold;
 };
 
@@ -51,6 +53,7 @@ struct line_filter_step {
     const struct line_test *tests; /* any of them */
     size_t count;
     bool negated;
+    bool is_clause; /* one of pipeline_clauses, or it holds for all lines */
 };
 
 /* Is the value this text, or does it hold it? */
@@ -163,7 +166,8 @@ struct run {
     const struct linetab_value *fields;
     size_t n_fields;
     const uint32_t *field_ids;
-    bool failed; /* no memory: the line's labels cannot be given */
+    bool decided; /* all line filters hold */
+    bool failed;  /* no memory: the line's labels cannot be given */
 };
 
 /* `size` bytes that live until the next line; NULL without memory (run->failed is set). */
@@ -194,6 +198,10 @@ int run_probe(const struct run *r, struct str key, struct str value, uint64_t *s
 int line_filter_compile(struct stage_compiler *c, const struct stage *s,
                         struct line_filter_step *ret);
 bool line_filter_run(const struct line_filter_step *s, struct str line);
+
+/* line_clause.c: what pipeline_clauses tells; sets is_clause of the steps. -ENOMEM. */
+int line_clauses_find(struct arena *arena, struct step *steps, size_t count,
+                      struct line_clause **ret, size_t *ret_count);
 
 /* stage_json.c: false when an early filter has refused the line */
 bool json_run(const struct extract_step *s, struct run *r);

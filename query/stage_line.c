@@ -54,15 +54,19 @@ static int test_compile(struct stage_compiler *c, enum line_op op, const struct 
     if (o->ip)
         return by_regex ? err_set(c->reterr, -ESYNTAX, "ip: invalid operation")
                         : ip_compile(c, o->text, &ret->ip);
-    ret->whole = true;
+    ret->literals = &ret->text;
+    ret->n_literals = 1;
     if (!by_regex)
         return 0;
     struct regex_facts facts = {0};
     regex_analyze(o->text, false, c->arena, &facts);
-    ret->whole = facts.is_literal;
-    ret->fold = facts.is_literal && facts.fold_case;
-    if (facts.is_literal)
+    ret->fold = facts.fold_case;
+    if (facts.is_literal) {
         ret->text = facts.literal;
+    } else {
+        ret->literals = facts.any_of;
+        ret->n_literals = facts.is_set_exact ? facts.n_any_of : 0;
+    }
     if (!facts.is_literal || facts.fold_case)
         ret->regex = o->regex;
     if (!facts.is_literal)

@@ -1,0 +1,15 @@
+/* sift: what the parts of a block (linetab.h) say of its lines, instead of the lines. */
+#pragma once
+
+#include "scan.h"
+
+/* Is it worth asking the parts? What is in no filter of grams, a row or what lines must not have, has to leave few
+ * lines in most blocks: where it has not so far, all lines are looked at. */
+bool sift_is_worth(const struct scanner *s);
+
+/* Asks the parts of the open block. 1: s->levels tells which lines may pass, and those of them that the pipeline must see are
+ * in `ret`; 0: the lines have to be looked at. */
+int sift_block(struct scanner *s, struct str *ret, struct err *reterr);
+
+/* Are there fields in place of the line? */
+bool sift_takes_fields(const struct scanner *s, uint32_t entry);
