@@ -42,7 +42,9 @@ static int run(const struct options *o) {
     if (o->help)
         return help(o);
     if (o->from_stdin)
-        return is_logql(o) ? cmd_textql(o) : cmd_text(o);
+        return text_metric_wanted(o) ? cmd_textmetric(o)
+               : is_logql(o)         ? cmd_textql(o)
+                                     : cmd_text(o);
     switch (o->command) {
     case COMMAND_GREP:
         return cmd_grep(o);

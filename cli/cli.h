@@ -14,6 +14,9 @@ int cmd_series(const struct options *o);
 int cmd_stats(const struct options *o);
 int cmd_text(const struct options *o);   /* --stdin PATTERN */
 int cmd_textql(const struct options *o); /* --stdin LOGQL */
+/* --stdin METRIC; wanted: the query is one, or the command takes no other. */
+int cmd_textmetric(const struct options *o);
+bool text_metric_wanted(const struct options *o);
 int cmd_api(const struct options *o);
 int cmd_volume(const struct options *o);
 int cmd_detected(const struct options *o);

@@ -65,24 +65,12 @@ static struct str skip_selector(struct str text) {
     return text;
 }
 
-static bool is_metric(struct str text) {
-    struct parsed_query *parsed = NULL;
-    bool metric = query_parse_unchecked(text, &parsed, NULL) == 0 &&
-                  parsed_query_expr(parsed)->kind != EXPR_LOG;
-    parsed_query_free(parsed);
-    return metric;
-}
-
 static int make_query(struct textql *t, struct str text, struct err *reterr) {
     struct buf query = buf_make(QUERY_MAX);
     buf_add_str(&query, STR("{filename=~\".+\"} "));
     buf_add_str(&query, skip_selector(str_trim(text)));
     int r = query.failed ? err_set(reterr, -ESYNTAX, "the query is longer than %d bytes", QUERY_MAX)
                          : 0;
-    if (r == 0 && is_metric(text))
-        r = err_set(reterr, -ESYNTAX,
-                    "--stdin runs log queries: push the text to a logqd for metrics, or count with "
-                    "-c");
     if (r == 0)
         r = query_parse(buf_str(&query), &t->parsed, reterr);
     if (r == 0)

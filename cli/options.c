@@ -153,7 +153,7 @@ static const struct spec specs[] = {
     {"top", 0, LINES, KIND_TEXT, AT(top), NULL},
     {"pretty", 0, LINES, KIND_FLAG, AT(pretty), NULL},
     {"pager", 0, LINES, KIND_FLAG, AT(pager), NULL},
-    {"stdin", 0, LINES, KIND_FLAG, AT(from_stdin), NULL},
+    {"stdin", 0, RESULTS, KIND_FLAG, AT(from_stdin), NULL},
     {"with-time", 'T', COMMAND_GREP, KIND_FLAG, AT(with_time), NULL},
 
     {"follow", 'f', COMMAND_QUERY | COMMAND_PUSH, KIND_FLAG, AT(follow), NULL},

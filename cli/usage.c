@@ -61,7 +61,8 @@ static const char line_text[] =
     "  --pretty                  JSON over several lines, entries of several lines indented\n"
     "  --pager                   through $LOGQ_PAGER, $PAGER or less, on a terminal\n"
     "  --stdin                   search standard input, or the files that follow the pattern or\n"
-    "                            query, instead of a server; .gz, .zst and .lz4 are read, too\n"
+    "                            query, instead of a server; .gz, .zst and .lz4 are read, too;\n"
+    "                            query and instant-query: also metrics, over the text's times\n"
     "  --line-buffered           write each line at once\n"
     "  --colored-output          each stream's labels in a colour of their own\n"
     "  --labels-length N         width of the column of labels\n";
@@ -159,6 +160,7 @@ static const char instant_text[] =
     "logq instant-query LOGQL: the value of a metric query at one moment\n"
     "\n"
     "  logq instant-query 'sum by (app) (rate({app=~\".+\"} |= \"error\" [5m]))'\n"
+    "  logq instant-query --stdin 'sum(count_over_time(|= \"error\" [1h]))' app.log\n"
     "  logq instant-query 'topk(5, sum by (host) (count_over_time({job=\"varlog\"}[1h])))' -o "
     "json\n"
     "\n"

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """logq --stdin against grep: the same lines, counts, marks and statuses, over plain and compressed text in any block; and
-LogQL pipelines over text. No server anywhere."""
+LogQL over text: pipelines and metrics. No server anywhere."""
 import gzip
+import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 
 import harness
 from harness import LOGQ, check, equal
 
 FOLDER = tempfile.mkdtemp(prefix="logq-e2e-text-")
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("LOKI_", "LOGQ_", "NO_COLOR", "GREP_"))}
-ENV.update(TZ="UTC0", LC_ALL="C.UTF-8", LOGQ_ADDR="http://127.0.0.1:9")
+SCRATCH = os.path.join(FOLDER, "scratch")
+os.mkdir(SCRATCH)
+ENV.update(TMPDIR=SCRATCH, TZ="UTC0", LC_ALL="C.UTF-8", LOGQ_ADDR="http://127.0.0.1:9")
 
 
 def run(*args, stdin=b""):
@@ -104,7 +109,63 @@ def logql():
     check("jsonl with labels", out.startswith(b'{"labels":{"filename":"stdin","level":"error","msg":"m0","n":"0"},"line":"{'), out)
     equal("the line's own time", run("query", "--stdin", '|= "x"', "-q", "-z", "UTC", stdin=b"2026-11-21 03:04:05 x\n")[1], b"2026-11-21T03:04:05Z {} 2026-11-21 03:04:05 x\n")
     check("a query that does not parse", run("--stdin", "| jsn", stdin=text)[0] == 2)
-    check("metrics are refused", "log queries" in run("query", "--stdin", 'rate({a="b"}[1m])', stdin=text)[2])
+
+
+def answer(*args, stdin=b""):
+    """What a metric query says: labels as text to values."""
+    code, out, err = run(*args, stdin=stdin)
+    check("%s answers" % " ".join(args), code in (0, 1), err)
+    found = json.loads(out) if out else []
+    return {",".join("%s=%s" % p for p in sorted(r["metric"].items())):
+            r["value"][1] if "value" in r else {int(t): float(v) for t, v in r["values"]} for r in found}
+
+
+def metrics():
+    """A metric query over text: lines have their own times, and equal lines count each for itself."""
+    start, lines = 1795168800, []  # 2026-11-20T10:00:00Z
+    for i in range(600):
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start + i))
+        lines.append("%s level=%s took=%dms" % (at, "error" if i % 5 == 0 else "info", i))
+        if i % 100 == 7:
+            lines += ["  at stack error", "same", "same"]
+    text = "\n".join(lines).encode()
+    write("metric.log", text)
+    write("metric.log.gz", gzip.compress(text))
+    now = ("instant-query", "--stdin")
+    equal("all lines", answer(*now, "sum(count_over_time({} [1h]))", stdin=text), {"": "618"})
+    equal("a filter, without a selector", answer(*now, 'sum(count_over_time(|= "error" [1h]))', "metric.log"), {"": "126"})
+    equal("a selector is one of all streams", answer(*now, 'sum(count_over_time({app="x}"} |~ "same|}" [1h]))', "metric.log"), {"": "12"})
+    equal("files are streams", answer(*now, 'sum by (filename) (bytes_over_time({}[1h]))', "metric.log.gz", "metric.log"),
+          {"filename=metric.log": str(sum(map(len, lines))), "filename=metric.log.gz": str(sum(map(len, lines)))})
+    equal("at another time", answer(*now, "--now", "2026-11-20T10:01:00Z", 'sum(count_over_time({} |= "level" [1m])) # {', "metric.log"), {"": "60"})
+    equal("two ranges", answer(*now, 'sum(count_over_time([1h])) - sum(count_over_time(!= "level" [1h]))', "metric.log"), {"": "600"})
+    got = answer("query", "--stdin", "--step", "2m", 'max by (level) (max_over_time({} | logfmt | level!="" | unwrap duration(took) [2m]))', "metric.log")
+    equal("over the text's range", got, {
+        "level=error": {start: 0, start + 120: 0.12, start + 240: 0.24, start + 360: 0.36, start + 480: 0.48, start + 600: 0.595},
+        "level=info": {start + 120: 0.119, start + 240: 0.239, start + 360: 0.359, start + 480: 0.479, start + 600: 0.599}})
+    got = answer("query", "--stdin", "--from", "2026-11-20T10:02:00Z", "--to", "2026-11-20T10:04:00Z", "--step", "1m", 'sum(count_over_time([1m]))', "metric.log")
+    equal("a part of it", sorted(got[""]), [start + 120, start + 180, start + 240])
+    equal("lines without times", answer(*now, "sum(count_over_time([1m]))", stdin=b"a\nb\n\nb"), {"": "4"})
+    equal("no text", run(*now, "sum(count_over_time([1m]))")[:2], (1, b"[]\n"))
+    equal("a number", answer(*now, "vector(2)", stdin=b"a\n"), {"": "2"})
+    check("sparklines", "level=" in run("query", "--stdin", "--histogram", "sum by (level) (rate(| logfmt [1m]))", "metric.log")[1].decode())
+    for args, want in ((("sum(rate({}[1m]))", "nothere"), "cannot open nothere"), (("rate({}[1m]", "metric.log"), "syntax error"),
+                       (("count_over_time({} | unwrap [1m])", "metric.log"), "syntax error"), (("{}", "metric.log"), "log queries are not supported"), ((), "which query?")):
+        code, _, err = run(*now, *args)
+        check("trouble: %s" % (args,), code == 2 and want in err, (code, err))
+    equal("nothing stays behind", [f for f in os.listdir(SCRATCH) if f.startswith("logq-text")], [])
+
+
+def interrupted():
+    """A query that is ended leaves no folder."""
+    p = subprocess.Popen([LOGQ, "instant-query", "--stdin", "sum(count_over_time([1m]))"], stdin=subprocess.PIPE, env=ENV)
+    p.stdin.write(b"a\n" * 100000)
+    p.stdin.flush()
+    check("it works in a folder", harness.wait_for(lambda: [f for f in os.listdir(SCRATCH) if f.startswith("logq-text")]))
+    p.send_signal(signal.SIGTERM)
+    equal("ended by the signal", p.wait(20), -signal.SIGTERM)
+    p.stdin.close()
+    equal("nothing stays behind", [f for f in os.listdir(SCRATCH) if f.startswith("logq-text")], [])
 
 
 if __name__ == "__main__":
@@ -113,6 +174,8 @@ if __name__ == "__main__":
         like_grep(content)
         compressed(content)
         logql()
+        metrics()
+        interrupted()
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
     harness.done()
