@@ -517,17 +517,41 @@ bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret) {
     }
     while (s < end && s->kind == STAGE_LABEL_FILTER)
         s++;
-    if (s == end || (s->kind != STAGE_JSON && s->kind != STAGE_LOGFMT) || s->extract.count > 0 ||
-        s->extract.strict || s->extract.keep_empty)
+    if (s == end || (s->kind != STAGE_JSON && s->kind != STAGE_LOGFMT) || s->extract.strict ||
+        s->extract.keep_empty)
         return false;
     ret->form = s->kind == STAGE_JSON ? FORM_JSON : FORM_LOGFMT;
+    if (s->extract.count > 0) {
+        if (s->kind != STAGE_JSON || s->extract.count > LINETAB_FIELDS_MAX)
+            return false;
+        ret->paths = s->extract.paths;
+        ret->count = s->extract.count;
+    }
     return !any_reads_line(p, s + 1, (size_t)(end - s - 1)) &&
            !any_reads_line(p, p->post, p->n_post);
+}
+
+static bool is_path(const struct json_path *p, const struct str *keys, size_t depth) {
+    bool same = p->count == depth;
+    for (size_t i = 0; same && i < depth; i++)
+        same = !p->parts[i].is_index && str_eq(p->parts[i].key, keys[i]);
+    return same;
+}
+
+/* Two that ask for the same: nothing is known then. */
+static uint32_t path_number(const struct pipeline_fields *f, const struct str *keys, size_t depth) {
+    uint32_t found = LINETAB_UNWANTED;
+    for (size_t i = 0; i < f->count; i++)
+        if (is_path(&f->paths[i], keys, depth))
+            found = found == LINETAB_UNWANTED ? (uint32_t)i : LINETAB_UNSURE;
+    return found;
 }
 
 /* As labelset_key makes names, one below the other. */
 uint32_t pipeline_field_number(void *ctx, const struct str *path, size_t depth) {
     const struct pipeline_fields *f = ctx;
+    if (f->paths)
+        return path_number(f, path, depth);
     char name[FIELD_NAME_MAX];
     size_t size = 0;
     for (size_t i = 0; i < depth; i++) {
@@ -669,7 +693,7 @@ static bool run_step(const struct step *s, struct run *r) {
     case STAGE_LINE_FILTER:
         return r->decided || line_filter_run(&s->line_filter, r->line);
     case STAGE_JSON:
-        return r->fields ? json_run_fields(r) : json_run(&s->extract, r);
+        return r->fields ? json_run_fields(&s->extract, r) : json_run(&s->extract, r);
     case STAGE_LOGFMT:
         return r->fields ? logfmt_run_fields(r) : logfmt_run(&s->extract, r);
     case STAGE_LABEL_FILTER:

@@ -86,17 +86,19 @@ size_t pipeline_field_filters(const struct pipeline *p, const struct field_filte
 /* Does it refuse the value for certain? Of a string without its quotes, and without escapes. */
 bool field_filter_refuses(const struct field_filter *f, struct str value, bool quoted);
 
-/* Are the labels `names` all that is wanted of the lines, made by a json or logfmt stage with nothing but clauses and label
+/* Are the labels `names` all that is wanted of the lines, or what is at `paths`, made by a json or logfmt stage with nothing but clauses and label
  * filters in front? Then a line may be given as the fields that make these labels: when has_filter, of a line that passes
  * all clauses. */
+struct json_path;
 struct pipeline_fields {
     enum linetab_form form;
     const struct str *names;
-    size_t count; /* at most LINETAB_FIELDS_MAX */
+    const struct json_path *paths; /* instead of names: of json with expressions */
+    size_t count;                  /* at most LINETAB_FIELDS_MAX */
     bool has_filter;
 };
 bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret);
-/* The number of the label among them that a field makes, as linetab_question.wanted; ctx is a struct pipeline_fields. */
+/* The number of the label or path among them that a field makes, as linetab_question.wanted; ctx is a struct pipeline_fields. */
 uint32_t pipeline_field_number(void *ctx, const struct str *path, size_t depth);
 
 struct pipeline_run *pipeline_run_new(const struct pipeline *p);

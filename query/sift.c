@@ -148,9 +148,10 @@ static int find_fields(struct scanner *s, struct err *reterr) {
     struct linetab_question q = {.form = p->fields.form,
                                  .wanted = pipeline_field_number,
                                  .ctx = (void *)(uintptr_t)&p->fields,
-                                 .n_wanted = (uint32_t)p->fields.count};
+                                 .n_wanted = (uint32_t)p->fields.count,
+                                 .by_path = p->fields.paths != NULL};
     int labelled = 0;
-    for (size_t i = 0; labelled == 0 && i < p->fields.count; i++)
+    for (size_t i = 0; labelled == 0 && !q.by_path && i < p->fields.count; i++)
         labelled = has_label(s, p->fields.names[i], reterr);
     q.until_found = labelled == 0;
     int r = labelled < 0 ? labelled : block_reader_find_fields(s->reader, &q, reterr);

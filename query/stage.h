@@ -205,7 +205,7 @@ int line_clauses_find(struct arena *arena, struct step *steps, size_t count,
 
 /* stage_json.c: false when an early filter has refused the line */
 bool json_run(const struct extract_step *s, struct run *r);
-bool json_run_fields(struct run *r);
+bool json_run_fields(const struct extract_step *step, struct run *r);
 bool unpack_run(struct run *r);
 /* Unescapes as Loki's JSON parser does: -1 on a bad escape or a lone surrogate. `out` has room for raw.size. */
 int64_t json_value_unescape(struct str raw, char *out);

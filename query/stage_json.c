@@ -589,6 +589,15 @@ static void set_found(struct run *r, const struct json_path *path, struct json_f
         labelset_set(r->set, GROUP_PARSED, id, text);
 }
 
+/* An expression without a value makes an empty label, unless the name means something already. */
+static void set_missing(const struct extract_step *step, struct run *r) {
+    for (size_t i = 0; i < step->count; i++) {
+        struct str present;
+        if (!labelset_get(r->set, step->paths[i].name, &present))
+            labelset_set(r->set, GROUP_PARSED, step->paths[i].name, STR(""));
+    }
+}
+
 static bool json_run_paths(const struct extract_step *step, struct run *r) {
     struct str line = r->line;
     if (line.size == 0)
@@ -600,12 +609,7 @@ static bool json_run_paths(const struct extract_step *step, struct run *r) {
     struct str error = json_find_paths(r, step->paths, step->count, line, set_found);
     if (error.size > 0)
         labelset_error(r->set, STR("JSONParserErr"), error);
-    /* An expression without a value makes an empty label, unless the name means something already. */
-    for (size_t i = 0; i < step->count; i++) {
-        struct str present;
-        if (!labelset_get(r->set, step->paths[i].name, &present))
-            labelset_set(r->set, GROUP_PARSED, step->paths[i].name, STR(""));
-    }
+    set_missing(step, r);
     return true;
 }
 
@@ -675,9 +679,21 @@ bool json_run(const struct extract_step *step, struct run *r) {
     return o != REFUSED;
 }
 
-bool json_run_fields(struct run *r) {
+static void set_path_fields(const struct extract_step *step, struct run *r) {
+    for (size_t i = 0; i < r->n_fields; i++) {
+        const struct linetab_value *v = &r->fields[i];
+        set_found(r, &step->paths[v->number], (struct json_found){.raw = v->text});
+    }
+    set_missing(step, r);
+}
+
+bool json_run_fields(const struct extract_step *step, struct run *r) {
     if (labelset_nothing_wanted(r->set))
         return true;
+    if (step->count > 0) {
+        set_path_fields(step, r);
+        return true;
+    }
     for (size_t i = 0; i < r->n_fields; i++) {
         const struct linetab_value *v = &r->fields[i];
         bool escaped = v->quoted && memchr(v->text.data, '\\', v->text.size);

@@ -87,6 +87,8 @@ struct linetab_question {
     void *ctx;
     uint32_t n_wanted; /* at most LINETAB_FIELDS_MAX */
     bool until_found;  /* the reader of a JSON line stops when it has one of each */
+    /* It looks for the first value at each path, null, objects and arrays too. */
+    bool by_path;
 };
 struct linetab_value {
     uint32_t number;

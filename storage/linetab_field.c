@@ -22,7 +22,7 @@ struct refusal {
 
 static bool is_refusals(void *ctx, const struct template_field *f) {
     struct refusal *r = ctx;
-    if (f->depth > 1 || !str_eq(f->path[0], r->key))
+    if (f->is_nested || f->depth > 1 || !str_eq(f->path[0], r->key))
         return false;
     r->found = true;
     r->field = *f;
@@ -132,6 +132,7 @@ struct search {
     struct found_field list[LINETAB_FIELDS_MAX];
     uint32_t n;
     uint32_t met; /* bits of what every row has */
+    uint32_t seen;
     bool unsure;
     int status;
 };
@@ -150,7 +151,16 @@ static bool note_field(void *ctx, const struct template_field *f) {
     const struct linetab_question *q = s->question;
     uint32_t number = q->wanted(q->ctx, f->path, f->depth);
     bool is_json = q->form == FORM_JSON;
-    if (number == LINETAB_UNWANTED || (is_json && is_null(f)))
+    if (number == LINETAB_UNWANTED || (f->is_nested && !q->by_path))
+        return false;
+    bool again = number < q->n_wanted && (s->seen >> number & 1);
+    if (q->by_path && (f->is_nested || again)) {
+        s->unsure = true;
+        return true;
+    }
+    if (number < q->n_wanted)
+        s->seen |= 1u << number;
+    if (is_json && is_null(f))
         return false;
     assert(number < q->n_wanted || number == LINETAB_UNSURE);
     if (f->too_many || number == LINETAB_UNSURE || s->n == LINETAB_FIELDS_MAX) {

@@ -183,6 +183,7 @@ static bool column_is_known(struct walker *w, struct column *c, bool whole) {
 /* ---- parts of a value */
 
 static void start_field(struct walker *w, bool quoted) {
+    w->field.is_nested = false;
     w->field.quoted = quoted;
     w->field.too_many = false;
     w->field.n_parts = 0;
@@ -227,6 +228,12 @@ static void tell(struct walker *w, size_t depth) {
     w->field.path = w->path;
     w->field.depth = depth;
     w->enough |= w->fn(w->ctx, &w->field);
+}
+
+static void tell_nested(struct walker *w, size_t depth) {
+    start_field(w, false);
+    w->field.is_nested = true;
+    tell(w, depth);
 }
 
 /* A string behind its opening quote, up to and with its closing one. */
@@ -313,10 +320,14 @@ static bool walk_closings(struct walker *w, const char *open, size_t *depth) {
     }
 }
 
+static bool in_array(const char *open, size_t depth) {
+    return depth > 0 && memchr(open, '[', depth) != NULL;
+}
+
 /* The value of a member of the outermost object, whatever it holds. */
 static bool walk_value(struct walker *w) {
     char open[TEMPLATE_DEPTH];
-    size_t depth = 0, arrays = 0;
+    size_t depth = 0;
     do {
         if (depth > 0 && open[depth - 1] == '{' && !walk_key(w, &w->path[depth]))
             return false;
@@ -324,6 +335,8 @@ static bool walk_value(struct walker *w) {
         if (c == '{' || c == '[') {
             if (depth == TEMPLATE_DEPTH)
                 return false;
+            if (!in_array(open, depth))
+                tell_nested(w, depth + 1);
             open[depth++] = (char)c;
             w->at++;
             skip_blanks(w);
@@ -336,10 +349,7 @@ static bool walk_value(struct walker *w) {
         } else if (!walk_bare(w)) {
             return false;
         }
-        arrays = 0;
-        for (size_t i = 0; i < depth; i++)
-            arrays += open[i] == '[';
-        if (arrays == 0 && c != '{' && c != '[')
+        if (c != '{' && c != '[' && !in_array(open, depth))
             tell(w, depth + 1);
         if (depth > 0 && !walk_closings(w, open, &depth))
             return false;
@@ -348,7 +358,6 @@ static bool walk_value(struct walker *w) {
 }
 
 static bool walk_json(struct walker *w) {
-    skip_blanks(w);
     if (!take(w, '{'))
         return false;
     skip_blanks(w);

@@ -27,8 +27,9 @@ struct template_field {
     const struct str
         *path; /* keys as written, from the outermost object inwards; without escapes */
     size_t depth;
-    bool quoted;   /* the parts are what stands between the quotes; escapes of it are whole */
-    bool too_many; /* more parts than there is room for: those are missing */
+    bool is_nested; /* an object or an array: nothing below is told, and it is no value */
+    bool quoted;    /* the parts are what stands between the quotes; escapes of it are whole */
+    bool too_many;  /* more parts than there is room for: those are missing */
     uint32_t n_parts;
     struct field_part parts[TEMPLATE_PARTS];
 };
@@ -42,8 +43,8 @@ static inline bool field_is_slot(const struct template_field *f) {
     return f->n_parts == 1 && f->parts[0].column && f->parts[0].fixed.size == 0;
 }
 
-/* Is told of each field that is no object or array, in the order in which a reader of a row meets them (fields inside
- * arrays are left out). True: enough; the walk ends when the outermost member that the field belongs to has been seen
+/* Is told of each field in the order in which a reader of a row meets them, of an object before its members; those inside
+ * arrays are left out. True: enough; the walk ends when the outermost member that the field belongs to has been seen
  * to its end. */
 typedef bool template_fn(void *ctx, const struct template_field *f);
 
