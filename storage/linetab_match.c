@@ -462,14 +462,36 @@ static int try_placement(struct matcher *m, size_t shift, struct str fixed, size
     return r < 0 ? r : apply_sides(m, &left, &right, v);
 }
 
-/* All placements that overlap fixed bytes between two columns. */
+/* May the literal have, from its byte `shift` on, what stands at p? A quick look: mostly not. */
+static inline bool may_begin(const struct literal *l, size_t shift, const char *p) {
+    return l->row ? l->row->allowed[(unsigned char)*p] >> shift & 1
+                  : fold_byte(*p) == l->lower[shift];
+}
+
+/* Does the literal stand within fixed bytes? These are short. */
+static bool is_within(const struct literal *l, struct str fixed) {
+    for (size_t at = 0; at + l->size <= fixed.size; at++)
+        if (may_begin(l, 0, fixed.data + at) && stands(l, 0, fixed.data + at, l->size))
+            return true;
+    return false;
+}
+
+/* All placements that overlap fixed bytes between two columns: within them, over their end, over their beginning. */
 static int match_fixed(struct matcher *m, struct str fixed, const struct border borders[2],
                        struct verdict *v) {
+    const struct literal *l = m->literal;
+    if (is_within(l, fixed)) {
+        raise_all(v, LINETAB_YES);
+        return 0;
+    }
     int r = 0;
-    for (size_t skip = 1; r == 0 && skip < fixed.size && v->all != LINETAB_YES; skip++)
-        r = try_placement(m, 0, fixed, skip, borders, v);
-    for (size_t shift = 0; r == 0 && shift < m->literal->size && v->all != LINETAB_YES; shift++)
-        r = try_placement(m, shift, fixed, 0, borders, v);
+    size_t skip = fixed.size >= l->size ? fixed.size - l->size + 1 : 0;
+    for (; r == 0 && skip < fixed.size && v->all != LINETAB_YES; skip++)
+        if (may_begin(l, 0, fixed.data + skip))
+            r = try_placement(m, 0, fixed, skip, borders, v);
+    for (size_t shift = 1; r == 0 && shift < l->size && v->all != LINETAB_YES; shift++)
+        if (fixed.size == 0 || may_begin(l, shift, fixed.data))
+            r = try_placement(m, shift, fixed, 0, borders, v);
     return r;
 }
 
