@@ -55,6 +55,8 @@ int scan_begin(struct scanner *s, const struct plan_task *task, struct err *rete
     int r = block_reader_open(s->reader, task->block, reterr);
     if (r < 0)
         return r;
+    if (p->needs_lines)
+        block_reader_expect_lines(s->reader);
     s->task = task;
     block_ref_get(task->block, &s->info);
     s->from = 0;

@@ -19,6 +19,7 @@ struct block_reader {
     const struct block_ref *ref;
     const struct block_info *info; /* encoded blocks */
     bool have_times, have_offsets, have_lines, have_head, have_all_meta, table_open;
+    bool reads_lines; /* with the columns that stand before them */
     const int64_t *times;
     const uint32_t *offsets;
     struct str lines;
@@ -41,6 +42,7 @@ struct block_reader {
     size_t order_capacity;
     /* the file read last */
     int fd;
+    bool fd_is_kept; /* by the chunk: not ours to close */
     const struct cached_chunk *fd_chunk;
     uint64_t fd_pack;            /* in which fd_chunk stands, and others, too; 0: in none */
     struct block_reader *other;  /* for overlaps */
@@ -50,6 +52,7 @@ struct block_reader {
 uint64_t no_dead;
 
 static int blame(const struct block_reader *r, int status, struct err *reterr);
+static void close_file(struct block_reader *r);
 
 void block_ref_get(const struct block_ref *b, struct block_ref_info *ret) {
     *ret = b->info;
@@ -106,8 +109,7 @@ void block_reader_free(struct block_reader *r) {
         return;
     block_reader_free(r->other);
     pattern_miner_free(r->miner);
-    if (r->fd >= 0)
-        io_close(r->fd);
+    close_file(r);
     free(r->times_buffer);
     free(r->offsets_buffer);
     free(r->lines_buffer);
@@ -146,7 +148,7 @@ static bool ref_sorted(const struct block_ref *b) {
 void block_reader_open_raw(struct block_reader *r, const struct block_ref *b) {
     r->ref = b;
     r->have_times = r->have_offsets = r->have_lines = r->have_head = r->have_all_meta = false;
-    r->table_open = false;
+    r->table_open = r->reads_lines = false;
     r->columns = NULL;
     r->n_columns = 0;
     r->dead = NULL;
@@ -212,6 +214,10 @@ int block_reader_open(struct block_reader *r, const struct block_ref *b, struct 
     return 0;
 }
 
+void block_reader_expect_lines(struct block_reader *r) {
+    r->reads_lines = !r->have_head;
+}
+
 const struct block_ref *block_reader_block(const struct block_reader *r) {
     return r->ref;
 }
@@ -227,21 +233,34 @@ const uint64_t *block_reader_dead(const struct block_reader *r) {
 
 /* ---- bytes of an encoded block */
 
+static void close_file(struct block_reader *r) {
+    if (r->fd >= 0 && !r->fd_is_kept)
+        io_close(r->fd);
+    r->fd = -1;
+    r->fd_is_kept = false;
+    r->fd_chunk = NULL;
+    r->fd_pack = 0;
+}
+
 static int open_file(struct block_reader *r, struct err *reterr) {
-    const struct cached_chunk *c = r->ref->chunk.cached;
+    struct cached_chunk *c = r->ref->chunk.cached;
     uint64_t pack = cached_chunk_pack(c);
-    if (r->fd >= 0 && (r->fd_chunk == c || (pack > 0 && r->fd_pack == pack))) {
+    bool is_own = r->fd >= 0 && !r->fd_is_kept;
+    if (is_own && (r->fd_chunk == c || (pack > 0 && r->fd_pack == pack))) {
         r->fd_chunk = c;
         return 0;
     }
-    if (r->fd >= 0)
-        io_close(r->fd);
-    r->fd_chunk = NULL;
-    r->fd_pack = 0;
+    close_file(r);
     const char *path = cached_chunk_path(c);
-    r->fd = io_open(r->ref->data_dir_fd, path, O_RDONLY | O_CLOEXEC, 0);
-    if (r->fd < 0)
-        return err_set(reterr, r->fd, "cannot open %s: %s", path, err_name(r->fd));
+    int fd = cached_chunk_fd(c);
+    r->fd_is_kept = fd >= 0;
+    if (fd < 0) {
+        fd = io_open(r->ref->data_dir_fd, path, O_RDONLY | O_CLOEXEC, 0);
+        if (fd < 0)
+            return err_set(reterr, fd, "cannot open %s: %s", path, err_name(fd));
+        r->fd_is_kept = cached_chunk_keep_fd(c, fd);
+    }
+    r->fd = fd;
     r->fd_chunk = c;
     r->fd_pack = pack;
     return 0;
@@ -268,12 +287,13 @@ static int read_span(struct block_reader *r, uint32_t offset, uint32_t size, str
     return 0;
 }
 
-/* Reads everything between the header and the lines at once: times, lengths and metadata are small together. */
+/* Reads everything between the header and the lines at once: times, lengths and metadata are small together. With
+ * reads_lines these, too. */
 static int load_head(struct block_reader *r, struct err *reterr) {
     uint32_t from = UINT32_MAX, to = 0;
     for (uint32_t i = 0; i < r->info->n_sections; i++) {
         const struct section *s = &r->info->sections[i];
-        if (s->kind == SECTION_LINES)
+        if (s->kind == SECTION_LINES && !r->reads_lines)
             continue;
         if (s->offset < from)
             from = s->offset;
@@ -299,7 +319,8 @@ static int section_bytes(struct block_reader *r, const struct section *s, struct
         return 0;
     }
     int status = 0;
-    if (s->kind == SECTION_LINES || s->kind == SECTION_PATTERNS) {
+    bool is_apart = s->kind == SECTION_LINES || s->kind == SECTION_PATTERNS;
+    if (is_apart && !(s->kind == SECTION_LINES && r->reads_lines)) {
         status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
         *ret = buf_str(&r->stored_lines);
         return status;

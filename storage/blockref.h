@@ -47,6 +47,9 @@ int block_reader_open(struct block_reader *r, const struct block_ref *b, struct 
 /* The same without looking for duplicates: never any I/O. */
 void block_reader_open_raw(struct block_reader *r, const struct block_ref *b);
 
+/* Lines will be asked for, and columns, too: one read does for both. */
+void block_reader_expect_lines(struct block_reader *r);
+
 /* After a failed call: are the block's bytes in their file damaged, gone or unreadable? The answer then goes on without
  * it. False for want of memory or descriptors, and for blocks in memory: these end the query. */
 bool block_ref_is_lost(const struct block_ref *b, int status);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "io.h"
 #include "map.h"
@@ -17,6 +18,11 @@ struct chunk_key {
 
 enum { KEPT_ROLLUP_MAX = 1024 }; /* a larger one is of a block with many minutes: few of those */
 
+enum {
+    FILES_SHARE = 8, /* of the process's descriptors */
+    FILES_LOOK = 16, /* files that are looked at for one which nobody holds */
+};
+
 struct kept_rollup {
     uint32_t offset, size;
     char bytes[];
@@ -27,6 +33,9 @@ struct cached_chunk {
     /* Per block one or NULL; all NULL until the first is kept. Written once, by whichever reader comes first. */
     _Atomic(_Atomic(struct kept_rollup *) *) rollups;
     struct cached_chunk *newer, *older; /* LRU list; only while in the cache */
+    /* Those that keep a descriptor, in the order of opening. Written under the lock, closed when nobody holds it. */
+    struct cached_chunk *later, *earlier;
+    atomic_int fd; /* or -1 */
     unsigned holders;
     bool forgotten; /* out of the map; freed with its last holder */
     size_t cost_bytes,
@@ -43,6 +52,8 @@ struct chunk_cache {
     struct map by_key;
     struct cached_chunk *newest, *oldest;
     size_t total_bytes;
+    struct cached_chunk *last_file, *first_file; /* that keep a descriptor */
+    unsigned n_files;
 };
 
 static struct str key_str(const struct chunk_key *key) {
@@ -65,6 +76,8 @@ static void cached_free(struct cached_chunk *k) {
         free(atomic_load(&rollups[i]));
     free(rollups);
     chunk_close(k->chunk);
+    if (atomic_load(&k->fd) >= 0)
+        io_close(atomic_load(&k->fd));
     free(k);
 }
 
@@ -103,10 +116,49 @@ static void link_newest(struct chunk_cache *c, struct cached_chunk *k) {
     c->newest = k;
 }
 
+/* ---- descriptors. Lock held. */
+
+static void link_file(struct chunk_cache *c, struct cached_chunk *k) {
+    k->earlier = c->last_file;
+    k->later = NULL;
+    if (c->last_file)
+        c->last_file->later = k;
+    else
+        c->first_file = k;
+    c->last_file = k;
+    c->n_files++;
+}
+
+static void unlink_file(struct chunk_cache *c, struct cached_chunk *k) {
+    if (k->later)
+        k->later->earlier = k->earlier;
+    else
+        c->last_file = k->earlier;
+    if (k->earlier)
+        k->earlier->later = k->later;
+    else
+        c->first_file = k->later;
+    k->later = k->earlier = NULL;
+    c->n_files--;
+}
+
+/* Takes the descriptor of the file that was opened first of those which nobody holds; -1: all are held. */
+static int take_file(struct chunk_cache *c) {
+    struct cached_chunk *k = c->first_file;
+    for (unsigned i = 0; k && k->holders > 0 && i < FILES_LOOK; i++)
+        k = k->later;
+    if (!k || k->holders > 0)
+        return -1;
+    unlink_file(c, k);
+    return atomic_exchange(&k->fd, -1);
+}
+
 /* Takes the chunk out of the cache; the caller frees it when nobody holds it. Lock held. */
 static void drop(struct chunk_cache *c, struct cached_chunk *k) {
     (void)map_remove(&c->by_key, key_str(&k->key));
     unlink_chunk(c, k);
+    if (atomic_load(&k->fd) >= 0)
+        unlink_file(c, k); /* closed with the chunk */
     c->total_bytes -= k->cost_bytes;
     k->forgotten = true;
 }
@@ -173,6 +225,7 @@ static struct cached_chunk *wrap(struct chunk_cache *c, const struct chunk_id *i
         return NULL;
     }
     fresh->cache = c;
+    atomic_init(&fresh->fd, -1);
     fresh->chunk = chunk;
     fresh->pack_seq = id->pack_seq;
     fresh->key = (struct chunk_key){.stream_id = id->stream_id, .chunk_seq = id->chunk_seq};
@@ -308,6 +361,41 @@ uint64_t cached_chunk_pack(const struct cached_chunk *held) {
 
 const char *cached_chunk_path(const struct cached_chunk *held) {
     return chunk_get_name(held->chunk);
+}
+
+int cached_chunk_fd(const struct cached_chunk *held) {
+    return atomic_load_explicit(&held->fd, memory_order_acquire);
+}
+
+/* How many may be kept: the process's limit may have been changed. */
+static unsigned files_max(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 0;
+    rlim_t share = limit.rlim_cur / FILES_SHARE;
+    return share < CHUNK_FILES_MAX ? (unsigned)share : CHUNK_FILES_MAX;
+}
+
+bool cached_chunk_keep_fd(struct cached_chunk *held, int fd) {
+    struct chunk_cache *c = held->cache;
+    unsigned most = held->pack_seq == 0 ? files_max() : 0;
+    if (most == 0)
+        return false;
+    int closed = -1;
+    (void)pthread_mutex_lock(&c->lock);
+    bool keeps = !held->forgotten && atomic_load(&held->fd) < 0;
+    if (keeps && c->n_files >= most) {
+        closed = take_file(c);
+        keeps = closed >= 0;
+    }
+    if (keeps) {
+        link_file(c, held);
+        atomic_store_explicit(&held->fd, fd, memory_order_release);
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    if (closed >= 0)
+        io_close(closed);
+    return keeps;
 }
 
 /* ---- rollups */
