@@ -285,8 +285,8 @@ static int run_hits(struct scanner *s, uint32_t count, scan_fn *fn, void *ctx, s
         } else if (s->sifted && s->plan->clauses_decide && s->levels[entry] == LINETAB_YES) {
             in.decided = true;
         } else if (s->plan->needs_lines && s->lines.data) {
-            in.line = str_make(s->lines.data + s->offsets[entry],
-                               s->offsets[entry + 1] - 1 - s->offsets[entry]);
+            in.line = str_make(s->lines.data + s->places[entry],
+                               s->places[entry + 1] - 1 - s->places[entry]);
         }
         in.meta_count = scan_meta(s, entry);
         struct pipeline_output out;
@@ -327,6 +327,7 @@ static int load_lines(struct scanner *s, struct err *reterr) {
             return r < 0 ? r : 0;
     }
     int r = scan_offsets(s, reterr);
+    s->places = s->offsets;
     return r < 0 ? r : block_reader_lines(s->reader, &s->lines, reterr);
 }
 

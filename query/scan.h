@@ -29,6 +29,7 @@ struct scanner {
     const uint64_t *dead;
     const int64_t *times;    /* NULL until scan_times */
     const uint32_t *offsets; /* NULL until scan_offsets */
+    const uint32_t *places;  /* the same of those lines that have been decoded */
     struct meta_column *columns;
     size_t n_columns, columns_capacity;
     struct label *meta;

@@ -188,11 +188,8 @@ int sift_block(struct scanner *s, struct str *ret, struct err *reterr) {
     s->n_refusing += p->n_field_filters > 0 && left < (s->to - s->from) / SIFT_SHARE;
     if (count > s->info.count / SIFT_SHARE)
         return 0;
-    if (count > 0) {
-        r = scan_offsets(s, reterr);
-        if (r == 0)
-            r = block_reader_some_lines(s->reader, s->wanted, ret, reterr);
-    }
+    if (count > 0)
+        r = block_reader_some_lines(s->reader, s->wanted, ret, &s->places, reterr);
     return r < 0 ? r : 1;
 }
 

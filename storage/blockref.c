@@ -29,6 +29,8 @@ struct block_reader {
     size_t times_capacity;
     uint32_t *offsets_buffer;
     size_t offsets_capacity;
+    uint32_t *places; /* of some lines in lines_buffer */
+    size_t places_capacity;
     char *lines_buffer;
     size_t lines_capacity;
     struct buf scratch, head, stored_lines;
@@ -112,6 +114,7 @@ void block_reader_free(struct block_reader *r) {
     close_file(r);
     free(r->times_buffer);
     free(r->offsets_buffer);
+    free(r->places);
     free(r->lines_buffer);
     free(r->order);
     linetab_free(r->table);
@@ -572,19 +575,22 @@ size_t block_reader_fields(struct block_reader *r, uint32_t i, struct linetab_va
 }
 
 int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, struct str *ret,
-                            struct err *reterr) {
-    const uint32_t *offsets;
+                            const uint32_t **ret_offsets, struct err *reterr) {
     int status = open_table(r, reterr);
-    if (status == 0 || r->have_lines)
-        return block_reader_lines(r, ret, reterr);
+    if (status == 0 || r->have_lines) {
+        status = block_reader_offsets(r, ret_offsets, reterr);
+        return status < 0 ? status : block_reader_lines(r, ret, reterr);
+    }
     if (status > 0)
-        status = block_reader_offsets(r, &offsets, reterr);
-    if (status == 0)
         status = grow_lines(r, reterr);
+    if (status == 0 && grow((void **)&r->places, &r->places_capacity, (size_t)r->info->count + 1,
+                            sizeof(uint32_t)) < 0)
+        status = err_set(reterr, -ENOMEM, "no memory to decode a block");
     if (status < 0)
         return status;
-    status = linetab_rows(r->table, wanted, offsets, r->lines_buffer, reterr);
+    status = linetab_rows(r->table, wanted, r->lines_buffer, r->lines.size, r->places, reterr);
     *ret = r->lines;
+    *ret_offsets = r->places;
     return status < 0 ? blame(r, status, reterr) : 0;
 }
 

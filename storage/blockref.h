@@ -77,9 +77,10 @@ int block_reader_find_fields(struct block_reader *r, const struct linetab_questi
 bool block_reader_has_fields(const struct block_reader *r, uint32_t i);
 size_t block_reader_fields(struct block_reader *r, uint32_t i, struct linetab_value *ret);
 uint32_t block_reader_fields_combination(const struct block_reader *r, uint32_t i);
-/* As block_reader_lines, but only the lines whose bit is set need be there. */
+/* As block_reader_lines, but only the lines whose bit is set need be there, and only their offsets. No lengths are
+ * decoded for them. */
 int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, struct str *ret,
-                            struct err *reterr);
+                            const uint32_t **ret_offsets, struct err *reterr);
 /* All metadata columns, sorted by name. */
 int block_reader_meta(struct block_reader *r, const struct meta_column **ret, size_t *ret_count,
                       struct err *reterr);

@@ -43,10 +43,11 @@ enum { LINETAB_SLACK = 64 }; /* readable bytes that linetab_encode needs behind 
 /* All lines, each followed by '\n', into `out`; they must be `size` bytes. */
 int linetab_lines(struct linetab *t, char *out, size_t size, struct err *reterr);
 
-/* The lines whose bit is set in `wanted` (bit i & 63 of word i >> 6), line i to out + offsets[i], as long as the offsets
- * say, and '\n' behind it. `out` has room for offsets[count] bytes; those of other lines are undefined afterwards. */
-int linetab_rows(struct linetab *t, const uint64_t *wanted, const uint32_t *offsets, char *out,
-                 struct err *reterr);
+/* The lines whose bit is set in `wanted` (bit i & 63 of word i >> 6) one behind the other, each followed by '\n', into
+ * `out`, which has room for `size` bytes: as many as all lines have. Line i of them is
+ * [ret_offsets[i], ret_offsets[i + 1] - 1) of it; of the count + 1 offsets the others stay as they are. */
+int linetab_rows(struct linetab *t, const uint64_t *wanted, char *out, size_t size,
+                 uint32_t *ret_offsets, struct err *reterr);
 
 /* Which lines have the literal in them, with `fold` in any ASCII case, told from the table's parts without writing lines.
  * Raises levels[i] for each of the `count` lines that may (LINETAB_MAYBE) or does (LINETAB_YES) hold it. */

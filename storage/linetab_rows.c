@@ -316,35 +316,35 @@ static int load_for(struct linetab *t, uint32_t row, struct err *reterr) {
                    : group_load(t, &t->root->groups[id - 1], reterr);
 }
 
-/* The bytes of row `row` at `out`, which has `room`; its size must be `size`. */
-static int put_checked(struct linetab *t, uint32_t row, char *out, size_t room, size_t size,
+/* The bytes of row `row` at `out`, which has `room`, and '\n' behind them; *ret_size: without it. */
+static int put_checked(struct linetab *t, uint32_t row, char *out, size_t room, size_t *ret_size,
                        struct err *reterr) {
-    size_t got = 0;
     if (room > (size_t)row_max(t->root, row) + LINETAB_SLACK) {
-        got = (size_t)(put_row(t->root, row, out) - out);
+        *ret_size = (size_t)(put_row(t->root, row, out) - out);
     } else {
-        int status = put_aside(t, row, out, room, &got, reterr);
+        int status = put_aside(t, row, out, room, ret_size, reterr);
         if (status < 0)
             return status;
     }
-    if (got != size)
-        return err_set(reterr, -ECORRUPT, "block: table of lines: line %u has %zu bytes, not %zu",
-                       row, got, size);
-    out[size] = '\n';
+    out[*ret_size] = '\n';
     return 0;
 }
 
-int linetab_rows(struct linetab *t, const uint64_t *wanted, const uint32_t *offsets, char *out,
-                 struct err *reterr) {
-    size_t end = offsets[t->count];
+int linetab_rows(struct linetab *t, const uint64_t *wanted, char *out, size_t size,
+                 uint32_t *ret_offsets, struct err *reterr) {
+    size_t at = 0, line_size = 0;
     int status = table_load_ids(t, t->root, reterr);
     for (uint32_t word = 0; status == 0 && word <= (t->count - 1) / 64; word++) {
         for (uint64_t bits = wanted[word]; status == 0 && bits; bits &= bits - 1) {
             uint32_t row = word * 64 + (uint32_t)__builtin_ctzll(bits);
             status = load_for(t, row, reterr);
             if (status == 0)
-                status = put_checked(t, row, out + offsets[row], end - offsets[row],
-                                     offsets[row + 1] - offsets[row] - 1, reterr);
+                status = put_checked(t, row, out + at, size - at, &line_size, reterr);
+            if (status < 0)
+                break;
+            ret_offsets[row] = (uint32_t)at;
+            at += line_size + 1;
+            ret_offsets[row + 1] = (uint32_t)at;
         }
     }
     return status;

@@ -56,12 +56,9 @@ static void decode(struct str encoded, uint32_t count, uint32_t lines_size) {
         (void)linetab_refuse(t, FORM_LOGFMT, STR("level"), refuses, &sum, levels, &err);
         read_fields(t, FORM_JSON, count);
         read_fields(t, FORM_LOGFMT, count);
-        for (uint32_t i = 0; i <= count; i++)
-            offsets[i] = (uint32_t)((uint64_t)lines_size * i / count);
         for (uint32_t i = 0; i < count / 64; i++)
             wanted[i] = UINT64_C(0x5a5a5a5a5a5a5a5a);
-        if (lines_size >= count)
-            (void)linetab_rows(t, wanted, offsets, lines, &err);
+        (void)linetab_rows(t, wanted, lines, lines_size, offsets, &err);
         (void)linetab_lines(t, lines, lines_size, &err);
     }
     free(lines);
