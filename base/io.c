@@ -50,6 +50,13 @@ void io_close(int fd) {
     (void)close(fd);
 }
 
+int io_set_direct(int fd, bool direct) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -errno;
+    return fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) < 0 ? -errno : 0;
+}
+
 /* At the place `offset`, or at the file's own when it is NULL. */
 static int write_all(int fd, const char *p, size_t size, const uint64_t *offset) {
     int r = io_hook_ask(IO_WRITE, NULL);

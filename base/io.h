@@ -37,6 +37,9 @@ int io_hook_ask(enum io_op op, const char *path);
 
 int io_open(int dir_fd, const char *path, int flags, unsigned mode);
 void io_close(int fd);
+/* Shall what is written go past the page cache? It must then be whole 4 KiB pages, in memory and in the file. -EINVAL where
+ * the file system cannot. */
+int io_set_direct(int fd, bool direct);
 int io_write_all(int fd, const void *data, size_t size);
 int io_pwrite_all(int fd, const void *data, size_t size, uint64_t offset);
 /* Bytes read; less than size only at end of file. */

@@ -17,6 +17,12 @@
  * next segment, and so on until that or a record that comes first succeeds. Anything else, and every failed fsync,
  * is final.
  *
+ * With WAL_SYNC_ALWAYS bytes go to the disk past the page cache (O_DIRECT) where the file system lets them: nobody reads
+ * them again, and each page would be allocated, copied to and given back. Whole pages are written then. A batch's bytes
+ * stand in memory as they stand in the file, counted from the beginning of a page; the first page is filled up with what
+ * the file holds of it already, the last one with zeros, which the next batch writes over. (Through the cache the kernel
+ * does the same.)
+ *
  * The last of the disk is not the WAL's: a segment is made only when it leaves reserve_bytes free, so that heads can
  * still be flushed and expired chunks still leave the index, which is what brings space back. */
 #include "wal.h"
@@ -30,7 +36,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "buf.h"
 #include "bytes.h"
 #include "clock.h"
 #include "io.h"
@@ -46,6 +51,8 @@ enum {
     DISK_SHARE = 16, /* a segment, and the reserve, are at most this part of the file system */
     SPEED_FROM = 64 << 10,
     KEEP_BATCH_BYTES = 4 << 20, /* a larger buffer is given back after its batch */
+    PAGE = 4096, /* what O_DIRECT wants its places and sizes to be multiples of, at most */
+    FIRST_BYTES = 64 << 10,
 };
 
 static_assert((uint64_t)SEGMENT_MAX + WAL_RECORD_MAX + WAL_RECORD_HEADER_SIZE < UINT32_MAX,
@@ -64,8 +71,15 @@ struct waiter {
     void *ctx;
 };
 
+/* Neighbours in memory of which each stands at the same place within a page as in its segment. */
+struct pages {
+    char *data; /* aligned to PAGE */
+    size_t size, capacity;
+};
+
 struct batch {
-    struct buf bytes;
+    struct pages bytes;
+    size_t records_bytes; /* of `bytes`, without what fills pages up */
     struct run *runs;
     size_t n_runs, runs_capacity;
     struct waiter *waiters;
@@ -110,6 +124,9 @@ struct wal {
     struct batch batches[2];
     int fd; /* of the open segment, or -1 */
     uint64_t fd_segment;
+    bool direct; /* fd is open with O_DIRECT */
+    char *
+        last_page; /* PAGE bytes, aligned: what stands in the page that holds written_end, up to there */
     uint64_t written_end; /* in the open segment: end of what was written */
     uint64_t good_end;    /* ... and of what was acknowledged or may be */
     bool unsynced;
@@ -119,16 +136,46 @@ struct wal {
 
 /* ---- batches */
 
+static size_t page_round_up(size_t size) {
+    return (size + PAGE - 1) & ~(size_t)(PAGE - 1);
+}
+
+static void pages_done(struct pages *b) {
+    free(b->data);
+    *b = (struct pages){0};
+}
+
+/* Room for `extra` more bytes and what fills up the pages at their ends. */
+static int pages_reserve(struct pages *b, size_t extra) {
+    size_t wanted = b->size + extra + (size_t)3 * PAGE, capacity = b->capacity;
+    if (wanted <= capacity)
+        return 0;
+    if (capacity < FIRST_BYTES)
+        capacity = FIRST_BYTES;
+    while (capacity < wanted)
+        capacity *= 2;
+    char *data = aligned_alloc(PAGE, capacity);
+    if (!data)
+        return -ENOMEM;
+    if (b->size > 0)
+        memcpy(data, b->data, b->size);
+    free(b->data);
+    b->data = data;
+    b->capacity = capacity;
+    return 0;
+}
+
 static void batch_done(struct batch *b) {
-    buf_done(&b->bytes);
+    pages_done(&b->bytes);
     free(b->runs);
     free(b->waiters);
 }
 
 static void batch_clear(struct batch *b) {
     if (b->bytes.capacity > KEEP_BATCH_BYTES)
-        buf_done(&b->bytes);
-    buf_clear(&b->bytes);
+        pages_done(&b->bytes);
+    b->bytes.size = 0;
+    b->records_bytes = 0;
     b->n_runs = 0;
     b->n_waiters = 0;
     b->records = 0;
@@ -152,11 +199,7 @@ static int batch_reserve(struct batch *b, size_t size) {
     int r = grow((void **)&b->runs, &b->runs_capacity, b->n_runs, sizeof(*b->runs));
     if (r == 0)
         r = grow((void **)&b->waiters, &b->waiters_capacity, b->n_waiters, sizeof(*b->waiters));
-    if (r == 0 && buf_reserve(&b->bytes, size) < 0) {
-        b->bytes.failed = false; /* the next, smaller record may fit */
-        r = -ENOMEM;
-    }
-    return r;
+    return r < 0 ? r : pages_reserve(&b->bytes, size);
 }
 
 /* ---- appending */
@@ -192,7 +235,7 @@ static int admit(struct wal *w, size_t size) {
         return -ENOSPC;
     if (w->refuse_next) /* a failure moved the position between the question and this call */
         return -ENOSPC;
-    uint64_t waiting = w->filling->bytes.size + w->writing_bytes;
+    uint64_t waiting = w->filling->records_bytes + w->writing_bytes;
     /* A record larger than the whole buffer goes alone. */
     if (waiting > 0 && waiting + size > w->o.buffer_max_bytes)
         return -EBUSYNOW;
@@ -208,6 +251,7 @@ static void add_to_run(struct batch *b, uint64_t segment, uint64_t offset, size_
         last->size += size;
         return;
     }
+    b->bytes.size = page_round_up(b->bytes.size) + offset % PAGE;
     b->runs[b->n_runs++] =
         (struct run){.segment = segment, .offset = offset, .start = b->bytes.size, .size = size};
 }
@@ -250,6 +294,7 @@ int wal_append_parts(struct wal *w, uint8_t type, uint8_t codec, uint32_t raw_si
             memcpy(at, parts[i].data, parts[i].size);
     wal_record_seal((uint8_t *)record, type, codec, raw_size, (uint32_t)payload_size);
     b->bytes.size += size;
+    b->records_bytes += size;
     if (done)
         b->waiters[b->n_waiters++] = (struct waiter){.done = done, .ctx = ctx};
     b->records++;
@@ -260,7 +305,7 @@ int wal_append_parts(struct wal *w, uint8_t type, uint8_t codec, uint32_t raw_si
     w->appended_bytes += size;
     *ret_lsn = wal_lsn_make(segment, offset);
     /* A record without completion travels with the next, unless too many of them gather. */
-    if (!w->wake && (done || b->bytes.size > w->o.buffer_max_bytes / 2)) {
+    if (!w->wake && (done || b->records_bytes > w->o.buffer_max_bytes / 2)) {
         w->wake = true;
         pthread_cond_signal(&w->work);
     }
@@ -343,6 +388,30 @@ static int check_space(struct wal *w, uint64_t size) {
     return free_bytes >= size && free_bytes - size >= w->reserve_bytes ? 0 : -ENOSPC;
 }
 
+/* Whole pages past the page cache. A file system may say only now that it can not. */
+static int write_direct(struct wal *w, const char *data, size_t size, uint64_t offset) {
+    assert((uintptr_t)data % PAGE == 0 && size % PAGE == 0 && offset % PAGE == 0);
+    int r = io_pwrite_all(w->fd, data, size, offset);
+    if (r != -EINVAL)
+        return r;
+    w->direct = false;
+    r = io_set_direct(w->fd, false);
+    return r < 0 ? r : io_pwrite_all(w->fd, data, size, offset);
+}
+
+/* Writes what comes at written_end. `data` stands in a batch, where the rest of its first and its last page is free. */
+static int write_bytes(struct wal *w, char *data, size_t size, uint64_t offset) {
+    if (!w->direct)
+        return io_pwrite_all(w->fd, data, size, offset);
+    size_t before = offset % PAGE, all = page_round_up(before + size);
+    char *first = data - before;
+    memcpy(first, w->last_page, before);
+    memset(data + size, 0, all - before - size);
+    size_t rest = (before + size) % PAGE;
+    memcpy(w->last_page, data + size - rest, rest);
+    return write_direct(w, first, all, offset - before);
+}
+
 static int create_segment(struct wal *w, uint64_t number, uint64_t first_run_end) {
     char name[WAL_NAME_SIZE];
     wal_segment_name(name, number);
@@ -352,17 +421,21 @@ static int create_segment(struct wal *w, uint64_t number, uint64_t first_run_end
     if (r < 0)
         return fail_text(w, r, "create", number);
     uint64_t size = w->o.segment_bytes > first_run_end ? w->o.segment_bytes : first_run_end;
+    size = page_round_up(size);
     r = check_space(w, size);
     if (r < 0)
         return fail_text(w, r, "allocate", number);
     int fd = io_open(w->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0)
         return fail_text(w, fd, "create", number);
-    uint8_t header[WAL_HEADER_SIZE];
-    wal_header_encode(header, number);
+    w->fd = fd;
+    memset(w->last_page, 0, PAGE);
+    wal_header_encode((uint8_t *)w->last_page, number);
     r = io_allocate(fd, size);
+    w->direct = w->o.sync == WAL_SYNC_ALWAYS && io_set_direct(fd, true) == 0;
     if (r == 0)
-        r = io_pwrite_all(fd, header, sizeof(header), 0);
+        r = w->direct ? write_direct(w, w->last_page, PAGE, 0)
+                      : io_pwrite_all(fd, w->last_page, WAL_HEADER_SIZE, 0);
     if (r < 0) {
         fail_text(w, r, "allocate", number);
         goto fail;
@@ -374,7 +447,6 @@ static int create_segment(struct wal *w, uint64_t number, uint64_t first_run_end
             goto fail;
         }
     }
-    w->fd = fd;
     w->fd_segment = number;
     w->written_end = w->good_end = WAL_HEADER_SIZE;
     pthread_mutex_lock(&w->lock);
@@ -384,6 +456,7 @@ static int create_segment(struct wal *w, uint64_t number, uint64_t first_run_end
     return 0;
 fail:
     io_close(fd);
+    w->fd = -1;
     (void)io_unlink(w->dir_fd, name);
     return r;
 }
@@ -404,7 +477,7 @@ static int write_run(struct wal *w, const struct batch *b, const struct run *run
             return r;
     }
     assert(w->written_end == run->offset);
-    int r = io_pwrite_all(w->fd, b->bytes.data + run->start, run->size, run->offset);
+    int r = write_bytes(w, b->bytes.data + run->start, run->size, run->offset);
     if (r < 0)
         return fail_text(w, r, "write", run->segment);
     w->written_end = run->offset + run->size;
@@ -479,7 +552,7 @@ static void run_batch(struct wal *w, bool sync) {
     struct batch *b = w->filling;
     w->filling = w->writing;
     w->writing = b;
-    size_t size = b->bytes.size;
+    size_t size = b->records_bytes;
     w->writing_bytes = size;
     w->wake = false;
     uint64_t upto = w->appended;
@@ -637,6 +710,7 @@ static void wal_free(struct wal *w) {
     batch_done(&w->batches[0]);
     batch_done(&w->batches[1]);
     free(w->closed);
+    free(w->last_page);
     io_close(w->dir_sync_fd);
     pthread_cond_destroy(&w->work);
     pthread_cond_destroy(&w->settled);
@@ -682,8 +756,6 @@ int wal_open(int dir_fd, const struct wal_options *o, struct wal **ret, struct e
     fit_to_disk(w);
     if (w->o.buffer_max_bytes == 0)
         w->o.buffer_max_bytes = WAL_BUFFER_DEFAULT;
-    for (int i = 0; i < 2; i++)
-        w->batches[i].bytes = buf_make(BUF_NO_MAX);
     w->filling = &w->batches[0];
     w->writing = &w->batches[1];
     w->next_segment = 1;
@@ -696,9 +768,12 @@ int wal_open(int dir_fd, const struct wal_options *o, struct wal **ret, struct e
     pthread_cond_init(&w->settled, NULL);
     pthread_mutex_init(&w->lock, NULL);
     w->dir_sync_fd = io_open(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    w->last_page = aligned_alloc(PAGE, PAGE);
     int r = w->dir_sync_fd < 0 ? w->dir_sync_fd : 0;
     if (r < 0)
         err_set(reterr, r, "cannot open the WAL folder: %s", err_name(r));
+    else if (!w->last_page)
+        r = err_set(reterr, -ENOMEM, "no memory for the WAL");
     else
         r = note_existing(w, reterr);
     if (r == 0 && w->next_segment < o->first_segment)
@@ -822,7 +897,7 @@ void wal_get_stats(struct wal *w, struct wal_stats *ret) {
         .records = w->records,
         .appended_bytes = w->appended_bytes,
         .keeps_up = (w->speed == 0 || w->speed >= WAL_KEEPS_UP_SPEED) &&
-                    w->filling->bytes.size + w->writing_bytes < WAL_KEEPS_UP_BYTES,
+                    w->filling->records_bytes + w->writing_bytes < WAL_KEEPS_UP_BYTES,
         .failed = w->failed,
     };
     memcpy(ret->fsync_buckets, w->fsync_buckets, sizeof(ret->fsync_buckets));

@@ -580,6 +580,38 @@ static void full_disk_recovers(void) {
     io_set_hook(NULL, NULL);
 }
 
+/* The n-th write finds that the file system takes no bytes past the page cache. */
+static int direct_writes_left;
+
+static int refuse_direct(enum io_op op, const char *path, void *ctx) {
+    (void)path;
+    (void)ctx;
+    return op == IO_WRITE && direct_writes_left-- == 0 ? -EINVAL : 0;
+}
+
+static void goes_on_through_the_page_cache(void) {
+    enum { RECORDS = 120 };
+    for (int after = 0; after < 12; after++) {
+        dir_make();
+        direct_writes_left = after;
+        io_set_hook(refuse_direct, NULL);
+        struct wal *w = open_wal((struct wal_options){.segment_bytes = 10000});
+        for (size_t i = 0; i < RECORDS; i++) {
+            (void)append(w, i, NULL, NULL);
+            if (i % 7 == 3)
+                CHECK_INT(wal_flush(w), 0);
+        }
+        CHECK_INT(wal_flush(w), 0);
+        io_set_hook(NULL, NULL);
+        CHECK_INT(replay(&got), 0);
+        CHECK_INT(got.count, RECORDS);
+        wal_close(w);
+        CHECK_INT(replay(&got), 0);
+        CHECK_INT(got.count, RECORDS);
+        dir_remove();
+    }
+}
+
 static void failed_fsync_is_final(void) {
     io_set_hook(failing_hook, NULL);
     static const enum wal_sync syncs[] = {WAL_SYNC_ALWAYS, WAL_SYNC_INTERVAL};
@@ -739,6 +771,7 @@ int main(void) {
     RUN(damaged_bytes);
     RUN(unknown_version);
     RUN(full_disk_recovers);
+    RUN(goes_on_through_the_page_cache);
     RUN(failed_fsync_is_final);
     RUN(any_call_fails);
     RUN(many_threads);
