@@ -251,6 +251,8 @@ void api_delete(struct http_request *r, void *ctx) {
     enum http_method method = http_request_method(r);
     if (!config->retention_enabled)
         refuse(r, 400, "Retention is not enabled");
+    else if (!api_limits_of(r)->deletion_allowed)
+        refuse(r, 403, "deletion is not available for this tenant");
     else if (method == HTTP_GET)
         list(r, d, tenant);
     else if (method == HTTP_DELETE)

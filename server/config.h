@@ -39,6 +39,8 @@ struct limits {
     size_t n_discover_service_name;
     const struct str *log_level_fields;
     size_t n_log_level_fields;
+    const struct str *enforced_labels; /* []; of pushed streams */
+    size_t n_enforced_labels;
     const struct otlp_rules *otlp; /* otlp_config; NULL = none */
     /* query */
     uint32_t max_entries_limit_per_query; /* 5000 */
@@ -57,6 +59,7 @@ struct limits {
     uint32_t max_concurrent_tail_requests; /* 10 */
     /* retention */
     int64_t retention_period_ns; /* 30d; 0s = for ever */
+    bool deletion_allowed;       /* deletion_mode; filter-and-delete */
 };
 
 struct config {

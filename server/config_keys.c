@@ -251,6 +251,13 @@ const struct config_key config_keys[] = {
      .fallback = LEVEL_FIELDS,
      .reloads = true,
      .doc = "Fields of JSON and logfmt lines that hold the level."},
+    {.path = "limits_config.enforced_labels",
+     .type = KEY_LIST,
+     .offset = LIMIT(enforced_labels),
+     .count_offset = LIMIT(n_enforced_labels),
+     .fallback = "[]",
+     .reloads = true,
+     .doc = "Labels that every pushed stream must have."},
     LIMIT_KEY("max_entries_limit_per_query", KEY_U32, max_entries_limit_per_query, "5000",
               "Largest `limit` of a log query; 0 = unlimited."),
     LIMIT_KEY("max_query_length", KEY_DURATION, max_query_length_ns, "30d1h",
@@ -289,6 +296,9 @@ const struct config_key config_keys[] = {
                  "10s", "Loki's other spelling of runtime_config.period."),
     LIMIT_KEY("retention_period", KEY_DURATION, retention_period_ns, "30d",
               "Entries older than this vanish; 0s = never. See also retention_stream."),
+    LIMIT_KEY("deletion_mode", KEY_DELETION, deletion_allowed, "filter-and-delete",
+              "disabled: no request to delete lines is taken, listed or cancelled. Those taken "
+              "before are done all the same."),
 };
 const size_t config_keys_count = sizeof(config_keys) / sizeof(config_keys[0]);
 
@@ -330,6 +340,8 @@ const char *config_type_allowed(enum config_type type) {
         return "always, interval or off";
     case KEY_CODEC:
         return "table, zstd or lz4";
+    case KEY_DELETION:
+        return "disabled or filter-and-delete";
     case KEY_LIST:
         return "a list like [a, b]";
     }
@@ -367,6 +379,16 @@ static int parse_sync(struct str text, enum wal_sync *ret) {
         }
     }
     return -ESYNTAX;
+}
+
+static const struct str deletion_names[] = {
+    [false] = STR_INIT("disabled"),
+    [true] = STR_INIT("filter-and-delete"),
+};
+
+static int parse_deletion(struct str text, bool *ret) {
+    *ret = str_eq(deletion_names[true], text);
+    return *ret || str_eq(deletion_names[false], text) ? 0 : -ESYNTAX;
 }
 
 static const struct {
@@ -500,6 +522,8 @@ static int set_value(struct config *c, const struct config_key *key, struct str 
         return parse_sync(text, (enum wal_sync *)(void *)place);
     case KEY_CODEC:
         return parse_codec(text, (enum block_effort *)(void *)place);
+    case KEY_DELETION:
+        return parse_deletion(text, (bool *)(void *)place);
     case KEY_LIST:
         break;
     }
@@ -521,6 +545,7 @@ static const char *type_noun(enum config_type type) {
     case KEY_LEVEL:
     case KEY_SYNC:
     case KEY_CODEC:
+    case KEY_DELETION:
     case KEY_LIST:
         break;
     }
@@ -596,6 +621,9 @@ void config_key_format(const struct config *c, const struct config_key *key, str
     case KEY_CODEC:
         buf_addf(out, "%s", codec_name(*(const enum block_effort *)place));
         break;
+    case KEY_DELETION:
+        buf_add_str(out, deletion_names[*(const bool *)place]);
+        break;
     case KEY_LIST:
         format_list(c, key, out);
         break;
@@ -605,6 +633,7 @@ void config_key_format(const struct config *c, const struct config_key *key, str
 static size_t value_size(enum config_type type) {
     switch (type) {
     case KEY_BOOL:
+    case KEY_DELETION:
         return sizeof(bool);
     case KEY_U16:
         return sizeof(uint16_t);

@@ -15,6 +15,7 @@ enum config_type {
     KEY_LEVEL,    /* char *, one of log.h's levels */
     KEY_SYNC,     /* enum wal_sync */
     KEY_CODEC,    /* enum block_effort */
+    KEY_DELETION, /* bool */
     KEY_LIST,     /* const struct str *, with the count in the size_t at count_offset */
 };
 

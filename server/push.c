@@ -47,6 +47,7 @@ struct str discard_reason_name(enum discard_reason r) {
         [DISCARD_LABEL_NAME_LONG] = STR_INIT("label_name_too_long"),
         [DISCARD_LABEL_VALUE_LONG] = STR_INIT("label_value_too_long"),
         [DISCARD_LABEL_TWICE] = STR_INIT("duplicate_label_names"),
+        [DISCARD_LABEL_MISSING] = STR_INIT("missing_enforced_labels"),
         [DISCARD_METADATA_OFF] = STR_INIT("disallowed_structured_metadata"),
         [DISCARD_METADATA_LARGE] = STR_INIT("structured_metadata_too_large"),
         [DISCARD_METADATA_MANY] = STR_INIT("structured_metadata_too_many"),

@@ -133,6 +133,28 @@ static void check_labels(const struct push_grouping *p, struct push_group *g) {
     }
 }
 
+/* Sets g->refusal when labels are missing that each stream must have; a stream that is known may be from a time when it did not. */
+static void check_enforced(const struct push_grouping *p, struct push_group *g) {
+    const struct limits *l = p->limits;
+    if (labels_get(g->labels, STR("__aggregated_metric__")).data)
+        return;
+    struct buf *m = p->message;
+    buf_clear(m);
+    for (size_t i = 0; i < l->n_enforced_labels; i++) {
+        if (!labels_get(g->labels, l->enforced_labels[i]).data)
+            buf_addf(m, "%s%.*s", m->size == 0 ? "missing required labels " : ",",
+                     STR_ARG(l->enforced_labels[i]));
+    }
+    if (m->size == 0 && !m->failed)
+        return;
+    buf_addf(m, " for user %.*s for stream %.*s", STR_ARG(p->tenant),
+             STR_ARG(push_group_text(p, g)));
+    g->refusal = arena_copy(p->arena, buf_str(m));
+    if (!g->refusal.data || m->failed)
+        g->refusal = STR("missing required labels");
+    g->refused_for = DISCARD_LABEL_MISSING;
+}
+
 /* What its labels alone say about the level of a stream's entries. */
 static void find_level(const struct push_grouping *p, struct push_group *g) {
     g->level.name = STR("detected_level");
@@ -157,6 +179,8 @@ int push_group_open(const struct push_grouping *p, const struct decoded_stream *
             return r;
         check_labels(p, g);
     }
+    if (!g->refusal.data && p->limits->n_enforced_labels > 0)
+        check_enforced(p, g);
     find_level(p, g);
     return 0;
 }

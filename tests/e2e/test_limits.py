@@ -72,6 +72,14 @@ def test_texts(s):
             "stream selector is missing required matchers [app, env], labels present in the query were [job]")
     refused("number of labels", query(s, "number", "{job=\"x\"}"), 400,
             "stream selector has less label matchers than required: (present: [job], number_present: 1, required_number_label_matchers: 2)")
+    refused("labels of a stream", push(s, "labelled", labels={"app": "a", "zone": "z"}), 400,
+            'missing required labels team for user labelled for stream {app="a", service_name="a", zone="z"}')
+    refused("all of them", push(s, "labelled"), 400, "missing required labels team,zone for user labelled")
+    equal("a stream that has them", push(s, "labelled", labels={"team": "t", "zone": "z"})[0], 204)
+    for method in ("GET", "POST", "DELETE"):
+        status, _, text = s.request(method, "/loki/api/v1/delete", dict(query='{zone="z"}', start="1500000000", request_id="1"), tenant("labelled"))
+        equal("deletes are off: " + method, (status, text), (403, b"deletion is not available for this tenant\n"))
+    equal("and on for others", get(s, "free", "/loki/api/v1/delete")[0], 200)
     for i in range(5):
         push(s, "series", labels={"app": "a", "i": str(i)})
     refused("series", query(s, "series", "count_over_time({app=\"a\"}[1m])"), 400, "maximum number of series (3) reached")
@@ -85,7 +93,7 @@ def test_texts(s):
     for name in ("free", "nobody"):
         equal("%s has the limits of all" % name, query(s, name, "rate({app=\"a\", b!=\"c\", d!=\"e\"}[10m])")[0], 200)
     text = get(s, "x", "/metrics")[1]
-    for reason in ("line_too_long", "invalid_labels", "stream_limit", "rate_limited", "greater_than_max_sample_age", "structured_metadata"):
+    for reason in ("line_too_long", "missing_enforced_labels", "invalid_labels", "stream_limit", "rate_limited", "greater_than_max_sample_age", "structured_metadata"):
         check("counted: " + reason, 'loki_discarded_samples_total{reason="%s"} 0\n' % reason not in text, reason)
     refused("the page of overrides", get(s, "x", "/runtime_config"), 200, "  slow:\n    ingestion_rate_mb: 1\n")
 
@@ -119,6 +127,9 @@ LIMITS = """overrides:
     ingestion_burst_size_mb: 2
   strict:
     required_labels: [app, env]
+  labelled:
+    enforced_labels: [team, zone]
+    deletion_mode: disabled
   number:
     minimum_labels_number: 2
   series:
@@ -140,6 +151,10 @@ def test_reload(s):
     check("SIGHUP", wait_for(lambda: push(s, "late", ["x" * 500])[0] == 204), s.tail())
     check("unused names are told", "overrides.late.no_such_limit is not used" in s.tail(), s.tail())
     equal("the others are free now", push(s, "tight", ["z" * 200], labels={"app": "new"})[0], 204)
+    write(LIMITS + "  late:\n    enforced_labels: [team]\n")
+    check("a known stream without a label that is now enforced", wait_for(lambda: push(s, "late", ["y"])[0] == 400), s.tail())
+    write("overrides:\n  late:\n    max_line_size: 1KB\n")
+    check("and later with it not enforced", wait_for(lambda: push(s, "late", ["y"])[0] == 204), s.tail())
     os.unlink(FILE)
     time.sleep(0.6)
     equal("a lost file changes nothing", push(s, "late", ["x" * 1500])[0], 400)

@@ -123,10 +123,32 @@ static void test_codec_names(void) {
     }
 }
 
+static void test_deletion_mode(void) {
+    static const struct {
+        const char *text;
+        bool want;
+    } cases[] = {
+        {"", true},
+        {"limits_config: {deletion_mode: filter-and-delete}\n", true},
+        {"limits_config: {deletion_mode: disabled}\n", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config *c;
+        struct err err = {0};
+        CHECK_INT(load(cases[i].text, &c, &err), 0);
+        CHECK_INT(c->limits.deletion_allowed, cases[i].want);
+        config_unref(c);
+    }
+}
+
 static void test_wrong_files(void) {
     static const struct {
         const char *text, *want;
     } cases[] = {
+        /* Hiding lines for ever without removing them is not offered: removing instead would be no service. */
+        {"limits_config:\n  deletion_mode: filter-only\n",
+         ":2: limits_config.deletion_mode: \"filter-only\" is not a possible value; allowed: "
+         "disabled"},
         {"limits_config:\n  retention_period: abc\n",
          ":2: limits_config.retention_period: \"abc\" is not a duration; allowed: a duration like"},
         {"auth_enabled: maybe\n",
@@ -369,6 +391,7 @@ int main(void) {
     RUN(test_defaults);
     RUN(test_loki_file);
     RUN(test_codec_names);
+    RUN(test_deletion_mode);
     RUN(test_wrong_files);
     RUN(test_deep_nesting);
     RUN(test_empty_values_keep_defaults);
