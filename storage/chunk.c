@@ -18,8 +18,13 @@
 #include "io.h"
 
 enum {
-    HEADER_GUESS = 4096,   /* nearly always holds the whole header */
-    TAIL_GUESS = 12 << 10, /* nearly always holds footer and trailer */
+    HEADER_GUESS = 1024,   /* nearly always holds the whole header */
+    TAIL_GUESS = 12 << 10, /* mostly holds footer and trailer */
+    TAIL_GUESS_MAX = 1 << 20,
+    TAIL_BLOCK =
+        240, /* of a trailer for each block: row, header with some seven sections, pages of the filter */
+    TAIL_REST = 512,
+    DISK_PAGE = 4096,
     SEARCH_STEP = 1 << 20,
     ARENA_MAX = 512 << 20,
     ARENA_FIRST = 512 /* of many chunks with one small block */,
@@ -42,6 +47,7 @@ struct chunk {
     bool damaged;  /* the header, or the trailer */
     bool headless; /* the header */
     uint32_t header_size;
+    uint32_t tail_guess;
     struct chunk_part *parts;
     uint32_t n_parts, parts_room;
     struct filters *filters;
@@ -179,8 +185,8 @@ static int read_trailer(const struct chunk *c, int fd, uint64_t file_size, struc
     uint64_t guess = file_size - c->header_size;
     if (guess < FOOTER_SIZE)
         return -ECORRUPT;
-    if (guess > TAIL_GUESS)
-        guess = TAIL_GUESS;
+    if (guess > c->tail_guess)
+        guess = c->tail_guess;
     int r = read_part(c, fd, file_size - guess, (size_t)guess, raw);
     if (r == 0)
         r = parse_footer(c, raw->data + raw->size - FOOTER_SIZE, file_size, ret);
@@ -422,6 +428,7 @@ static struct chunk *chunk_new(int dir_fd, const char *name, uint64_t base, bool
     c->name = arena_copy(&c->arena, str_make(name, strlen(name) + 1)).data;
     c->base = base;
     c->wait = wait;
+    c->tail_guess = TAIL_GUESS;
     if (!c->name) {
         chunk_close(c);
         return NULL;
@@ -429,7 +436,16 @@ static struct chunk *chunk_new(int dir_fd, const char *name, uint64_t base, bool
     return c;
 }
 
-int chunk_begin(int dir_fd, const char *name, struct chunk_span span, uint64_t likely_size,
+/* How much of the file's end is worth reading at once: from the beginning of a page. */
+static uint32_t guess_tail(struct chunk_span span, struct chunk_likely likely) {
+    uint64_t size = span.size > 0 ? span.size : likely.file_size;
+    uint64_t guess = TAIL_REST + FOOTER_SIZE + (uint64_t)likely.blocks * TAIL_BLOCK;
+    guess += (span.offset + size - guess) % DISK_PAGE;
+    return likely.blocks == 0 ? TAIL_GUESS
+                              : (uint32_t)(guess < TAIL_GUESS_MAX ? guess : TAIL_GUESS_MAX);
+}
+
+int chunk_begin(int dir_fd, const char *name, struct chunk_span span, struct chunk_likely likely,
                 struct chunk **ret) {
     *ret = NULL;
     int fd = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
@@ -437,8 +453,10 @@ int chunk_begin(int dir_fd, const char *name, struct chunk_span span, uint64_t l
         return fd;
     /* No more than is asked for: what stands beside it are blocks. */
     io_read_at_random(fd);
-    uint64_t size = span.size > 0 ? span.size : likely_size;
+    uint64_t size = span.size > 0 ? span.size : likely.file_size, tail = guess_tail(span, likely);
     struct chunk *c = chunk_new(dir_fd, name, span.offset, false);
+    if (c)
+        c->tail_guess = (uint32_t)tail;
     /* What is not as it should be is for who has the time to look around. */
     if (c && size > 0 && load(c, fd, size, NULL) == 0 && !c->damaged) {
         *ret = c;
@@ -446,7 +464,7 @@ int chunk_begin(int dir_fd, const char *name, struct chunk_span span, uint64_t l
     }
     chunk_close(c);
     io_will_need(fd, span.offset, HEADER_GUESS);
-    io_will_need(fd, span.offset + (size > TAIL_GUESS ? size - TAIL_GUESS : 0), TAIL_GUESS);
+    io_will_need(fd, span.offset + (size > tail ? size - tail : 0), (size_t)tail);
     return fd;
 }
 

@@ -97,12 +97,16 @@ int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *ret
 struct chunk_span {
     uint64_t offset, size;
 };
+struct chunk_likely {
+    uint64_t file_size;
+    uint32_t blocks;
+};
 int chunk_open_at(int dir_fd, const char *name, struct chunk_span span, struct chunk **ret,
                   struct err *reterr);
 /* The same for who opens many: returns a descriptor of the file, which is the caller's, or an error. *ret is the chunk when
  * all that opening looks at is in memory; else NULL, and the disk has begun to read it for chunk_open_begun.
- * `likely_size`: of the file, for it is not asked. */
-int chunk_begin(int dir_fd, const char *name, struct chunk_span span, uint64_t likely_size,
+ * `likely`: what the index says, for the file is not asked. */
+int chunk_begin(int dir_fd, const char *name, struct chunk_span span, struct chunk_likely likely,
                 struct chunk **ret);
 int chunk_open_begun(int fd, int dir_fd, const char *name, struct chunk_span span,
                      struct chunk **ret, struct err *reterr);

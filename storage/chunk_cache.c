@@ -314,7 +314,8 @@ int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct c
     if (r < 0)
         return r;
     struct chunk *chunk;
-    int fd = chunk_begin(c->dir_fd, path, span_of(id), id->size, &chunk);
+    const struct chunk_likely likely = {.file_size = id->size, .blocks = id->blocks};
+    int fd = chunk_begin(c->dir_fd, path, span_of(id), likely, &chunk);
     if (fd < 0 || !chunk)
         return fd;
     if (is_the_one(chunk, id)) {

@@ -22,6 +22,7 @@ struct chunk_id {
     int32_t day;
     uint64_t stream_id, chunk_seq;
     uint64_t pack_seq, pack_offset, size; /* pack_seq 0: it has a file of its own */
+    uint32_t blocks;
 };
 static inline struct chunk_id chunk_id_of(struct str tenant, const struct index_chunk *c) {
     return (struct chunk_id){.tenant = tenant,
@@ -30,7 +31,8 @@ static inline struct chunk_id chunk_id_of(struct str tenant, const struct index_
                              .chunk_seq = c->chunk_seq,
                              .pack_seq = c->pack_seq,
                              .pack_offset = c->pack_offset,
-                             .size = c->sums.file_bytes};
+                             .size = c->sums.file_bytes,
+                             .blocks = c->sums.blocks};
 }
 
 /* The name of the file that it stands in. */

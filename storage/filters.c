@@ -27,7 +27,8 @@ enum { PART_UNKNOWN, PART_COMING, PART_GOOD, PART_BAD };
 enum {
     /* Grams that are fetched beyond those that halve the blocks to one: of 16 files one has to wait for more. */
     GRAMS_TO_SPARE = 3,
-    GRAMS_MORE = 6,     /* and asks for so many at once */
+    GRAMS_MORE = 6,   /* and asks for so many at once */
+    GRAMS_ENOUGH = 3, /* of one page: to look for a better one takes longer than to read this one */
     TOUCHED_SHARE = 16, /* of a map */
     PREFETCH_GRAMS = 4,
     PREFETCH_BYTES = 512,
@@ -432,11 +433,11 @@ static uint64_t take_served(struct needs *n, const struct pages *p) {
     return served;
 }
 
-/* The pages that serve most of the grams that are left. */
+/* The pages that serve most of the grams that are left, or enough. */
 static struct pages most_useful(const struct needs *n) {
     struct pages best = {0};
     unsigned most = 0;
-    for (uint64_t bits = n->left; bits != 0; bits &= bits - 1) {
+    for (uint64_t bits = n->left; bits != 0 && most < GRAMS_ENOUGH; bits &= bits - 1) {
         const struct pages *p = &n->pages[__builtin_ctzll(bits)];
         unsigned served = 0;
         for (uint64_t others = n->left; others != 0; others &= others - 1)
