@@ -426,8 +426,10 @@ out:
 static const char *check_chunk(int dir_fd, const char *path, const struct pack_member *m,
                                struct backup_check *ret, struct err *err) {
     struct chunk *chunk = NULL;
-    int r = m ? chunk_open_at(dir_fd, path, (struct chunk_span){m->offset, m->size}, &chunk, err)
-              : chunk_open(dir_fd, path, &chunk, err);
+    int r =
+        m ? chunk_open_at(dir_fd, path, (struct chunk_span){.offset = m->offset, .size = m->size},
+                          &chunk, err)
+          : chunk_open(dir_fd, path, &chunk, err);
     if (r < 0)
         return err->text;
     ret->chunks++;

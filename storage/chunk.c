@@ -418,7 +418,16 @@ static int load(struct chunk *c, int fd, uint64_t file_size, struct err *reterr)
     return 0;
 }
 
-static struct chunk *chunk_new(int dir_fd, const char *name, uint64_t base, bool wait) {
+/* How much of the file's end to read at once: from the beginning of a page. */
+static uint32_t guess_tail(struct chunk_span span) {
+    uint64_t size = span.size > 0 ? span.size : span.likely_size;
+    uint64_t guess = TAIL_REST + FOOTER_SIZE + (uint64_t)span.likely_blocks * TAIL_BLOCK;
+    guess += (span.offset + size - guess) % DISK_PAGE;
+    return span.likely_blocks == 0 ? TAIL_GUESS
+                                   : (uint32_t)(guess < TAIL_GUESS_MAX ? guess : TAIL_GUESS_MAX);
+}
+
+static struct chunk *chunk_new(int dir_fd, const char *name, struct chunk_span span, bool wait) {
     struct chunk *c = calloc(1, sizeof(*c));
     if (!c)
         return NULL;
@@ -426,9 +435,9 @@ static struct chunk *chunk_new(int dir_fd, const char *name, uint64_t base, bool
     c->arena.first_bytes = ARENA_FIRST;
     c->dir_fd = dir_fd;
     c->name = arena_copy(&c->arena, str_make(name, strlen(name) + 1)).data;
-    c->base = base;
+    c->base = span.offset;
     c->wait = wait;
-    c->tail_guess = TAIL_GUESS;
+    c->tail_guess = guess_tail(span);
     if (!c->name) {
         chunk_close(c);
         return NULL;
@@ -436,27 +445,15 @@ static struct chunk *chunk_new(int dir_fd, const char *name, uint64_t base, bool
     return c;
 }
 
-/* How much of the file's end is worth reading at once: from the beginning of a page. */
-static uint32_t guess_tail(struct chunk_span span, struct chunk_likely likely) {
-    uint64_t size = span.size > 0 ? span.size : likely.file_size;
-    uint64_t guess = TAIL_REST + FOOTER_SIZE + (uint64_t)likely.blocks * TAIL_BLOCK;
-    guess += (span.offset + size - guess) % DISK_PAGE;
-    return likely.blocks == 0 ? TAIL_GUESS
-                              : (uint32_t)(guess < TAIL_GUESS_MAX ? guess : TAIL_GUESS_MAX);
-}
-
-int chunk_begin(int dir_fd, const char *name, struct chunk_span span, struct chunk_likely likely,
-                struct chunk **ret) {
+int chunk_begin(int dir_fd, const char *name, struct chunk_span span, struct chunk **ret) {
     *ret = NULL;
     int fd = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return fd;
     /* No more than is asked for: what stands beside it are blocks. */
     io_read_at_random(fd);
-    uint64_t size = span.size > 0 ? span.size : likely.file_size, tail = guess_tail(span, likely);
-    struct chunk *c = chunk_new(dir_fd, name, span.offset, false);
-    if (c)
-        c->tail_guess = (uint32_t)tail;
+    uint64_t size = span.size > 0 ? span.size : span.likely_size, tail = guess_tail(span);
+    struct chunk *c = chunk_new(dir_fd, name, span, false);
     /* What is not as it should be is for who has the time to look around. */
     if (c && size > 0 && load(c, fd, size, NULL) == 0 && !c->damaged) {
         *ret = c;
@@ -484,7 +481,7 @@ int chunk_open_at(int dir_fd, const char *name, struct chunk_span span, struct c
 
 int chunk_open_begun(int fd, int dir_fd, const char *name, struct chunk_span span,
                      struct chunk **ret, struct err *reterr) {
-    struct chunk *c = chunk_new(dir_fd, name, span.offset, true);
+    struct chunk *c = chunk_new(dir_fd, name, span, true);
     if (!c)
         return err_set(reterr, -ENOMEM, "chunk %s: no memory", name);
     int r = load(c, fd, span.size, reterr);

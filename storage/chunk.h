@@ -96,18 +96,16 @@ int chunk_open(int dir_fd, const char *name, struct chunk **ret, struct err *ret
 /* The part of a file that is a chunk: a member of a pack (pack.h). Size 0: the whole file. */
 struct chunk_span {
     uint64_t offset, size;
-};
-struct chunk_likely {
-    uint64_t file_size;
-    uint32_t blocks;
+    /* What the index says: how large the file is, which is not asked then, and how much of its end is worth reading at
+     * once. 0: nothing is known. */
+    uint64_t likely_size;
+    uint32_t likely_blocks;
 };
 int chunk_open_at(int dir_fd, const char *name, struct chunk_span span, struct chunk **ret,
                   struct err *reterr);
 /* The same for who opens many: returns a descriptor of the file, which is the caller's, or an error. *ret is the chunk when
- * all that opening looks at is in memory; else NULL, and the disk has begun to read it for chunk_open_begun.
- * `likely`: what the index says, for the file is not asked. */
-int chunk_begin(int dir_fd, const char *name, struct chunk_span span, struct chunk_likely likely,
-                struct chunk **ret);
+ * all that opening looks at is in memory; else NULL, and the disk has begun to read it for chunk_open_begun. */
+int chunk_begin(int dir_fd, const char *name, struct chunk_span span, struct chunk **ret);
 int chunk_open_begun(int fd, int dir_fd, const char *name, struct chunk_span span,
                      struct chunk **ret, struct err *reterr);
 void chunk_close(struct chunk *c);

@@ -212,8 +212,9 @@ int chunk_id_path(const struct chunk_id *id, char out[static CHUNK_PATH_MAX]) {
 
 static struct chunk_span span_of(const struct chunk_id *id) {
     if (id->pack_seq == 0)
-        return (struct chunk_span){0};
-    return (struct chunk_span){.offset = id->pack_offset, .size = id->size};
+        return (struct chunk_span){.likely_size = id->size, .likely_blocks = id->blocks};
+    return (struct chunk_span){
+        .offset = id->pack_offset, .size = id->size, .likely_blocks = id->blocks};
 }
 
 /* Takes the chunk over, also when there is no memory. */
@@ -314,8 +315,7 @@ int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct c
     if (r < 0)
         return r;
     struct chunk *chunk;
-    const struct chunk_likely likely = {.file_size = id->size, .blocks = id->blocks};
-    int fd = chunk_begin(c->dir_fd, path, span_of(id), likely, &chunk);
+    int fd = chunk_begin(c->dir_fd, path, span_of(id), &chunk);
     if (fd < 0 || !chunk)
         return fd;
     if (is_the_one(chunk, id)) {

@@ -276,7 +276,8 @@ static int rebuild_file(struct rebuild *b, struct name *n) {
     (void)snprintf(b->path + size, sizeof(b->path) - size, "/%s", n->text);
     struct chunk *chunk = NULL;
     b->at = n;
-    r = n->pack_seq > 0 ? chunk_open_at(b->dir_fd, b->path, (struct chunk_span){n->offset, n->size},
+    r = n->pack_seq > 0 ? chunk_open_at(b->dir_fd, b->path,
+                                        (struct chunk_span){.offset = n->offset, .size = n->size},
                                         &chunk, b->reterr)
                         : chunk_open(b->dir_fd, b->path, &chunk, b->reterr);
     if (r == 0 && !chunk_has_head(chunk))

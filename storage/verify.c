@@ -441,8 +441,8 @@ static int check_open_chunk(struct verify *v, const struct chunk *c) {
 
 static int open_at_hand(struct verify *v, struct chunk **ret, struct err *reterr) {
     const struct pack_member *m = v->member;
-    return m ? chunk_open_at(v->dir_fd, v->path, (struct chunk_span){m->offset, m->size}, ret,
-                             reterr)
+    return m ? chunk_open_at(v->dir_fd, v->path,
+                             (struct chunk_span){.offset = m->offset, .size = m->size}, ret, reterr)
              : chunk_open(v->dir_fd, v->path, ret, reterr);
 }
 
