@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "finder.h"
 
@@ -132,34 +133,57 @@ static bool read_atom(struct reader *r, struct set *s) {
     }
 }
 
-/* `{n}` behind an atom, else 1; 0 when it is any other repetition. */
-static uint32_t read_count(struct reader *r) {
-    if (r->at == r->end || *r->at != '{')
-        return 1;
-    r->at++;
+static uint32_t read_number(struct reader *r) {
     uint32_t n = 0;
     while (r->at < r->end && *r->at >= '0' && *r->at <= '9' && n <= BYTESEQ_MAX)
         n = n * 10 + (uint32_t)(*r->at++ - '0');
-    if (r->at == r->end || *r->at != '}' || n > BYTESEQ_MAX)
-        return 0;
+    return n;
+}
+
+/* How often an atom must stand there at least: `{n}`, `{n,}`, `{n,m}`, `*`, `+`, `?`, or once. False when that is not how a
+ * repetition is written; *ret_exact: nor may it stand there more often. */
+static bool read_count(struct reader *r, uint32_t *ret, bool *ret_exact) {
+    unsigned c = r->at < r->end ? *r->at : 0;
+    *ret = c == '*' || c == '?' ? 0 : 1;
+    *ret_exact = true;
+    if (c != '{' && c != '*' && c != '+' && c != '?')
+        return true;
     r->at++;
+    *ret_exact = false;
+    if (c == '{') {
+        bool has_number = r->at < r->end && *r->at >= '0' && *r->at <= '9';
+        *ret = read_number(r);
+        *ret_exact = r->at < r->end && *r->at == '}';
+        if (!*ret_exact && r->at < r->end && *r->at == ',') {
+            r->at++;
+            bool has_most = r->at < r->end && *r->at != '}';
+            if (read_number(r) < *ret && has_most)
+                return false;
+        }
+        if (!has_number || r->at == r->end || *r->at++ != '}')
+            return false;
+    }
+    if (r->at < r->end && *r->at == '?' && !*ret_exact)
+        r->at++; /* as few as possible: no matter to whether it matches */
     /* A second repetition would be an error that RE2 has to tell. */
-    return r->at < r->end && *r->at == '{' ? 0 : n;
+    return r->at == r->end || !memchr("{*+?", *r->at, 4);
 }
 
 static uint32_t read_pattern(struct str pattern, struct set *sets) {
     struct reader r = {.at = (const unsigned char *)pattern.data};
     r.end = r.at + pattern.size;
-    uint32_t n = 0;
+    uint32_t n = 0, count;
+    bool is_first = true, exact;
     while (r.at < r.end) {
         struct set set = {0};
-        if (!read_atom(&r, &set))
+        if (!read_atom(&r, &set) || !read_count(&r, &count, &exact) || count > BYTESEQ_MAX - n)
             return 0;
-        uint32_t count = read_count(&r);
-        if (count == 0 || count > BYTESEQ_MAX - n)
+        /* At both ends the fewest are enough. */
+        if (!exact && !is_first && r.at < r.end)
             return 0;
         for (uint32_t i = 0; i < count; i++)
             sets[n++] = set;
+        is_first = false;
     }
     return n;
 }
