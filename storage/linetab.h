@@ -22,14 +22,18 @@ void linetab_encoder_free(struct linetab_encoder *e);
 int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
                    uint32_t count, struct buf *out);
 
-/* After linetab_encode returned 1: spans of the text such that any run of up to LINETAB_RUN bytes within a line has an
- * equal one within a line that begins in a span, for gram_build_spans. In no order, until the next call; 0: not known. */
+/* After linetab_encode returned 1: spans of the text such that any gram within a line (four bytes, or LINETAB_RUN where
+ * one of the four is a digit) has an equal one within a line that begins in a span, for gram_build_spans. In no order, until
+ * the next call; 0: not known. */
 enum { LINETAB_RUN = 5 };
 struct gram_span;
 const struct gram_span *linetab_encoder_fresh(const struct linetab_encoder *e, uint32_t *ret_n);
 
 /* Blocks that did not come back as they were, and were refused for it: 0, or there is an error in this module. */
 uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e);
+
+/* For tests: lines of all makes have the same hash from now on. */
+void linetab_encoder_confuse(struct linetab_encoder *e);
 
 struct linetab;
 struct linetab *linetab_new(void);
@@ -42,6 +46,9 @@ enum { LINETAB_SLACK = 64 }; /* readable bytes that linetab_encode needs behind 
 
 /* All lines, each followed by '\n', into `out`; they must be `size` bytes. */
 int linetab_lines(struct linetab *t, char *out, size_t size, struct err *reterr);
+
+/* Does the table say these lines? `text` and `offsets` as for linetab_encode, with its slack. 1, 0, or an error. */
+int linetab_equals(struct linetab *t, struct str text, const uint32_t *offsets, struct err *reterr);
 
 /* The lines whose bit is set in `wanted` (bit i & 63 of word i >> 6) one behind the other, each followed by '\n', into
  * `out`, which has room for `size` bytes: as many as all lines have. Line i of them is

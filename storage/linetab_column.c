@@ -4,10 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
+#include "linetab_digits.h"
 #include "linetab_encoder.h"
 
 enum {
@@ -38,8 +35,6 @@ static bool all_same(const struct linetab_encoder *e, const struct piece *values
 static inline bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
-
-#define EIGHT_ZEROS UINT64_C(0x3030303030303030)
 
 /* What eight digits stand for, the first in the lowest byte; false when one is above 9. */
 static inline bool read_eight(uint64_t x, uint64_t *ret) {

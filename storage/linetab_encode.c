@@ -6,7 +6,7 @@
 #include "linetab_encoder.h"
 
 /* An encoded block is read back before it is handed out: the lines exist nowhere else afterwards, and a table has many
- * more ways to be wrong than a general compressor. It costs a fifth of the encoding. */
+ * more ways to be wrong than a general compressor (linetab_check.c). */
 
 enum {
     GROUP_ROWS_MIN = 6,  /* a smaller group costs more than its lines as text */
@@ -142,9 +142,10 @@ static int group_rows(struct table_builder *b) {
         r = kinds_init(b->e, &gaps, b->n);
     if (r < 0)
         return r;
+    uint64_t mask = b->e->shape_mask;
     for (uint32_t i = 0; i < b->n; i++) {
         struct row *row = &b->rows[i];
-        row->kind = row->count == UINT32_MAX ? NULL : kinds_at(&words, row->shape.words);
+        row->kind = row->count == UINT32_MAX ? NULL : kinds_at(&words, row->shape.words & mask);
         if (row->kind)
             row->kind->rows++;
     }
@@ -152,7 +153,7 @@ static int group_rows(struct table_builder *b) {
         struct row *row = &b->rows[i];
         if (!row->kind || row->kind->rows >= SPLIT_ROWS_MIN)
             continue;
-        row->kind = kinds_at(&gaps, row->shape.gaps);
+        row->kind = kinds_at(&gaps, row->shape.gaps & mask);
         if (row->kind)
             row->kind->rows++;
     }
@@ -410,8 +411,8 @@ struct linetab_encoder *linetab_encoder_new(void) {
     if (!e)
         return NULL;
     e->plan = e->text = e->packed = buf_make(4 * (size_t)LINETAB_TEXT_MAX);
-    e->check = buf_make(LINETAB_TEXT_MAX);
     e->fresh = buf_make(FRESH_MAX);
+    e->shape_mask = UINT64_MAX;
     e->zstd = ZSTD_createCCtx();
     e->reader = linetab_new();
     if (!e->zstd || !e->reader) {
@@ -428,7 +429,6 @@ void linetab_encoder_free(struct linetab_encoder *e) {
     buf_done(&e->plan);
     buf_done(&e->text);
     buf_done(&e->packed);
-    buf_done(&e->check);
     buf_done(&e->fresh);
     linetab_free(e->reader);
     ZSTD_freeCCtx(e->zstd);
@@ -490,14 +490,11 @@ static int assemble(struct linetab_encoder *e, struct buf *out) {
     return 1;
 }
 
-static bool reads_back(struct linetab_encoder *e, struct str text, uint32_t count,
-                       struct str encoded) {
+static bool reads_back(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
+                       uint32_t count, struct str encoded) {
     struct err err;
-    buf_clear(&e->check);
-    return buf_reserve(&e->check, text.size) == 0 &&
-           linetab_open(e->reader, encoded, count, &err) == 0 &&
-           linetab_lines(e->reader, e->check.data, text.size, &err) == 0 &&
-           memcmp(e->check.data, text.data, text.size) == 0;
+    return linetab_open(e->reader, encoded, count, &err) == 0 &&
+           linetab_equals(e->reader, text, offsets, &err) == 1;
 }
 
 static int prepare(struct linetab_encoder *e, struct str text, uint32_t count) {
@@ -540,7 +537,7 @@ int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *o
         r = put_lines(e, text, offsets, count);
     if (r == 1)
         r = assemble(e, out);
-    if (r == 1 && !reads_back(e, text, count, str_make(out->data + at, out->size - at))) {
+    if (r == 1 && !reads_back(e, text, offsets, count, str_make(out->data + at, out->size - at))) {
         out->size = at;
         e->mismatches++;
         r = 0;
@@ -560,4 +557,8 @@ const struct gram_span *linetab_encoder_fresh(const struct linetab_encoder *e, u
 
 uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e) {
     return e->mismatches;
+}
+
+void linetab_encoder_confuse(struct linetab_encoder *e) {
+    e->shape_mask = 0;
 }

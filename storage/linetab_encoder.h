@@ -19,8 +19,8 @@ struct linetab_encoder {
     void *zstd;
     uint64_t odd_bytes;     /* of lines that fit no group */
     struct linetab *reader; /* to check what was encoded */
-    struct buf check;
     uint64_t mismatches;
+    uint64_t shape_mask; /* of the hashes that tell makes of lines apart */
 };
 
 static inline const char *piece_data(const struct linetab_encoder *e, struct piece p) {

@@ -88,5 +88,7 @@ int group_load(struct linetab *t, struct group *g, struct err *reterr);
 
 /* COLUMN_TIME, once its numbers are there. */
 void column_start_time(struct column *c);
+/* Writes the text of the second that `number` lies in. */
+void column_set_second(struct column *c, uint64_t number);
 /* Writes row `row` of a column that is loaded; there is room for value_max and LINETAB_SLACK bytes. */
 char *column_write(struct column *c, uint32_t row, char *out);

@@ -3,11 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "bytes.h"
+#include "linetab_digits.h"
 #include "linetab_reader.h"
 
 /* LINETAB_SLACK bytes may be read at the end of any text, too: most pieces are one copy of 32 bytes, and no branch
@@ -17,16 +14,6 @@ static inline char *put_text(char *out, const char *data, size_t size) {
     if (size > 32)
         memcpy(out + 32, data + 32, size - 32);
     return out + size;
-}
-
-/* Eight decimal digits of a number below 10^8, the first in the lowest byte, as values 0..9. */
-static inline uint64_t eight_digits(uint32_t number) {
-    uint64_t high = number / 10000, low = number % 10000;
-    uint64_t halves = high | low << 32;
-    uint64_t hundreds = (halves * 10486 >> 20) & 0x0000007f0000007fu;
-    uint64_t pairs = (halves - 100 * hundreds) << 16 | hundreds;
-    uint64_t tens = (pairs * 103 >> 10) & 0x000f000f000f000fu;
-    return (pairs - 10 * tens) << 8 | tens;
 }
 
 static __attribute__((noinline)) char *put_long(char *out, uint64_t number);
@@ -140,8 +127,7 @@ static void set_day(struct column *c, int64_t seconds) {
     memcpy(c->second_text, text, 12);
 }
 
-/* Writes the text of the second that `number` lies in. */
-static void set_second(struct column *c, uint64_t number) {
+void column_set_second(struct column *c, uint64_t number) {
     static const uint8_t sizes[DATE_FORMS] = {0, 11, 11, 12};
     int64_t unit = (int64_t)linetab_powers[c->digits], at = (int64_t)number;
     int64_t seconds = at / unit;
@@ -161,41 +147,17 @@ static void set_second(struct column *c, uint64_t number) {
 
 void column_start_time(struct column *c) {
     c->day_second = INT64_MIN; /* no day */
-    set_second(c, c->numbers[0]);
+    column_set_second(c, c->numbers[0]);
 }
 
 static char *put_time(struct column *c, uint64_t number, char *out) {
     if (number - c->second_number >= linetab_powers[c->digits])
-        set_second(c, number);
+        column_set_second(c, number);
     static const uint8_t sizes[DATE_FORMS] = {8, 19, 19, 20};
     memcpy(out, c->second_text, sizeof(c->second_text));
     out += sizes[c->flags];
     return c->digits > 0 ? put_fixed(out + 1, number - c->second_number, c->digits) : out;
 }
-
-#ifdef __SSE2__
-/* 32 digits of 16 bytes. */
-static inline void hex_16(const uint8_t *p, int letter, char *out) {
-    __m128i x = _mm_loadu_si128((const __m128i *)p);
-    __m128i high = _mm_and_si128(_mm_srli_epi16(x, 4), _mm_set1_epi8(15));
-    __m128i low = _mm_and_si128(x, _mm_set1_epi8(15));
-    __m128i pairs[2] = {_mm_unpacklo_epi8(high, low), _mm_unpackhi_epi8(high, low)};
-    for (unsigned i = 0; i < 2; i++) {
-        __m128i above = _mm_and_si128(_mm_cmpgt_epi8(pairs[i], _mm_set1_epi8(9)),
-                                      _mm_set1_epi8((char)(letter - '0' - 10)));
-        __m128i text = _mm_add_epi8(_mm_add_epi8(pairs[i], _mm_set1_epi8('0')), above);
-        _mm_storeu_si128((__m128i *)(void *)(out + 16 * i), text);
-    }
-}
-#else
-static inline void hex_16(const uint8_t *p, int letter, char *out) {
-    for (unsigned i = 0; i < 16; i++) {
-        unsigned high = p[i] >> 4, low = p[i] & 15;
-        out[2 * i] = (char)(high < 10 ? '0' + high : (unsigned)letter + high - 10);
-        out[2 * i + 1] = (char)(low < 10 ? '0' + low : (unsigned)letter + low - 10);
-    }
-}
-#endif
 
 /* Reads 16 bytes at a time: PACKED_PAD bytes follow the last column. */
 static char *put_hex(const struct column *c, uint32_t row, char *out) {

@@ -744,6 +744,75 @@ static void damage_is_survived(void) {
     buf_done(&out);
 }
 
+/* What the encoder trusts: a table is equal to its lines when they are what it is read as, whatever has become of it. */
+static void equal_is_what_reads_back(void) {
+    unsigned equal = 0, other = 0;
+    for (unsigned round = 0; round < 60; round++) {
+        struct buf out = buf_make(BUF_NO_MAX);
+        struct err err;
+        start();
+        for (unsigned i = 0; i < 300; i++)
+            add_random_line(round * 31 + i % 2, round % 4 ? 200 : 0);
+        (void)buf_reserve(&text, LINETAB_SLACK);
+        if (linetab_encode(encoder, buf_str(&text), offsets, n_lines, &out) != 1)
+            continue;
+        unpack_streams(&out);
+        size_t newlines = 0;
+        for (size_t i = 0; i < text.size; i++)
+            newlines += text.data[i] == '\n';
+        char *lines = malloc(text.size), *exact = malloc(text.size + LINETAB_SLACK);
+        memset(exact, 0, text.size + LINETAB_SLACK);
+        memcpy(exact, text.data, text.size);
+        for (unsigned i = 0; i < 300; i++) {
+            char *at = out.data + below((uint32_t)out.size);
+            char by = (char)(i == 0 ? 0u : below(2) ? 1u << below(8) : below(256));
+            *at ^= by;
+            bool opens = linetab_open(table, buf_str(&out), n_lines, &err) == 0;
+            bool is_equal =
+                opens && linetab_equals(table, str_make(exact, text.size), offsets, &err) == 1;
+            bool same = opens && linetab_lines(table, lines, text.size, &err) == 0 &&
+                        memcmp(lines, text.data, text.size) == 0;
+            /* A newline within a line may pass for the end of one when all lines are read. */
+            CHECK(is_equal == same || (same && newlines != n_lines));
+            equal += is_equal;
+            other += opens && !same;
+            *at ^= by;
+        }
+        free(lines);
+        free(exact);
+        buf_done(&out);
+    }
+    CHECK(equal > 100);
+    CHECK(other > 1000);
+}
+
+/* Lines of several makes that are taken for one are never stored as that. */
+static void equal_hashes_are_noticed(void) {
+    struct linetab_encoder *confused = linetab_encoder_new();
+    struct buf out = buf_make(BUF_NO_MAX);
+    linetab_encoder_confuse(confused);
+    start();
+    for (unsigned i = 0; i < 100; i++) {
+        buf_addf(&text, i == 60 ? "level:error took %u ms" : "level=error took %u ms", i);
+        end_line();
+    }
+    (void)buf_reserve(&text, LINETAB_SLACK);
+    CHECK_INT(linetab_encode(confused, buf_str(&text), offsets, n_lines, &out), 0);
+    CHECK_INT(linetab_encoder_mismatches(confused), 1);
+    CHECK_INT(out.size, 0);
+    /* The gaps alone are equal: words that are the same in all lines of a make need not be looked at. */
+    start();
+    for (unsigned i = 0; i < 100; i++) {
+        buf_addf(&text, i == 99 ? "an other of %u" : "an error of %u", i);
+        end_line();
+    }
+    (void)buf_reserve(&text, LINETAB_SLACK);
+    CHECK_INT(linetab_encode(confused, buf_str(&text), offsets, n_lines, &out), 0);
+    CHECK_INT(linetab_encoder_mismatches(confused), 2);
+    buf_done(&out);
+    linetab_encoder_free(confused);
+}
+
 int main(void) {
     encoder = linetab_encoder_new();
     table = linetab_new();
@@ -763,6 +832,8 @@ int main(void) {
     RUN(fields_are_right);
     RUN(packs_ids);
     RUN(damage_is_survived);
+    RUN(equal_is_what_reads_back);
+    RUN(equal_hashes_are_noticed);
     linetab_encoder_free(encoder);
     linetab_free(table);
     gram_builder_free(grams);
