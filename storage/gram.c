@@ -44,7 +44,7 @@ static const uint64_t value_multiply = 0x9e3779b97f4a7c15u;
 static const uint32_t multiply_1 = 0x9e3779b1u, multiply_2 = 0x85ebca77u;
 
 struct gram_builder {
-    bool scalar;
+    bool scalar, avx512;
     const uint32_t *places; /* that the next filter has besides its grams */
     size_t n_places;
     bool dirty;                 /* bits is not all zeros */
@@ -72,6 +72,7 @@ struct gram_builder *gram_builder_new(void) {
 #if GRAM_AVX2
     __builtin_cpu_init();
     b->scalar = !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("popcnt");
+    b->avx512 = !b->scalar && __builtin_cpu_supports("avx512vpopcntdq");
 #else
     b->scalar = true;
 #endif
@@ -84,6 +85,7 @@ void gram_builder_free(struct gram_builder *b) {
 
 void gram_builder_force_scalar(struct gram_builder *b) {
     b->scalar = true;
+    b->avx512 = false;
 }
 
 /* `four`: four folded bytes, little-endian. `fifth`: 0 for a plain gram, else FIFTH | folded byte. */
@@ -180,15 +182,21 @@ __attribute__((target("avx2"))) static void add_avx2(uint32_t *bits, const char 
     add_scalar(bits, p, end);
 }
 
-/* Steps of eight that begin in the spans: what one reads past its span's end is text as well, and adds nothing. */
-__attribute__((target("avx2"))) static void add_spans_avx2(uint32_t *bits, struct str lines,
+/* Steps of eight that begin in the spans: what one reads past its span's end is text as well, and adds nothing. False: the
+ * spans are more than all lines. */
+__attribute__((target("avx2"))) static bool add_spans_avx2(uint32_t *bits, struct str lines,
                                                            const struct gram_span *spans,
                                                            uint32_t n_spans) {
     _Alignas(32) uint32_t words[8];
     _Alignas(32) uint32_t masks[8];
+    size_t left = lines.size;
     for (uint32_t i = 0; i < n_spans; i++) {
         uint32_t at = spans[i].from, end = spans[i].end;
-        for (; at < end && at + 16 <= lines.size; at += 8) {
+        assert(at <= end && end <= lines.size);
+        if (end - at > left)
+            return false;
+        left -= end - at;
+        for (; at < end && at + 16 <= lines.size; at += STEP) {
             hash_eight(lines.data + at, words, masks);
 #pragma GCC unroll 8
             for (int k = 0; k < 8; k++)
@@ -197,6 +205,7 @@ __attribute__((target("avx2"))) static void add_spans_avx2(uint32_t *bits, struc
         if (at < end)
             add_scalar(bits, lines.data + at, lines.data + lines.size);
     }
+    return true;
 }
 
 __attribute__((target("popcnt"))) static uint32_t count_bits_popcnt(const uint32_t *bits) {
@@ -204,6 +213,14 @@ __attribute__((target("popcnt"))) static uint32_t count_bits_popcnt(const uint32
     for (size_t i = 0; i < SCRATCH_BITS / 32; i += 2)
         n += (uint64_t)__builtin_popcountll(get_le64(bits + i));
     return (uint32_t)n;
+}
+
+__attribute__((target("avx512f,avx512vpopcntdq"))) static uint32_t count_bits_avx512(
+    const uint32_t *bits) {
+    __m512i n = _mm512_setzero_si512();
+    for (size_t i = 0; i < SCRATCH_BITS / 32; i += 16)
+        n = _mm512_add_epi64(n, _mm512_popcnt_epi64(_mm512_loadu_si512(bits + i)));
+    return (uint32_t)_mm512_reduce_add_epi64(n);
 }
 #endif
 
@@ -296,13 +313,22 @@ static void shrink_scalar(const uint32_t *bits, uint32_t m, uint8_t *out) {
  * way. */
 enum { SHRINK_M_MIN = 4 << 10, SHRINK_M_MAX = 7 << 14, SHRINK_PATTERNS = 16 };
 
-__attribute__((target("avx2"))) static void shrink_avx2(const uint32_t *bits, uint32_t m,
-                                                        uint8_t *out) {
-    _Alignas(32) uint64_t masks[SHRINK_PATTERNS][8] = {0};
+struct shrink_masks {
+    _Alignas(64) uint64_t of[SHRINK_PATTERNS][8];
+};
+
+static void set_shrink_masks(struct shrink_masks *masks, uint32_t m) {
+    memset(masks, 0, sizeof(*masks));
     for (uint64_t x = 0; x < SHRINK_PATTERNS * 64; x++) {
         uint64_t first = (x / 64 * 64) * m >> GRAM_HASH_BITS, at = x * m >> GRAM_HASH_BITS;
-        masks[x / 64][at - first] |= 1ull << (x & 63);
+        masks->of[x / 64][at - first] |= 1ull << (x & 63);
     }
+}
+
+__attribute__((target("avx2"))) static void shrink_avx2(const uint32_t *bits, uint32_t m,
+                                                        uint8_t *out) {
+    struct shrink_masks masks;
+    set_shrink_masks(&masks, m);
     const __m256i zero = _mm256_setzero_si256();
     uint64_t pending = 0; /* bits from `base` on */
     uint32_t base = 0;
@@ -313,7 +339,7 @@ __attribute__((target("avx2"))) static void shrink_avx2(const uint32_t *bits, ui
             pending >>= 32;
             base += 32;
         }
-        const uint64_t *mask = masks[i % SHRINK_PATTERNS];
+        const uint64_t *mask = masks.of[i % SHRINK_PATTERNS];
         __m256i word = _mm256_set1_epi64x((long long)get_le64(bits + 2 * (size_t)i));
         __m256i low, high;
         memcpy(&low, mask, sizeof(low));
@@ -327,12 +353,37 @@ __attribute__((target("avx2"))) static void shrink_avx2(const uint32_t *bits, ui
     for (; base < m; base += 32, pending >>= 32)
         put_le32(out + base / 8, (uint32_t)pending);
 }
+
+/* The eight comparisons are one instruction. */
+__attribute__((target("avx512f"))) static void shrink_avx512(const uint32_t *bits, uint32_t m,
+                                                             uint8_t *out) {
+    struct shrink_masks masks;
+    set_shrink_masks(&masks, m);
+    uint64_t pending = 0; /* bits from `base` on */
+    uint32_t base = 0;
+    for (uint32_t i = 0; i < SCRATCH_BITS / 64; i++) {
+        uint32_t first = (uint32_t)((uint64_t)i * m >> (GRAM_HASH_BITS - 6));
+        if (first - base >= 32) {
+            put_le32(out + base / 8, (uint32_t)pending);
+            pending >>= 32;
+            base += 32;
+        }
+        __m512i word = _mm512_set1_epi64((long long)get_le64(bits + 2 * (size_t)i));
+        __m512i mask = _mm512_load_si512(masks.of[i % SHRINK_PATTERNS]);
+        pending |= (uint64_t)_mm512_test_epi64_mask(word, mask) << (first - base);
+    }
+    for (; base < m; base += 32, pending >>= 32)
+        put_le32(out + base / 8, (uint32_t)pending);
+}
 #endif
 
 static void shrink(const struct gram_builder *b, uint32_t m, uint8_t *out) {
 #if GRAM_AVX2
     if (!b->scalar && m >= SHRINK_M_MIN && m <= SHRINK_M_MAX) {
-        shrink_avx2(b->bits, m, out);
+        if (b->avx512)
+            shrink_avx512(b->bits, m, out);
+        else
+            shrink_avx2(b->bits, m, out);
         return;
     }
 #endif
@@ -390,6 +441,8 @@ static size_t build_small(struct gram_builder *b, struct str lines, const struct
 
 static uint32_t count_bits(const struct gram_builder *b) {
 #if GRAM_AVX2
+    if (b->avx512)
+        return count_bits_avx512(b->bits);
     if (!b->scalar)
         return count_bits_popcnt(b->bits);
 #endif
@@ -433,34 +486,45 @@ size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
     return put_filter(b, out);
 }
 
-static void add_spans_scalar(uint32_t *bits, struct str lines, const struct gram_span *spans,
+static bool add_spans_scalar(uint32_t *bits, struct str lines, const struct gram_span *spans,
                              uint32_t n_spans) {
     for (uint32_t i = 0; i < n_spans; i++) {
+        assert(spans[i].from <= spans[i].end && spans[i].end <= lines.size);
         size_t end = spans[i].end + (size_t)GRAM_MAX - 1; /* where the last gram ends */
         add_scalar(bits, lines.data + spans[i].from,
                    lines.data + (end < lines.size ? end : lines.size));
     }
+    return true;
 }
 
-size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct gram_span *spans,
-                        uint32_t n_spans, uint8_t *out) {
+static bool add_spans(const struct gram_builder *b, uint32_t *bits, struct str lines,
+                      const struct gram_span *spans, uint32_t n_spans) {
+#if GRAM_AVX2
+    if (!b->scalar)
+        return add_spans_avx2(bits, lines, spans, n_spans);
+#endif
+    (void)b;
+    return add_spans_scalar(bits, lines, spans, n_spans);
+}
+
+/* Are the spans' steps fewer than the lines' places? */
+static bool spans_are_few(struct str lines, const struct gram_span *spans, uint32_t n_spans) {
     size_t positions = 0;
     for (uint32_t i = 0; i < n_spans; i++) {
         assert(spans[i].from <= spans[i].end && spans[i].end <= lines.size);
         positions += (spans[i].end - spans[i].from + STEP - 1) / STEP * STEP;
     }
-    if (positions >= lines.size)
-        return gram_build(b, lines, out);
+    return positions < lines.size;
+}
+
+size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct gram_span *spans,
+                        uint32_t n_spans, uint8_t *out) {
     if (lines.size + b->n_places <= SMALL_BYTES)
-        return build_small(b, lines, spans, n_spans, out);
+        return spans_are_few(lines, spans, n_spans) ? build_small(b, lines, spans, n_spans, out)
+                                                    : gram_build(b, lines, out);
     clear_bits(b);
-#if GRAM_AVX2
-    if (!b->scalar) {
-        add_spans_avx2(b->bits, lines, spans, n_spans);
-        return put_filter(b, out);
-    }
-#endif
-    add_spans_scalar(b->bits, lines, spans, n_spans);
+    if (!add_spans(b, b->bits, lines, spans, n_spans))
+        return gram_build(b, lines, out);
     return put_filter(b, out);
 }
 
