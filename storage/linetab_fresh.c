@@ -1,10 +1,12 @@
 /* Where the lines of a table hold what no line before them has. The gram filter of a block needs each run of
- * LINETAB_RUN bytes once, and lines of a group repeat most: their fixed bytes, and the values of dictionaries. What is
- * noted are spans of the text in which runs begin, so that of any run within a line an equal one begins in a span:
+ * LINETAB_RUN bytes once, and each of four where none is a digit; lines of a group repeat most: their fixed bytes, and the
+ * values of dictionaries. What is noted are spans of the text in which runs begin, so that of any run within a line an
+ * equal one begins in a span:
  *
  *   - the first row of each group is noted as a whole, and so are rows of no group;
  *   - a value in a column is noted with the LINETAB_RUN - 1 bytes before it: all runs that touch it begin there. A run
- *     that touches no value has fixed bytes alone, and the first row has it;
+ *     that touches no value has fixed bytes alone, and the first row has it (of a number or an id, less one byte where
+ *     none of them is a digit: the gram there has four bytes, and they are fixed);
  *   - of a dictionary that is done where each value stood first, as all around it is fixed. Is the value of another
  *     column so near before it that a run touches both (they are close), the bytes before it are noted for every row;
  *   - of a column that is split again its own columns are noted, by the same rules. */
@@ -39,11 +41,22 @@ static inline uint32_t common_bytes(const char *a, const char *b) {
 #endif
 }
 
-/* The values without `skip` bytes that all begin with and those that all end with. */
-static void add_values(struct gram_span *spans, const struct column_plan *plan, uint32_t skip) {
+/* Without one in the fixed bytes before a value, the gram that begins with them ends with them. */
+static bool digit_before(const struct linetab_encoder *e, uint32_t at) {
+    bool digit = at < BEFORE;
+    for (uint32_t i = at - BEFORE; !digit && i < at; i++)
+        digit = (e->marks.text[i] | 0x20) >= '0' && (e->marks.text[i] | 0x20) <= '9';
+    return digit;
+}
+
+/* The values from `before` bytes before `skip` that all begin with, and without those that all end with. */
+static void add_values(struct gram_span *spans, const struct column_plan *plan, uint32_t skip,
+                       uint32_t before) {
     for (uint32_t i = 0; i < plan->n; i++) {
         struct piece v = plan->values[i];
-        spans[i] = span_of(v.offset + skip, v.offset + v.size - plan->suffix);
+        uint32_t from = v.offset + skip;
+        spans[i] =
+            (struct gram_span){from > before ? from - before : 0, v.offset + v.size - plan->suffix};
     }
 }
 
@@ -71,9 +84,10 @@ static void add_rows(struct linetab_encoder *e, const struct column_plan *plan) 
         return;
     struct gram_span *spans = (struct gram_span *)(void *)(e->fresh.data + e->fresh.size);
     if (plan->distance < BEFORE)
-        add_values(spans, plan, 0);
-    else if (plan->kind == COLUMN_NUMBER || plan->kind == COLUMN_HEX)
-        add_values(spans, plan, plan->prefix); /* whose first digits seldom stay */
+        add_values(spans, plan, 0, BEFORE);
+    else if (plan->kind == COLUMN_NUMBER || plan->kind == COLUMN_HEX) /* first digits seldom stay */
+        add_values(spans, plan, plan->prefix,
+                   digit_before(e, plan->values[0].offset + plan->prefix) ? BEFORE : BEFORE - 1);
     else
         add_changes(e, spans, plan);
     e->fresh.size += bytes;
