@@ -44,13 +44,16 @@ static enum pattern_level level_of(const struct block_input *in, uint32_t entry)
     return PATTERN_UNKNOWN;
 }
 
-static uint32_t level_number(const struct block_input *in, uint32_t entry) {
-    return (uint32_t)level_of(in, entry);
-}
-
 /* ---- mining */
 
+enum { LEVELS_KNOWN = 64 };
+
 struct pattern_miner {
+    /* Of some sets of metadata, their level: few sets stand behind most lines. */
+    struct {
+        uint32_t set; /* + 1; 0: free */
+        uint32_t level;
+    } levels[LEVELS_KNOWN];
     struct drain *drain;
     struct sample sample;
     int group_of[SAMPLE_RUNS_MAX]; /* per run, or DRAIN_NONE */
@@ -83,6 +86,16 @@ void pattern_miner_free(struct pattern_miner *m) {
     free(m);
 }
 
+static uint32_t known_level(void *ctx, const struct block_input *in, uint32_t entry) {
+    struct pattern_miner *m = ctx;
+    uint32_t set = in->n_meta_sets <= 1 ? 0 : in->meta_ids[entry], at = set % LEVELS_KNOWN;
+    if (m->levels[at].set != set + 1) {
+        m->levels[at].set = set + 1;
+        m->levels[at].level = (uint32_t)level_of(in, entry);
+    }
+    return m->levels[at].level;
+}
+
 static int64_t floor_div(int64_t a, int64_t b) {
     return a / b - (a % b < 0);
 }
@@ -99,7 +112,7 @@ static int64_t choose_width(int64_t first_ns, int64_t last_ns) {
 
 static int mine_line(struct pattern_miner *m, const struct block_input *in, uint32_t entry) {
     struct str line = in->lines[entry], part;
-    enum pattern_level level = level_of(in, entry);
+    enum pattern_level level = (enum pattern_level)known_level(m, in, entry);
     if (line.size > DRAIN_LINE_MAX)
         return DRAIN_NONE;
     if (drain_json_message(line, &part))
@@ -205,12 +218,12 @@ static void choose_sample(struct pattern_miner *m, const struct block_input *in,
                           const uint32_t *order, bool thorough, uint64_t seed) {
     uint32_t most = thorough ? SAMPLE_RUNS_MAX : PATTERNS_ALL_LINES;
     if (in->hurried && !thorough && in->count > PATTERNS_HURRIED_LINES)
-        sample_by_shape(&m->sample, in, order, level_number,
+        sample_by_shape(&m->sample, in, order, known_level, m,
                         in->count <= most ? PATTERNS_HURRIED_LINES : PATTERNS_SAMPLE_LINES, seed);
     else if (in->count <= most || thorough)
         sample_evenly(&m->sample, in->count, (in->count - 1) / most + 1, seed);
     else
-        sample_by_shape(&m->sample, in, order, level_number, PATTERNS_SAMPLE_LINES, seed);
+        sample_by_shape(&m->sample, in, order, known_level, m, PATTERNS_SAMPLE_LINES, seed);
 }
 
 int patterns_mine(struct pattern_miner *m, const struct block_input *in, const uint32_t *order,
@@ -220,6 +233,7 @@ int patterns_mine(struct pattern_miner *m, const struct block_input *in, const u
     int64_t width_ns = choose_width(first_ns, last_ns);
     int64_t first_bucket = floor_div(first_ns, width_ns);
     drain_reset(m->drain);
+    memset(m->levels, 0, sizeof(m->levels));
     /* The same block is mined the same way. */
     choose_sample(m, in, order, thorough, (uint64_t)first_ns ^ in->count);
     uint64_t line_bytes = mine_runs(m, in, order);

@@ -37,11 +37,15 @@ static uint32_t shape_of(struct str line) {
     size_t size = line.size < SAMPLE_SHAPE_BYTES ? line.size : SAMPLE_SHAPE_BYTES;
     if (size < 16)
         return shape_of_short(line);
-    for (size_t i = 0; i < size; i += 16) {
-        size_t left =
-            size - i < 16 ? size - i : 16; /* the last ones: with what is before them, masked */
-        __m128i v = _mm_loadu_si128((const void *)(line.data + i + left - 16));
-        __m128i mask = _mm_loadu_si128((const void *)(tails + left));
+    for (size_t i = 0; i + 16 <= size; i += 16) {
+        __m128i v = _mm_loadu_si128((const void *)(line.data + i));
+        spaces = _mm_sub_epi8(spaces, _mm_cmpeq_epi8(v, space));
+        marks =
+            _mm_sub_epi8(marks, _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, equals)));
+    }
+    if (size % 16 > 0) { /* the last ones: with what is before them, masked */
+        __m128i v = _mm_loadu_si128((const void *)(line.data + size - 16));
+        __m128i mask = _mm_loadu_si128((const void *)(tails + size % 16));
         __m128i either = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, equals));
         spaces = _mm_sub_epi8(spaces, _mm_and_si128(_mm_cmpeq_epi8(v, space), mask));
         marks = _mm_sub_epi8(marks, _mm_and_si128(either, mask));
@@ -140,14 +144,14 @@ static void plan_runs(struct sample *s, struct shapes *all, uint32_t length, uin
 }
 
 void sample_by_shape(struct sample *s, const struct block_input *in, const uint32_t *order,
-                     sample_level *level_of, uint32_t wanted, uint64_t seed) {
+                     sample_level *level_of, void *ctx, uint32_t wanted, uint64_t seed) {
     struct shapes all = {0};
     struct spans spans = {.n_entries = in->count, .seed = seed, .length = in->count / SAMPLE_LOOKS};
     spans.length += spans.length == 0;
     spans.count = (in->count - 1) / spans.length + 1;
     for (uint32_t i = 0; i < spans.count; i++) {
         uint32_t at = span_entry(&spans, i), entry = order ? order[at] : at;
-        uint32_t level = level_of(in, entry);
+        uint32_t level = level_of(ctx, in, entry);
         uint32_t number = find_shape(&all, shape_of(in->lines[entry]) | level);
         all.list[number].count++;
         s->run_of[i * spans.length] = (uint16_t)number; /* for now */

@@ -29,8 +29,8 @@ struct sample {
 void sample_evenly(struct sample *s, uint32_t count, uint32_t length, uint64_t seed);
 
 /* The level of an entry of `in`, below 16. */
-typedef uint32_t sample_level(const struct block_input *in, uint32_t entry);
+typedef uint32_t sample_level(void *ctx, const struct block_input *in, uint32_t entry);
 
 /* About `wanted` runs, and at least one for each shape. */
 void sample_by_shape(struct sample *s, const struct block_input *in, const uint32_t *order,
-                     sample_level *level_of, uint32_t wanted, uint64_t seed);
+                     sample_level *level_of, void *ctx, uint32_t wanted, uint64_t seed);

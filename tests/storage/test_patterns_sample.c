@@ -42,7 +42,8 @@ static void even_runs(void) {
 
 static uint8_t levels[ENTRIES_MAX];
 
-static uint32_t level_of(const struct block_input *in, uint32_t entry) {
+static uint32_t level_of(void *ctx, const struct block_input *in, uint32_t entry) {
+    (void)ctx;
     (void)in;
     return levels[entry];
 }
@@ -51,7 +52,7 @@ static void take(uint32_t count, uint32_t wanted) {
     for (uint32_t i = 0; i < count; i++)
         order[i] = count - 1 - i;
     struct block_input in = {.count = count, .lines = lines};
-    sample_by_shape(&sample, &in, order, level_of, wanted, 42);
+    sample_by_shape(&sample, &in, order, level_of, NULL, wanted, 42);
     check_sample(count);
 }
 
