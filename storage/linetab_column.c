@@ -211,28 +211,37 @@ static int put_hex(struct linetab_encoder *e, const struct column_plan *plan) {
 
 /* ---- addresses */
 
-static bool read_ip(const char *p, uint32_t size, uint64_t *ret) {
-    uint64_t address = 0;
-    const char *end = p + size;
-    for (unsigned part = 0; part < 4; part++) {
-        unsigned number = 0, digits = 0;
-        const char *from = p;
-        for (; p < end && is_digit(*p) && digits < 3; p++, digits++)
-            number = number * 10 + (unsigned)(*p - '0');
-        if (digits == 0 || number > 255 || (digits > 1 && *from == '0'))
+/* A part of an address, of `n` digits; above 255 when it is none. Four bytes can be read. */
+static inline unsigned ip_part(const char *from, unsigned n) {
+    uint32_t digits = (get_le32(from) & 0x0f0f0f0fu) << (8 * (4 - n) & 31); /* last on top */
+    bool ok = n - 1 < 3 && (n == 1 || *from != '0');
+    return ok ? (digits >> 24) + (digits >> 16 & 15) * 10 + (digits >> 8 & 15) * 100 : 256;
+}
+
+/* `digits`: a bit for each byte that is one. */
+static bool read_ip(const char *p, uint32_t size, uint64_t digits, uint64_t *ret) {
+    uint64_t others = ~digits & ((UINT64_C(1) << size) - 1), address = 0;
+    unsigned from = 0, large = 0;
+    for (unsigned part = 0; part < 3; part++) {
+        if (others == 0)
             return false;
-        if (part < 3 && (p == end || *p++ != '.'))
-            return false;
+        unsigned end = (unsigned)__builtin_ctzll(others), number = ip_part(p + from, end - from);
+        large |= number | (p[end] == '.' ? 0 : 256);
         address = address << 8 | number;
+        others &= others - 1;
+        from = end + 1;
     }
-    *ret = address;
-    return p == end;
+    unsigned number = ip_part(p + from, size - from);
+    *ret = address << 8 | number;
+    return others == 0 && (large | number) < 256;
 }
 
 static bool try_ip(struct linetab_encoder *e, struct column_plan *plan) {
     for (uint32_t i = 0; i < plan->n; i++) {
         struct piece v = plan->values[i];
-        if (v.size < 7 || v.size > 15 || !read_ip(piece_data(e, v), v.size, &plan->numbers[i]))
+        if (v.size < 7 || v.size > 15 ||
+            !read_ip(piece_data(e, v), v.size, marks_from(e->marks.digit, v.offset),
+                     &plan->numbers[i]))
             return false;
     }
     plan->kind = COLUMN_IP;

@@ -16,6 +16,7 @@ enum {
         1
         << 20, /* bytes of lines: a block with more has huge lines, and scratch is a multiple of them */
     KEEP_MAX = 16 << 20, /* scratch that grew larger is given back */
+    KIND_SLOTS_MIN = 64,
     PROBES_MAX =
         256, /* places of a hash table looked at for one key: more, and someone has made it so */
     SCRATCH_PER_BYTE = 28,
@@ -26,7 +27,8 @@ enum {
     PAYS_SHARE = 2,       /* lines that fit no group: at most this share of the bytes */
 };
 
-struct kind_slot {
+/* A make of rows, by its hash. */
+struct kind {
     uint64_t key;
     uint32_t rows, group;
 };
@@ -35,12 +37,14 @@ struct row {
     struct shape shape;
     uint32_t first, count; /* tokens */
     uint32_t group;        /* 0: none */
-    struct kind_slot *kind;
+    struct kind *kind;
 };
 
+/* As they came, and a hash table of them: slots hold their number + 1, or 0. It begins small, as most tables have few. */
 struct kinds {
-    struct kind_slot *slots;
-    uint32_t mask;
+    struct kind *list;
+    uint32_t *slots;
+    uint32_t n, n_slots, n_slots_max;
 };
 
 struct group {
@@ -64,28 +68,49 @@ struct table_builder {
 };
 
 static int kinds_init(struct linetab_encoder *e, struct kinds *k, uint32_t n) {
-    uint32_t size = 16;
-    while (size < 2 * n)
-        size *= 2;
-    k->slots = SCRATCH(e, size, struct kind_slot);
-    k->mask = size - 1;
-    if (!k->slots)
+    *k = (struct kinds){.n_slots = KIND_SLOTS_MIN, .n_slots_max = KIND_SLOTS_MIN};
+    while (k->n_slots_max < 2 * n)
+        k->n_slots_max *= 2;
+    k->list = SCRATCH(e, n, struct kind);
+    k->slots = SCRATCH(e, k->n_slots_max, uint32_t);
+    if (!k->list || !k->slots)
         return -ENOMEM;
-    memset(k->slots, 0, size * sizeof(*k->slots));
+    memset(k->slots, 0, k->n_slots * sizeof(*k->slots));
     return 0;
 }
 
-/* NULL: many keys want this place. */
-static struct kind_slot *kinds_at(struct kinds *k, uint64_t key) {
-    key |= 1; /* 0 is an empty slot */
-    uint32_t at = (uint32_t)(key >> 24) & k->mask;
-    for (uint32_t probes = 0; k->slots[at].key && k->slots[at].key != key; probes++) {
-        at = (at + 1) & k->mask;
+/* The slot of the key, or the free one where it would be. NULL: many keys want this place. */
+static uint32_t *find_kind_slot(const struct kinds *k, uint64_t key) {
+    uint32_t at = (uint32_t)(key >> 24) & (k->n_slots - 1);
+    for (uint32_t probes = 0; k->slots[at] && k->list[k->slots[at] - 1].key != key; probes++) {
+        at = (at + 1) & (k->n_slots - 1);
         if (probes > PROBES_MAX)
             return NULL;
     }
-    k->slots[at].key = key;
     return &k->slots[at];
+}
+
+static void grow_kind_slots(struct kinds *k) {
+    k->n_slots = k->n_slots * 4 < k->n_slots_max ? k->n_slots * 4 : k->n_slots_max;
+    memset(k->slots, 0, k->n_slots * sizeof(*k->slots));
+    for (uint32_t i = 0; i < k->n; i++) {
+        uint32_t *slot = find_kind_slot(k, k->list[i].key);
+        if (slot)
+            *slot = i + 1;
+    }
+}
+
+/* NULL: many keys want this place. */
+static struct kind *kinds_at(struct kinds *k, uint64_t key) {
+    uint32_t *slot = find_kind_slot(k, key);
+    if (slot && *slot == 0) {
+        k->list[k->n++] = (struct kind){.key = key};
+        *slot = k->n;
+        if (k->n > k->n_slots / 2 && k->n_slots < k->n_slots_max)
+            grow_kind_slots(k);
+        return &k->list[k->n - 1];
+    }
+    return slot ? &k->list[*slot - 1] : NULL;
 }
 
 static int split_rows(struct table_builder *b) {
@@ -120,29 +145,28 @@ static int split_rows(struct table_builder *b) {
 
 /* That equal hashes mean equal gaps is not looked at: it is as good as certain, and a block in which it does not hold
  * does not read back. */
-static void join_group(struct table_builder *b, uint32_t i, struct kind_slot *slot,
-                       bool same_words) {
+static void join_group(struct table_builder *b, uint32_t i, struct kind *kind, bool same_words) {
     struct row *row = &b->rows[i];
-    if (slot->group == 0) {
+    if (kind->group == 0) {
         if (b->n_groups == LINETAB_GROUPS_MAX)
             return;
-        slot->group = ++b->n_groups;
-        b->groups[slot->group] = (struct group){.first_row = i, .same_words = same_words};
-    } else if (row->count != b->rows[b->groups[slot->group].first_row].count) {
+        kind->group = ++b->n_groups;
+        b->groups[kind->group] = (struct group){.first_row = i, .same_words = same_words};
+    } else if (row->count != b->rows[b->groups[kind->group].first_row].count) {
         return;
     }
-    row->group = slot->group;
-    b->groups[slot->group].rows++;
+    row->group = kind->group;
+    b->groups[kind->group].rows++;
 }
 
 static int group_rows(struct table_builder *b) {
     struct kinds words, gaps;
+    uint64_t mask = b->e->shape_mask;
     int r = kinds_init(b->e, &words, b->n);
     if (r == 0)
         r = kinds_init(b->e, &gaps, b->n);
     if (r < 0)
         return r;
-    uint64_t mask = b->e->shape_mask;
     for (uint32_t i = 0; i < b->n; i++) {
         struct row *row = &b->rows[i];
         row->kind = row->count == UINT32_MAX ? NULL : kinds_at(&words, row->shape.words & mask);
@@ -158,9 +182,9 @@ static int group_rows(struct table_builder *b) {
             row->kind->rows++;
     }
     for (uint32_t i = 0; i < b->n; i++) {
-        struct kind_slot *kind = b->rows[i].kind;
+        struct kind *kind = b->rows[i].kind;
         if (kind && kind->rows >= GROUP_ROWS_MIN)
-            join_group(b, i, kind, kind >= words.slots && kind <= words.slots + words.mask);
+            join_group(b, i, kind, kind >= words.list && kind < words.list + words.n);
     }
     return 0;
 }
