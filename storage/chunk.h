@@ -66,12 +66,6 @@ int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
                 const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
                 struct chunk_sums *ret_sums, struct err *reterr);
 
-/* The same into a file that is open already, at its end: a member of a pack. The
- * file's name is for texts; on error the caller gives the file up. */
-int chunk_write_into(int fd, const char *name, const struct chunk_head *head,
-                     const struct chunk_block *blocks, size_t n_blocks, struct chunk_sums *ret_sums,
-                     struct err *reterr);
-
 /* The same block by block, for those who do not have all at once: blocks go to the file as they come, filters and
  * trailer stay in memory until the end. A failed call leaves nothing but chunk_writer_abort, which removes the file. */
 struct chunk_writer;
@@ -85,6 +79,18 @@ uint32_t chunk_writer_blocks(const struct chunk_writer *w);
 int chunk_writer_finish(struct chunk_writer *w, int *ret_fd, struct chunk_sums *ret_sums,
                         struct err *reterr);
 void chunk_writer_abort(struct chunk_writer *w); /* NULL is fine */
+
+/* Many chunks in one file that is the caller's (pack.h): one writer, whose buffers serve them all. Bytes gather up to a
+ * megabyte and go to the end of the file then, and with chunk_writer_flush. A failed call leaves nothing but
+ * chunk_writer_abort, which also ends one that is done, and leaves the file alone. The name is for texts. NULL without
+ * memory. */
+struct chunk_writer *chunk_writer_borrow(int fd, const char *name);
+int chunk_writer_chunk(struct chunk_writer *w, const struct chunk_head *head,
+                       const struct chunk_block *blocks, size_t n_blocks,
+                       struct chunk_sums *ret_sums, struct err *reterr);
+/* What stands between chunks. */
+int chunk_writer_put(struct chunk_writer *w, const void *data, size_t size, struct err *reterr);
+int chunk_writer_flush(struct chunk_writer *w, struct err *reterr);
 
 struct chunk; /* an opened chunk file */
 

@@ -31,6 +31,8 @@ struct chunk_writer {
     struct buf buf;           /* not written yet */
     struct buf rows, headers; /* of the trailer */
     struct buf filters;       /* one after the other, as they come */
+    struct buf scratch, trailer, page_sums;
+    struct arena arena; /* of one call */
     struct chunk_sums sums;
     char name[];
 };
@@ -108,6 +110,10 @@ static void writer_free(struct chunk_writer *w) {
     buf_done(&w->rows);
     buf_done(&w->headers);
     buf_done(&w->filters);
+    buf_done(&w->scratch);
+    buf_done(&w->trailer);
+    buf_done(&w->page_sums);
+    arena_done(&w->arena);
     free(w);
 }
 
@@ -125,31 +131,43 @@ static int writer_fail(const struct chunk_writer *w, int code, struct err *reter
     return err_set(reterr, code, "chunk: cannot write %s: %s", w->name, err_name(code));
 }
 
-/* `fd` < 0: makes the file. */
-static int writer_open(int dir_fd, int fd, const char *name, const struct chunk_head *head,
-                       struct chunk_writer **ret, struct err *reterr) {
-    struct buf header = buf_make(BUF_NO_MAX);
+static struct chunk_writer *writer_new(const char *name) {
     size_t name_size = strlen(name) + 1;
     struct chunk_writer *w = calloc(1, sizeof(*w) + name_size);
-    int r = w ? make_header(head, &header) : -ENOMEM;
-    if (w)
-        w->fd = -1;
-    if (r < 0) {
-        (void)err_set(reterr, r, "chunk: cannot make the header of %s", name);
-        goto out;
-    }
+    if (!w)
+        return NULL;
     memcpy(w->name, name, name_size);
-    w->dir_fd = dir_fd;
+    w->fd = -1;
     w->buf = buf_make(WRITE_BUFFER);
-    w->rows = w->headers = buf_make(CHUNK_TRAILER_MAX);
-    w->filters = buf_make(BUF_NO_MAX);
-    w->borrowed = fd >= 0;
-    w->fd = fd >= 0 ? fd : io_open(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
-    r = w->fd < 0 ? w->fd : writer_put(w, header.data, header.size);
+    w->rows = w->headers = w->trailer = w->page_sums = buf_make(CHUNK_TRAILER_MAX);
+    w->filters = w->scratch = buf_make(BUF_NO_MAX);
+    w->arena = arena_make(BUF_NO_MAX);
+    return w;
+}
+
+/* Begins a chunk where the file's bytes end. */
+static int writer_begin(struct chunk_writer *w, const struct chunk_head *head, struct err *reterr) {
+    buf_clear(&w->scratch);
+    buf_clear(&w->rows);
+    buf_clear(&w->headers);
+    buf_clear(&w->filters);
+    w->sums = (struct chunk_sums){0};
+    w->offset = 0;
+    int r = make_header(head, &w->scratch);
     if (r < 0)
-        (void)writer_fail(w, r, reterr);
-out:
-    buf_done(&header);
+        return err_set(reterr, r, "chunk: cannot make the header of %s", w->name);
+    r = writer_put(w, w->scratch.data, w->scratch.size);
+    return r < 0 ? writer_fail(w, r, reterr) : 0;
+}
+
+int chunk_writer_open(int dir_fd, const char *name, const struct chunk_head *head,
+                      struct chunk_writer **ret, struct err *reterr) {
+    struct chunk_writer *w = writer_new(name);
+    if (!w)
+        return err_set(reterr, -ENOMEM, "chunk: no memory to write %s", name);
+    w->dir_fd = dir_fd;
+    w->fd = io_open(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
+    int r = w->fd < 0 ? writer_fail(w, w->fd, reterr) : writer_begin(w, head, reterr);
     if (r < 0)
         chunk_writer_abort(w);
     else
@@ -157,23 +175,18 @@ out:
     return r;
 }
 
-int chunk_writer_open(int dir_fd, const char *name, const struct chunk_head *head,
-                      struct chunk_writer **ret, struct err *reterr) {
-    return writer_open(dir_fd, -1, name, head, ret, reterr);
-}
-
 int chunk_writer_add(struct chunk_writer *w, const struct chunk_block *block, struct err *reterr) {
-    struct arena arena = arena_make(BLOCK_SECTIONS_MAX * sizeof(struct section) + (64 << 10));
     struct block_info info;
     struct str filter = block->filter;
-    int r = block_parse_header(block->encoded, &arena, &info, reterr);
+    arena_reset(&w->arena);
+    int r = block_parse_header(block->encoded, &w->arena, &info, reterr);
     if (r == 0 && info.stored_size != block->encoded.size)
         r = err_set(reterr, -ECORRUPT, "chunk: block %u has %zu bytes, not %u", w->sums.blocks,
                     block->encoded.size, info.stored_size);
     if (r == 0 && w->sums.blocks == CHUNK_BLOCKS_MAX)
         r = err_set(reterr, -E2BIG, "chunk: %s has more than %d blocks", w->name, CHUNK_BLOCKS_MAX);
     if (r < 0)
-        goto out;
+        return r;
     assert(filter.size == 0 || gram_filter_is_sound((const uint8_t *)filter.data, filter.size));
     uint8_t row[ROW_SIZE] = {0};
     put_le64(row + ROW_AT_BLOCK, w->offset);
@@ -188,8 +201,6 @@ int chunk_writer_add(struct chunk_writer *w, const struct chunk_block *block, st
         (void)writer_fail(w, r, reterr);
     else if (w->rows.failed || w->headers.failed || w->filters.failed)
         r = err_set(reterr, -E2BIG, "chunk: the trailer of %u blocks is too big", w->sums.blocks);
-out:
-    arena_done(&arena);
     return r;
 }
 
@@ -202,7 +213,7 @@ uint32_t chunk_writer_blocks(const struct chunk_writer *w) {
 }
 
 /* Writes what `pending` has of pages of the file, and notes their checksums; with `last` also the end that fills none. */
-static int put_pages(struct chunk_writer *w, struct buf *pending, bool last, struct buf *sums) {
+static int put_pages(struct chunk_writer *w, struct buf *pending, bool last) {
     size_t done = 0;
     int r = 0;
     while (r == 0 && done < pending->size) {
@@ -213,7 +224,7 @@ static int put_pages(struct chunk_writer *w, struct buf *pending, bool last, str
             size = pending->size - done;
         char sum[4];
         put_le32(sum, (uint32_t)hash64(pending->data + done, size));
-        buf_add(sums, sum, sizeof(sum));
+        buf_add(&w->page_sums, sum, sizeof(sum));
         r = writer_put(w, pending->data + done, size);
         done += size;
     }
@@ -223,49 +234,47 @@ static int put_pages(struct chunk_writer *w, struct buf *pending, bool last, str
 }
 
 /* Some slices at a time: the filters of a large chunk are not in memory twice. */
-static int put_slices(struct chunk_writer *w, const struct slices *s, const uint32_t *sizes,
-                      struct buf *sums) {
+static int put_slices(struct chunk_writer *w, const struct slices *s, const uint32_t *sizes) {
     uint32_t stride = slices_stride(s), count = stride > 0 ? UINT32_C(1) << s->shift : 0;
     uint32_t step = stride < WRITE_BUFFER ? WRITE_BUFFER / (stride + 1) : 1;
-    struct buf pending = buf_make(BUF_NO_MAX);
+    struct buf *pending = &w->scratch;
     int r = 0;
+    buf_clear(pending);
     for (uint32_t from = 0, to; r == 0 && from < count; from = to) {
         to = count - from < step ? count : from + step;
         size_t size = (size_t)(to - from) * stride;
-        r = buf_reserve(&pending, size);
+        r = buf_reserve(pending, size);
         const uint8_t *filter = (const uint8_t *)w->filters.data;
         for (uint32_t i = 0; r == 0 && i < s->n; filter += sizes[i++])
-            slices_put(s, i, filter, sizes[i], from, to, (uint8_t *)pending.data + pending.size);
-        pending.size += r == 0 ? size : 0;
+            slices_put(s, i, filter, sizes[i], from, to, (uint8_t *)pending->data + pending->size);
+        pending->size += r == 0 ? size : 0;
         if (r == 0)
-            r = put_pages(w, &pending, to == count, sums);
+            r = put_pages(w, pending, to == count);
     }
-    buf_done(&pending);
     return r;
 }
 
-/* Slices the filters behind the blocks; *ret_shift and `sums` are for the trailer. */
-static int put_filters(struct chunk_writer *w, unsigned *ret_shift, struct buf *sums) {
+/* Slices the filters behind the blocks; *ret_shift and w->page_sums are for the trailer. */
+static int put_filters(struct chunk_writer *w, unsigned *ret_shift) {
     uint32_t n = w->sums.blocks;
-    struct arena arena = arena_make(BUF_NO_MAX);
     struct slices slices;
-    uint32_t *sizes = arena_alloc(&arena, n * sizeof(*sizes));
+    arena_reset(&w->arena);
+    buf_clear(&w->page_sums);
+    uint32_t *sizes = arena_alloc(&w->arena, n * sizeof(*sizes));
     int r = sizes ? 0 : -ENOMEM;
     for (uint32_t i = 0; r == 0 && i < n; i++)
         sizes[i] = get_le32(w->rows.data + (size_t)i * ROW_SIZE + ROW_AT_FILTER_SIZE);
     if (r == 0) {
         *ret_shift = slices_best_shift(sizes, n);
-        r = slices_make(sizes, n, *ret_shift, &arena, &slices);
+        r = slices_make(sizes, n, *ret_shift, &w->arena, &slices);
     }
-    if (r == 0)
-        r = put_slices(w, &slices, sizes, sums);
-    arena_done(&arena);
-    return r;
+    return r == 0 ? put_slices(w, &slices, sizes) : r;
 }
 
 /* Fixed part, rows, header copies, checksums of pages. */
-static int make_trailer(const struct chunk_writer *w, unsigned shift, struct str sums,
-                        struct buf *out) {
+static int make_trailer(struct chunk_writer *w, unsigned shift) {
+    struct buf *out = &w->trailer;
+    buf_clear(out);
     uint8_t fixed[TRAILER_FIXED] = {0};
     memcpy(fixed + TRAILER_AT_MAGIC, CHUNK_TRAILER_MAGIC, 8);
     put_le32(fixed + TRAILER_AT_BLOCKS, w->sums.blocks);
@@ -273,8 +282,8 @@ static int make_trailer(const struct chunk_writer *w, unsigned shift, struct str
     buf_add(out, fixed, sizeof(fixed));
     buf_add_str(out, buf_str(&w->rows));
     buf_add_str(out, buf_str(&w->headers));
-    buf_add_str(out, sums);
-    return out->failed ? -E2BIG : 0;
+    buf_add_str(out, buf_str(&w->page_sums));
+    return out->failed || w->page_sums.failed ? -E2BIG : 0;
 }
 
 static void make_footer(const struct buf *trailer, uint64_t filters_offset, uint64_t trailer_offset,
@@ -289,47 +298,63 @@ static void make_footer(const struct buf *trailer, uint64_t filters_offset, uint
     memcpy(footer + FOOTER_AT_MAGIC, CHUNK_FOOTER_MAGIC, 8);
 }
 
-int chunk_writer_finish(struct chunk_writer *w, int *ret_fd, struct chunk_sums *ret_sums,
-                        struct err *reterr) {
+/* What comes behind the blocks of a chunk. */
+static int writer_end(struct chunk_writer *w, struct chunk_sums *ret_sums, struct err *reterr) {
     uint8_t footer[FOOTER_SIZE];
-    struct buf trailer = buf_make(CHUNK_TRAILER_MAX), page_sums = buf_make(CHUNK_TRAILER_MAX);
     unsigned shift = 0;
     if (w->sums.blocks == 0)
         return err_set(reterr, -EINVAL, "chunk: %s has no block", w->name);
     int r = writer_align(w);
     uint64_t filters_offset = w->offset;
     if (r == 0)
-        r = put_filters(w, &shift, &page_sums);
+        r = put_filters(w, &shift);
     if (r == 0)
-        r = make_trailer(w, shift, buf_str(&page_sums), &trailer);
-    make_footer(&trailer, filters_offset, w->offset, footer);
-    if (r == 0)
-        r = writer_put(w, trailer.data, trailer.size);
+        r = make_trailer(w, shift);
+    if (r < 0)
+        return writer_fail(w, r, reterr);
+    make_footer(&w->trailer, filters_offset, w->offset, footer);
+    r = writer_put(w, w->trailer.data, w->trailer.size);
     if (r == 0)
         r = writer_put(w, footer, sizeof(footer));
-    if (r == 0)
-        r = writer_flush(w);
-    buf_done(&trailer);
-    buf_done(&page_sums);
     if (r < 0)
         return writer_fail(w, r, reterr);
     *ret_sums = w->sums;
     ret_sums->file_bytes = w->offset;
+    return 0;
+}
+
+int chunk_writer_finish(struct chunk_writer *w, int *ret_fd, struct chunk_sums *ret_sums,
+                        struct err *reterr) {
+    struct chunk_sums sums;
+    int r = writer_end(w, &sums, reterr);
+    if (r == 0)
+        r = chunk_writer_flush(w, reterr);
+    if (r < 0)
+        return r;
+    *ret_sums = sums;
     *ret_fd = w->fd;
     writer_free(w);
     return 0;
 }
 
-static int write_all(int dir_fd, int fd, const char *name, const struct chunk_head *head,
-                     const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
-                     struct chunk_sums *ret_sums, struct err *reterr) {
+static int add_blocks(struct chunk_writer *w, const struct chunk_block *blocks, size_t n_blocks,
+                      struct err *reterr) {
     if (n_blocks == 0 || n_blocks > CHUNK_BLOCKS_MAX)
         return err_set(reterr, n_blocks == 0 ? -EINVAL : -E2BIG, "chunk: %zu blocks, limit is %d",
                        n_blocks, CHUNK_BLOCKS_MAX);
-    struct chunk_writer *w = NULL;
-    int r = writer_open(dir_fd, fd, name, head, &w, reterr);
+    int r = 0;
     for (size_t i = 0; r == 0 && i < n_blocks; i++)
         r = chunk_writer_add(w, &blocks[i], reterr);
+    return r;
+}
+
+int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
+                const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
+                struct chunk_sums *ret_sums, struct err *reterr) {
+    struct chunk_writer *w = NULL;
+    int r = chunk_writer_open(dir_fd, name, head, &w, reterr);
+    if (r == 0)
+        r = add_blocks(w, blocks, n_blocks, reterr);
     if (r == 0)
         r = chunk_writer_finish(w, ret_fd, ret_sums, reterr);
     if (r < 0)
@@ -337,16 +362,34 @@ static int write_all(int dir_fd, int fd, const char *name, const struct chunk_he
     return r;
 }
 
-int chunk_write(int dir_fd, const char *name, const struct chunk_head *head,
-                const struct chunk_block *blocks, size_t n_blocks, int *ret_fd,
-                struct chunk_sums *ret_sums, struct err *reterr) {
-    return write_all(dir_fd, -1, name, head, blocks, n_blocks, ret_fd, ret_sums, reterr);
+/* ---- many chunks in one file */
+
+struct chunk_writer *chunk_writer_borrow(int fd, const char *name) {
+    struct chunk_writer *w = writer_new(name);
+    if (w) {
+        w->fd = fd;
+        w->borrowed = true;
+    }
+    return w;
 }
 
-int chunk_write_into(int fd, const char *name, const struct chunk_head *head,
-                     const struct chunk_block *blocks, size_t n_blocks, struct chunk_sums *ret_sums,
-                     struct err *reterr) {
-    return write_all(-1, fd, name, head, blocks, n_blocks, &fd, ret_sums, reterr);
+int chunk_writer_put(struct chunk_writer *w, const void *data, size_t size, struct err *reterr) {
+    int r = writer_put(w, data, size);
+    return r < 0 ? writer_fail(w, r, reterr) : 0;
+}
+
+int chunk_writer_chunk(struct chunk_writer *w, const struct chunk_head *head,
+                       const struct chunk_block *blocks, size_t n_blocks,
+                       struct chunk_sums *ret_sums, struct err *reterr) {
+    int r = writer_begin(w, head, reterr);
+    if (r == 0)
+        r = add_blocks(w, blocks, n_blocks, reterr);
+    return r == 0 ? writer_end(w, ret_sums, reterr) : r;
+}
+
+int chunk_writer_flush(struct chunk_writer *w, struct err *reterr) {
+    int r = writer_flush(w);
+    return r < 0 ? writer_fail(w, r, reterr) : 0;
 }
 
 /* ---- names */

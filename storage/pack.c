@@ -17,6 +17,7 @@ enum { FILE_MODE = 0640, SEARCH_BYTES_MAX = 1 << 30 };
 
 struct pack_writer {
     int dir_fd, fd;
+    struct chunk_writer *chunks; /* all bytes go through it */
     uint64_t offset;
     struct buf directory;
     uint32_t n_members;
@@ -27,16 +28,21 @@ static int write_fail(const struct pack_writer *w, int code, struct err *reterr)
     return err_set(reterr, code, "pack: cannot write %s: %s", w->name, err_name(code));
 }
 
-static int put(struct pack_writer *w, const void *data, size_t size) {
-    int r = io_write_all(w->fd, data, size);
-    w->offset += size;
-    return r;
+static void writer_free(struct pack_writer *w) {
+    chunk_writer_abort(w->chunks);
+    buf_done(&w->directory);
+    free(w);
 }
 
-static int align(struct pack_writer *w) {
+static int put(struct pack_writer *w, const void *data, size_t size, struct err *reterr) {
+    w->offset += size;
+    return chunk_writer_put(w->chunks, data, size, reterr);
+}
+
+static int align(struct pack_writer *w, struct err *reterr) {
     static const char zeros[PACK_ALIGN];
     size_t extra = -w->offset % PACK_ALIGN;
-    return extra > 0 ? put(w, zeros, extra) : 0;
+    return extra > 0 ? put(w, zeros, extra, reterr) : 0;
 }
 
 static void make_header(const struct pack_head *head, struct buf *out) {
@@ -71,9 +77,10 @@ int pack_writer_open(int dir_fd, const char *name, const struct pack_head *head,
     w->dir_fd = dir_fd;
     w->directory = buf_make(PACK_MEMBERS_MAX * PACK_ROW_SIZE);
     w->fd = io_open(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
-    int r = w->fd < 0 ? w->fd : put(w, header.data, header.size);
-    if (r < 0)
-        (void)write_fail(w, r, reterr);
+    int r = w->fd < 0 ? w->fd : 0;
+    if (r == 0 && !(w->chunks = chunk_writer_borrow(w->fd, name)))
+        r = -ENOMEM;
+    r = r < 0 ? write_fail(w, r, reterr) : put(w, header.data, header.size, reterr);
     buf_done(&header);
     if (r < 0)
         pack_writer_abort(w);
@@ -86,11 +93,11 @@ int pack_writer_add(struct pack_writer *w, const struct chunk_head *head,
                     const struct chunk_block *blocks, size_t n_blocks, uint64_t *ret_offset,
                     struct chunk_sums *ret_sums, struct err *reterr) {
     uint8_t row[PACK_ROW_SIZE];
-    int r = w->n_members < PACK_MEMBERS_MAX ? align(w) : -E2BIG;
+    int r = w->n_members < PACK_MEMBERS_MAX ? align(w, reterr) : write_fail(w, -E2BIG, reterr);
     if (r < 0)
-        return write_fail(w, r, reterr);
+        return r;
     uint64_t offset = w->offset;
-    r = chunk_write_into(w->fd, w->name, head, blocks, n_blocks, ret_sums, reterr);
+    r = chunk_writer_chunk(w->chunks, head, blocks, n_blocks, ret_sums, reterr);
     if (r < 0)
         return r;
     w->offset += ret_sums->file_bytes;
@@ -107,7 +114,7 @@ int pack_writer_add(struct pack_writer *w, const struct chunk_head *head,
 
 int pack_writer_finish(struct pack_writer *w, int *ret_fd, struct err *reterr) {
     uint8_t footer[PACK_FOOTER_SIZE] = {0};
-    int r = align(w);
+    int r = align(w, reterr);
     put_le64(footer + PACK_FOOTER_AT_DIRECTORY, w->offset);
     put_le64(footer + PACK_FOOTER_AT_FILE_SIZE, w->offset + w->directory.size + PACK_FOOTER_SIZE);
     put_le32(footer + PACK_FOOTER_AT_MEMBERS, w->n_members);
@@ -116,13 +123,16 @@ int pack_writer_finish(struct pack_writer *w, int *ret_fd, struct err *reterr) {
     put_le32(footer + PACK_FOOTER_AT_CHECKSUM, (uint32_t)hash64(footer, PACK_FOOTER_AT_CHECKSUM));
     memcpy(footer + PACK_FOOTER_AT_MAGIC, PACK_FOOTER_MAGIC, 8);
     buf_add(&w->directory, footer, sizeof(footer));
+    if (r == 0 && w->directory.failed)
+        r = write_fail(w, -ENOMEM, reterr);
     if (r == 0)
-        r = w->directory.failed ? -ENOMEM : put(w, w->directory.data, w->directory.size);
+        r = put(w, w->directory.data, w->directory.size, reterr);
+    if (r == 0)
+        r = chunk_writer_flush(w->chunks, reterr);
     if (r < 0)
-        return write_fail(w, r, reterr);
+        return r;
     *ret_fd = w->fd;
-    buf_done(&w->directory);
-    free(w);
+    writer_free(w);
     return 0;
 }
 
@@ -133,8 +143,7 @@ void pack_writer_abort(struct pack_writer *w) {
         io_close(w->fd);
         (void)io_unlink(w->dir_fd, w->name);
     }
-    buf_done(&w->directory);
-    free(w);
+    writer_free(w);
 }
 
 /* ---- reading */

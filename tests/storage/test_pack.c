@@ -14,7 +14,7 @@
 #include "units.h"
 #include "verify.h"
 
-enum { MEMBERS = 12, LINES = 6, STREAMS = 20 };
+enum { MEMBERS = 12, LINES = 6, STREAMS = 20, LARGE_MEMBERS = 24 };
 #define BASE_NS (INT64_C(1790035200) * NS_PER_S) /* a midnight */
 
 static struct store_world world;
@@ -170,20 +170,57 @@ static int refuse_writes(enum io_op op, const char *path, void *ctx) {
     return op == IO_WRITE && (*left)-- == 0 ? -ENOSPC : 0;
 }
 
+/* Members whose bytes reach the file in several steps. */
+static int write_large_pack(struct pack_writer *w, struct str encoded) {
+    struct chunk_block block = {encoded, {0}};
+    int r = 0, fd = -1;
+    for (unsigned m = 0; r == 0 && m < LARGE_MEMBERS; m++) {
+        struct chunk_head chunk = {.tenant = STR("t"), .stream_id = m, .chunk_seq = m};
+        struct chunk_sums sums;
+        uint64_t offset;
+        r = pack_writer_add(w, &chunk, &block, 1, &offset, &sums, NULL);
+    }
+    if (r == 0)
+        r = pack_writer_finish(w, &fd, NULL);
+    if (r < 0)
+        pack_writer_abort(w);
+    else
+        io_close(fd);
+    return r;
+}
+
 static void failed_write_leaves_nothing(void) {
+    static char noise[128 << 10];
+    uint64_t state = 1;
+    for (size_t i = 0; i < sizeof(noise); i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        noise[i] = (char)(state >> 56);
+    }
+    int64_t time = BASE_NS;
+    struct str line = str_make(noise, sizeof(noise));
+    struct block_input in = {.count = 1, .times = &time, .lines = &line};
+    struct block_encoder *e = block_encoder_new();
+    struct buf encoded = buf_make(BUF_NO_MAX), filter = buf_make(BUF_NO_MAX);
+    CHECK_INT(block_encode(e, &in, EFFORT_FAST, &encoded, &filter), 0);
     fresh_folder();
-    for (int at = 0; at < 4; at++) {
+    int r = -ENOSPC;
+    for (int at = 0; r < 0 && at < LARGE_MEMBERS; at++) {
         int left = at;
         struct pack_writer *w = NULL;
         struct pack_head head = {.tenant = STR("t"), .seq = 1};
         io_set_hook(refuse_writes, &left);
-        int r = pack_writer_open(dir_fd, "w", &head, &w, NULL);
+        CHECK_INT(pack_writer_open(dir_fd, "w", &head, &w, NULL), 0);
+        r = write_large_pack(w, buf_str(&encoded));
         io_set_hook(NULL, NULL);
-        CHECK_INT(r, at == 0 ? -ENOSPC : 0);
-        pack_writer_abort(r == 0 ? w : NULL);
-        CHECK(faccessat(dir_fd, "w", F_OK, 0) < 0);
+        CHECK_INT(r, left < 0 ? -ENOSPC : 0);
+        CHECK(at >= 2 || r < 0);
+        CHECK_INT(faccessat(dir_fd, "w", F_OK, 0), r < 0 ? -1 : 0);
     }
+    CHECK_INT(r, 0);
     remove_folder();
+    buf_done(&encoded);
+    buf_done(&filter);
+    block_encoder_free(e);
 }
 
 /* ---- a store */
