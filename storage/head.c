@@ -104,18 +104,24 @@ static bool must_cut(const struct rows_builder *open) {
            open->meta_bytes >= META_CUT_BYTES;
 }
 
+/* Which of a record's entries is the first that is not in chunk files. */
+static size_t first_after(struct wal_pos flushed, uint64_t lsn, size_t count) {
+    if (lsn > flushed.lsn)
+        return 0;
+    return lsn == flushed.lsn && flushed.index < count ? flushed.index : count;
+}
+
 int head_append(struct registry *r, struct stream *s, const struct entry *entries, size_t count,
                 uint64_t lsn, const struct tap_route *route, bool *ret_sealable) {
-    int status = 0;
     uint64_t appended = 0, duplicates = 0, bytes = 0;
     *ret_sealable = false;
     (void)pthread_mutex_lock(&s->lock);
     s->last_append_mono_ns = clock_mono_ns();
     rows_builder_forget_meta(&s->open);
-    for (size_t i = 0; i < count; i++) {
+    size_t first = first_after(s->flushed, lsn, count);
+    int status = rows_reserve(&s->open, entries + first, count - first);
+    for (size_t i = first; i < count && status >= 0; i++) {
         struct wal_pos pos = {.lsn = lsn, .index = (uint32_t)i};
-        if (wal_pos_before(pos, s->flushed))
-            continue;
         if (s->open.count == 0)
             s->open_first = pos;
         status = rows_add(&s->open, &entries[i]);
@@ -133,8 +139,8 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
         bytes += entries[i].line.size;
         if (must_cut(&s->open)) {
             status = head_cut(r, s);
-            if (status < 0)
-                break;
+            if (status == 0)
+                status = rows_reserve(&s->open, entries + i + 1, count - i - 1);
             rows_builder_forget_meta(&s->open);
         }
     }

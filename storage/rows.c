@@ -9,10 +9,12 @@
 #include "hash.h"
 
 enum {
-    ROWS_FIRST = 16, /* entries of a new block: many streams hold a few lines only */
-    ROWS_FIRST_LINES = 1024,
+    ROWS_FIRST = 8, /* entries of a new block at least: many streams hold a few lines only */
+    ROWS_FIRST_LINES = 512,
     META_FIRST = 256,
     ROWS_FIRST_SETS = 8,
+    SLOTS_FIRST = 2 * ROWS_FIRST_SETS,
+    ROUND = 64,
     TAIL_LOOK_BACK = 8, /* equal times at the end that are compared directly */
     META_BYTES_MAX = 256 << 20,
     SEEN_FIRST = 64,
@@ -26,6 +28,8 @@ struct meta_sets {
     uint32_t *slots;
     uint64_t *hashes; /* per id */
     uint32_t slots_capacity, hashes_capacity;
+    uint64_t first_hashes[ROWS_FIRST_SETS];
+    uint32_t first_slots[SLOTS_FIRST];
 };
 
 uint32_t labels_bytes(struct labels labels) {
@@ -39,8 +43,10 @@ static void meta_sets_unref(struct meta_sets *m) {
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
         return;
     arena_done(&m->arena);
-    free(m->slots);
-    free(m->hashes);
+    if (m->slots != m->first_slots)
+        free(m->slots);
+    if (m->hashes != m->first_hashes)
+        free(m->hashes);
     free(m);
 }
 
@@ -53,11 +59,6 @@ void rows_unref(struct rows *r) {
     if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
         return;
     meta_sets_unref(r->meta);
-    free(r->times);
-    free(r->offsets);
-    free(r->meta_ids);
-    free(r->lines);
-    free(r->sets);
     free(r);
 }
 
@@ -68,70 +69,100 @@ static struct meta_sets *meta_sets_new(void) {
     atomic_init(&m->refs, 1);
     m->arena = arena_make(META_BYTES_MAX);
     m->arena.first_bytes = META_FIRST;
+    m->slots = m->first_slots;
+    m->hashes = m->first_hashes;
+    m->slots_capacity = SLOTS_FIRST;
+    m->hashes_capacity = ROWS_FIRST_SETS;
     return m;
 }
 
-static struct rows *rows_new(uint32_t capacity, uint32_t lines_capacity, uint32_t sets_capacity) {
-    struct rows *r = calloc(1, sizeof(*r));
+/* What a struct rows has room for. */
+struct room {
+    uint32_t entries, lines, sets;
+};
+
+static size_t rows_size(struct room room) {
+    return sizeof(struct rows) + (size_t)room.entries * (8 + 4 + 4) + 4 + (size_t)room.sets * 8 +
+           room.lines;
+}
+
+/* One allocation: the struct, then the arrays, those of the largest elements first. */
+static struct rows *rows_new(struct room room) {
+    struct rows *r = malloc(rows_size(room));
     if (!r)
         return NULL;
+    *r = (struct rows){.capacity = room.entries,
+                       .lines_capacity = room.lines,
+                       .sets_capacity = room.sets,
+                       .times = (int64_t *)(r + 1)};
     atomic_init(&r->refs, 1);
-    r->capacity = capacity;
-    r->lines_capacity = lines_capacity;
-    r->sets_capacity = sets_capacity;
-    r->times = malloc(sizeof(*r->times) * capacity);
-    r->offsets = malloc(sizeof(*r->offsets) * ((size_t)capacity + 1));
-    r->meta_ids = malloc(sizeof(*r->meta_ids) * capacity);
-    r->lines = malloc(lines_capacity);
-    r->sets = malloc(sizeof(*r->sets) * sets_capacity);
-    if (!r->times || !r->offsets || !r->meta_ids || !r->lines || !r->sets) {
-        rows_unref(r);
-        return NULL;
-    }
+    r->sets = (const struct labels **)(r->times + room.entries);
+    r->offsets = (uint32_t *)(r->sets + room.sets);
+    r->meta_ids = r->offsets + room.entries + 1;
+    r->lines = (char *)(r->meta_ids + room.entries);
     return r;
 }
 
+static_assert(sizeof(struct rows) % 8 == 0 && sizeof(struct labels *) == 8, "places of arrays");
+
 static const struct labels empty_set;
 
-/* Room for one more entry of `line_size` bytes and one more set; replaces b->rows when it must grow. */
-static int make_room(struct rows_builder *b, size_t line_size) {
+static int first_rows(struct rows_builder *b, uint64_t entries, uint64_t line_bytes) {
+    struct room room = {
+        .entries = b->hint_entries, .lines = b->hint_lines, .sets = ROWS_FIRST_SETS};
+    if (entries < ROWS_FIRST)
+        entries = ROWS_FIRST;
+    if (line_bytes < ROWS_FIRST_LINES)
+        line_bytes = ROWS_FIRST_LINES;
+    if (room.entries < entries)
+        room.entries = (uint32_t)entries;
+    if (room.lines < line_bytes)
+        room.lines = (uint32_t)line_bytes;
+    struct rows *r = rows_new(room);
+    if (!r)
+        return -ENOMEM;
+    r->meta = meta_sets_new();
+    if (!r->meta) {
+        rows_unref(r);
+        return -ENOMEM;
+    }
+    r->offsets[0] = 0;
+    r->sets[0] = &empty_set;
+    b->rows = r;
+    b->n_sets = 1;
+    b->sorted = true;
+    b->min_ns = INT64_MAX;
+    b->max_ns = INT64_MIN;
+    return 0;
+}
+
+/* Half more than what is used, or what is needed. An array that is nearly full grows with the one that is. */
+static uint64_t grown(uint32_t capacity, uint32_t used, uint64_t needed) {
+    if (needed <= capacity && used < capacity / 4 * 3)
+        return capacity;
+    uint64_t more = ((uint64_t)used + used / 2 + ROUND - 1) / ROUND * ROUND;
+    return needed > more ? needed : more;
+}
+
+/* Room for so many more entries with so many bytes, separators included, and one more set; replaces b->rows when it must
+ * grow. */
+static int make_room(struct rows_builder *b, uint64_t entries, uint64_t line_bytes) {
     struct rows *old = b->rows;
-    if (!old) {
-        uint32_t lines = b->hint_lines ? b->hint_lines : ROWS_FIRST_LINES;
-        while (lines < line_size + 1)
-            lines *= 2;
-        uint32_t entries = b->hint_entries ? b->hint_entries : ROWS_FIRST;
-        struct rows *r = rows_new(entries, lines, ROWS_FIRST_SETS);
-        if (!r)
-            return -ENOMEM;
-        r->meta = meta_sets_new();
-        if (!r->meta) {
-            rows_unref(r);
-            return -ENOMEM;
-        }
-        r->offsets[0] = 0;
-        r->sets[0] = &empty_set;
-        b->rows = r;
-        b->n_sets = 1;
-        b->sorted = true;
-        b->min_ns = INT64_MAX;
-        b->max_ns = INT64_MIN;
-        return 0;
-    }
+    if (!old)
+        return first_rows(b, entries, line_bytes);
     uint32_t used = old->offsets[b->count];
-    bool fits = b->count < old->capacity && b->n_sets < old->sets_capacity &&
-                line_size + 1 <= old->lines_capacity - used;
-    if (fits)
+    if (b->count + entries <= old->capacity && b->n_sets < old->sets_capacity &&
+        line_bytes <= old->lines_capacity - used)
         return 0;
-    uint32_t capacity = b->count < old->capacity ? old->capacity : old->capacity * 2;
-    uint32_t sets = b->n_sets < old->sets_capacity ? old->sets_capacity : old->sets_capacity * 2;
-    uint32_t lines = old->lines_capacity;
-    while (lines - used < line_size + 1) {
-        if (lines > UINT32_MAX / 2)
-            return -ENOMEM;
-        lines *= 2;
-    }
-    struct rows *r = rows_new(capacity, lines, sets);
+    uint64_t wanted = grown(old->lines_capacity, used, used + line_bytes);
+    uint64_t count = grown(old->capacity, b->count, b->count + entries);
+    if (wanted > UINT32_MAX || count > UINT32_MAX)
+        return -ENOMEM;
+    struct room room = {.entries = (uint32_t)count,
+                        .lines = (uint32_t)wanted,
+                        .sets = b->n_sets < old->sets_capacity ? old->sets_capacity
+                                                               : old->sets_capacity * 2};
+    struct rows *r = rows_new(room);
     if (!r)
         return -ENOMEM;
     memcpy(r->times, old->times, sizeof(*r->times) * b->count);
@@ -146,6 +177,13 @@ static int make_room(struct rows_builder *b, size_t line_size) {
     return 0;
 }
 
+int rows_reserve(struct rows_builder *b, const struct entry *entries, size_t count) {
+    uint64_t n = 0, bytes = 0;
+    for (; n < count && b->line_bytes + bytes < BLOCK_RAW_TARGET; n++)
+        bytes += entries[n].line.size + 1;
+    return n > 0 ? make_room(b, n, bytes) : 0;
+}
+
 static uint64_t set_hash(const struct label *meta, uint32_t count) {
     uint64_t h = count;
     for (uint32_t i = 0; i < count; i++)
@@ -155,16 +193,19 @@ static uint64_t set_hash(const struct label *meta, uint32_t count) {
 
 static int grow_set_table(struct meta_sets *m, uint32_t n_sets) {
     if (n_sets >= m->hashes_capacity) {
-        uint32_t capacity = m->hashes_capacity ? m->hashes_capacity * 2 : ROWS_FIRST_SETS;
-        uint64_t *hashes = realloc(m->hashes, sizeof(*hashes) * capacity);
+        uint32_t capacity = m->hashes_capacity * 2;
+        uint64_t *hashes = malloc(sizeof(*hashes) * capacity);
         if (!hashes)
             return -ENOMEM;
+        memcpy(hashes, m->hashes, sizeof(*hashes) * m->hashes_capacity);
+        if (m->hashes != m->first_hashes)
+            free(m->hashes);
         m->hashes = hashes;
         m->hashes_capacity = capacity;
     }
     if (m->slots_capacity >= (n_sets + 1) * 2)
         return 0;
-    uint32_t capacity = m->slots_capacity ? m->slots_capacity * 2 : ROWS_FIRST_SETS * 2;
+    uint32_t capacity = m->slots_capacity * 2;
     uint32_t *slots = calloc(capacity, sizeof(*slots));
     if (!slots)
         return -ENOMEM;
@@ -174,7 +215,8 @@ static int grow_set_table(struct meta_sets *m, uint32_t n_sets) {
             at = (at + 1) & (capacity - 1);
         slots[at] = id + 1;
     }
-    free(m->slots);
+    if (m->slots != m->first_slots)
+        free(m->slots);
     m->slots = slots;
     m->slots_capacity = capacity;
     return 0;
@@ -310,7 +352,7 @@ static int find_duplicate(struct rows_builder *b, const struct entry *e, uint32_
 }
 
 int rows_add(struct rows_builder *b, const struct entry *e) {
-    int r = make_room(b, e->line.size);
+    int r = make_room(b, 1, e->line.size + 1);
     if (r < 0)
         return r;
     uint32_t meta_id;
@@ -354,9 +396,11 @@ size_t rows_memory(const struct rows_builder *b) {
     if (!b->rows)
         return 0;
     const struct rows *r = b->rows;
-    return sizeof(*r) + (size_t)r->capacity * 16 + 4 + r->lines_capacity +
-           (size_t)r->sets_capacity * 8 + r->meta->arena.total_bytes +
-           (size_t)r->meta->slots_capacity * 4 + (size_t)r->meta->hashes_capacity * 8 +
+    const struct meta_sets *m = r->meta;
+    size_t slots = m->slots == m->first_slots ? 0 : (size_t)m->slots_capacity * 4;
+    size_t hashes = m->hashes == m->first_hashes ? 0 : (size_t)m->hashes_capacity * 8;
+    struct room room = {r->capacity, r->lines_capacity, r->sets_capacity};
+    return rows_size(room) + sizeof(*m) + m->arena.total_bytes + slots + hashes +
            (size_t)b->seen_capacity * 8;
 }
 

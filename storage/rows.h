@@ -17,7 +17,7 @@
  * always the empty set. */
 struct meta_sets;
 
-struct rows {
+struct rows { /* the arrays stand behind it in one allocation */
     atomic_int refs;
     uint32_t capacity;
     uint32_t lines_capacity;
@@ -26,7 +26,7 @@ struct rows {
         *offsets; /* capacity + 1; line i is [offsets[i], offsets[i + 1] - 1), '\n' behind it */
     uint32_t *meta_ids;
     char *lines;
-    const struct labels **sets; /* of meta_sets; grown with the rows */
+    const struct labels **sets; /* of meta_sets */
     uint32_t sets_capacity;
     struct meta_sets *meta;
 };
@@ -51,6 +51,10 @@ struct rows_builder {
 /* Appends one entry (copied) unless the same entry is there already. 1 appended, 0 duplicate, -ENOMEM. `last_meta` is
  * only valid within one batch: call rows_builder_forget_meta between batches. */
 int rows_add(struct rows_builder *b, const struct entry *e);
+
+/* Makes room for these entries, as far as they go into the block at hand, so that appending them grows its arrays once at
+ * most. 0 or -ENOMEM. */
+int rows_reserve(struct rows_builder *b, const struct entry *entries, size_t count);
 
 static inline void rows_builder_forget_meta(struct rows_builder *b) {
     b->last_meta = NULL;
