@@ -85,10 +85,8 @@ static int parse_labels(const struct push_grouping *p, const struct decoded_stre
 struct str push_group_text(const struct push_grouping *p, struct push_group *g) {
     if (g->text.data)
         return g->text;
-    if (g->stream)
-        return g->text = stream_labels_text(g->stream);
     struct buf b = buf_make(TEXT_MAX);
-    labels_format(&b, g->labels);
+    labels_format(&b, g->stream ? stream_labels(g->stream) : g->labels);
     g->text = arena_copy(p->arena, buf_str(&b));
     if (!g->text.data)
         g->text = STR("{...}");

@@ -680,6 +680,15 @@ static void choose_by_wal(struct store *s, struct candidate *list, size_t n) {
             list[i].due = list[i].cut = true;
 }
 
+static int encode_fail(const struct stream *s, int code, struct err *reterr) {
+    struct buf text = buf_make(ERR_TEXT_MAX);
+    labels_format(&text, s->labels);
+    (void)err_set(reterr, code, "cannot encode blocks of %.*s: %s", STR_ARG(buf_str(&text)),
+                  err_name(code));
+    buf_done(&text);
+    return code;
+}
+
 /* Encodes what is due of a stream and takes it into the group. */
 static int take_candidate(struct group *g, const struct candidate *c, struct err *reterr) {
     struct store *s = g->store;
@@ -695,8 +704,7 @@ static int take_candidate(struct group *g, const struct candidate *c, struct err
     if (r == 0)
         r = head_seal(&s->registry, c->stream, s->encoder, c->cut);
     if (r < 0)
-        return err_set(reterr, r, "cannot encode blocks of %.*s: %s", STR_ARG(c->stream->text),
-                       err_name(r));
+        return encode_fail(c->stream, r, reterr);
     struct take t;
     r = take_stream(c->stream, &t);
     if (r < 0)

@@ -259,29 +259,6 @@ int labels_order(struct labels a, struct labels b) {
     return (a.count > b.count) - (a.count < b.count);
 }
 
-static struct str put_text(char **at, struct str s) {
-    if (s.size > 0)
-        memcpy(*at, s.data, s.size);
-    struct str copy = str_make(*at, s.size);
-    *at += s.size;
-    return copy;
-}
-
-struct label *labels_copy(struct labels labels) {
-    size_t size = labels.count * sizeof(struct label);
-    for (size_t i = 0; i < labels.count; i++)
-        size += labels.items[i].name.size + labels.items[i].value.size;
-    struct label *copy = malloc(size > 0 ? size : 1);
-    if (!copy)
-        return NULL;
-    char *at = (char *)(copy + labels.count);
-    for (size_t i = 0; i < labels.count; i++) {
-        copy[i].name = put_text(&at, labels.items[i].name);
-        copy[i].value = put_text(&at, labels.items[i].value);
-    }
-    return copy;
-}
-
 /* ---- binary form */
 
 static void encode_varint(struct buf *out, uint64_t v) {
@@ -297,6 +274,23 @@ void labels_encode(struct buf *out, struct labels labels) {
         buf_add_str(out, labels.items[i].name);
         buf_add_str(out, labels.items[i].value);
     }
+}
+
+static const char *skip_varint(const char *at, uint64_t v) {
+    uint8_t bytes[VARINT_MAX_BYTES];
+    return at + (put_varint(bytes, v) - bytes);
+}
+
+struct labels labels_place(struct labels labels, const char *encoded, struct label *items) {
+    const char *at = skip_varint(encoded, labels.count);
+    for (size_t i = 0; i < labels.count; i++) {
+        struct str name = labels.items[i].name, value = labels.items[i].value;
+        at = skip_varint(skip_varint(at, name.size), value.size);
+        items[i].name = str_make(at, name.size);
+        items[i].value = str_make(at + name.size, value.size);
+        at += name.size + value.size;
+    }
+    return (struct labels){.items = items, .count = labels.count};
 }
 
 int labels_decode(struct str bytes, struct arena *arena, struct labels *ret) {

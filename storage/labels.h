@@ -46,11 +46,10 @@ bool labels_eq(struct labels a, struct labels b);
 /* For sorting: byte-wise by name and value in turn, a shorter set first. */
 int labels_order(struct labels a, struct labels b);
 
-/* Deep copy into one malloc'ed block (free with free()); NULL without memory. */
-struct label *labels_copy(struct labels labels);
-
 /* Binary form for disk: varint count, then per pair varint sizes and bytes. */
 void labels_encode(struct buf *out, struct labels labels);
+/* The same labels with their texts where labels_encode has put them, in `items`, which has room for them. */
+struct labels labels_place(struct labels labels, const char *encoded, struct label *items);
 /* Decodes; strings borrow `bytes`. -ECORRUPT when it does not fill `bytes` exactly. */
 int labels_decode(struct str bytes, struct arena *arena, struct labels *ret);
 

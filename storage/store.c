@@ -260,10 +260,6 @@ struct labels stream_labels(const struct stream *stream) {
     return stream->labels;
 }
 
-struct str stream_labels_text(const struct stream *stream) {
-    return stream->text;
-}
-
 uint64_t stream_id(const struct stream *stream) {
     return stream->id;
 }

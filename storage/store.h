@@ -73,7 +73,6 @@ int store_stream(struct store *s, struct str tenant, struct labels labels, struc
                  struct stream **ret, struct err *reterr);
 void store_unpin(struct store *s, struct stream *stream);
 struct labels stream_labels(const struct stream *stream);
-struct str stream_labels_text(const struct stream *stream); /* canonical */
 uint64_t stream_id(const struct stream *stream);
 
 /* Streams of the tenant that are in memory (had entries lately), and whether this one is among them: for limits on

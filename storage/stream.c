@@ -21,8 +21,8 @@ int registry_init(struct registry *r) {
 enum { MAP_PLACE_BYTES = 48 };
 
 static size_t stream_bytes(const struct stream *s) {
-    return sizeof(*s) + 2 * s->text.size + s->encoded.size +
-           s->labels.count * sizeof(struct label) + 3 * (size_t)MAP_PLACE_BYTES;
+    return sizeof(*s) + s->encoded.size + s->labels.count * sizeof(struct label) +
+           3 * (size_t)MAP_PLACE_BYTES;
 }
 
 static size_t spelling_bytes(const struct spelling *p) {
@@ -51,9 +51,6 @@ static void stream_free(struct stream *s) {
     free(s->sealed);
     free(s->taps);
     free_spellings(s);
-    free(s->labels_memory);
-    free((char *)s->text.data);
-    free((char *)s->encoded.data);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -145,15 +142,13 @@ struct stream *registry_find_text(struct registry *r, struct str tenant, struct 
     return found;
 }
 
-static int encode_labels(struct labels labels, struct str *ret) {
-    struct buf b = buf_make(LABELS_TEXT_MAX);
-    labels_encode(&b, labels);
-    if (b.failed) {
-        buf_done(&b);
-        return -ENOMEM;
-    }
-    ret->data = buf_take(&b, &ret->size);
-    return 0;
+static int encode_labels(struct labels labels, struct buf *ret) {
+    *ret = buf_make(LABELS_TEXT_MAX);
+    labels_encode(ret, labels);
+    if (!ret->failed)
+        return 0;
+    buf_done(ret);
+    return -ENOMEM;
 }
 
 static struct stream *find_encoded(struct registry *r, struct str tenant, struct str encoded) {
@@ -165,13 +160,13 @@ static struct stream *find_encoded(struct registry *r, struct str tenant, struct
 }
 
 struct stream *registry_find(struct registry *r, struct str tenant, struct labels labels) {
-    struct str encoded;
+    struct buf encoded;
     if (encode_labels(labels, &encoded) < 0)
         return NULL;
     (void)pthread_rwlock_rdlock(&r->lock);
-    struct stream *s = find_encoded(r, tenant, encoded);
+    struct stream *s = find_encoded(r, tenant, buf_str(&encoded));
     (void)pthread_rwlock_unlock(&r->lock);
-    free((char *)encoded.data);
+    buf_done(&encoded);
     return s;
 }
 
@@ -201,26 +196,25 @@ static struct tenant *find_or_add_tenant(struct registry *r, struct str name) {
     return t;
 }
 
-static struct stream *stream_new(struct labels labels, struct str encoded) {
-    struct stream *s = calloc(1, sizeof(*s));
-    if (!s)
+/* One allocation: there may be 100,000 of them. */
+static struct stream *stream_new(struct labels labels) {
+    struct buf encoded;
+    if (encode_labels(labels, &encoded) < 0)
         return NULL;
-    (void)pthread_mutex_init(&s->lock, NULL);
-    s->encoded = encoded;
-    s->labels_memory = labels_copy(labels);
-    struct buf text = buf_make(LABELS_TEXT_MAX);
-    labels_format(&text, labels);
-    if (!s->labels_memory || text.failed) {
-        buf_done(&text);
-        stream_free(s);
-        return NULL;
+    size_t items_size = labels.count * sizeof(struct label);
+    struct stream *s = calloc(1, sizeof(*s) + items_size + encoded.size);
+    if (s) {
+        struct label *items = (struct label *)(s + 1);
+        char *copy = (char *)(items + labels.count);
+        memcpy(copy, encoded.data, encoded.size);
+        s->encoded = str_make(copy, encoded.size);
+        s->labels = labels_place(labels, copy, items);
+        (void)pthread_mutex_init(&s->lock, NULL);
+        s->first_ns = INT64_MAX;
+        s->last_ns = INT64_MIN;
+        s->last_append_mono_ns = clock_mono_ns();
     }
-    s->labels = (struct labels){.items = s->labels_memory, .count = labels.count};
-    s->text.data = buf_take(&text, &s->text.size);
-    s->hash = labels_hash(labels);
-    s->first_ns = INT64_MAX;
-    s->last_ns = INT64_MIN;
-    s->last_append_mono_ns = clock_mono_ns();
+    buf_done(&encoded);
     return s;
 }
 
@@ -257,13 +251,10 @@ static int insert_stream(struct registry *r, struct str tenant, struct stream *s
 
 int registry_add(struct registry *r, struct str tenant, struct labels labels,
                  const struct stream_identity *identity, struct stream **ret) {
-    struct str encoded;
-    int status = encode_labels(labels, &encoded);
-    if (status < 0)
-        return status;
-    struct stream *s = stream_new(labels, encoded);
+    struct stream *s = stream_new(labels);
     if (!s)
         return -ENOMEM;
+    int status = 0;
     s->flushed = identity->flushed;
     s->indexed = identity->indexed;
     if (identity->first_ns <= identity->last_ns) {
@@ -271,7 +262,7 @@ int registry_add(struct registry *r, struct str tenant, struct labels labels,
         s->last_ns = identity->last_ns;
     }
     (void)pthread_rwlock_wrlock(&r->lock);
-    struct stream *found = find_encoded(r, tenant, encoded);
+    struct stream *found = find_encoded(r, tenant, s->encoded);
     if (!found) {
         s->id = identity->id ? identity->id : atomic_fetch_add(&r->next_id, 1);
         status = insert_stream(r, tenant, s);
@@ -332,7 +323,7 @@ static void prefetch_stream(const struct registry *r, size_t i) {
     if (i + STREAMS_AHEAD < r->n_all)
         __builtin_prefetch(r->all[i + STREAMS_AHEAD]);
     if (i + STREAMS_AHEAD / 2 < r->n_all)
-        __builtin_prefetch(r->all[i + STREAMS_AHEAD / 2]->labels_memory);
+        __builtin_prefetch(r->all[i + STREAMS_AHEAD / 2]->labels.items);
 }
 
 static bool stream_meets(struct stream *s, const struct name_query *q) {

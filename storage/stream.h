@@ -88,12 +88,9 @@ struct spelling {
 struct stream {
     uint64_t id;
     struct tenant *tenant;
-    struct labels labels;
-    struct label *labels_memory;
-    struct str text;    /* canonical */
-    struct str encoded; /* labels_encode: the key in tenant.by_labels */
-    uint64_t hash;
-    bool accounted; /* counts in the budget */
+    struct labels labels; /* texts in `encoded`; both stand behind the struct */
+    struct str encoded;   /* labels_encode: the key in tenant.by_labels */
+    bool accounted;       /* counts in the budget */
     atomic_int pins;
     uint64_t wal_segment; /* last segment that holds a definition of this stream; append_lock */
     struct spelling *spellings; /* registry.lock */
