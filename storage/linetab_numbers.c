@@ -111,14 +111,35 @@ int numbers_put(struct linetab_encoder *e, const uint64_t *numbers, uint32_t n, 
 /* Do most ids follow from the one before? Then zstd finds what packed bits would hide. */
 static bool predictable(const uint32_t *ids, uint32_t n) {
     uint16_t next[256];
-    uint32_t hits = 0;
-    for (unsigned i = 0; i < 256; i++)
-        next[i] = 256;
+    uint32_t hits = 0, most = n - n / 4, before = ids[0];
+    memset(next, 0xff, sizeof(next)); /* no id */
     for (uint32_t i = 1; i < n; i++) {
-        hits += next[ids[i - 1]] == ids[i];
-        next[ids[i - 1]] = (uint16_t)ids[i];
+        uint16_t *follows = &next[before];
+        before = ids[i];
+        hits += *follows == before;
+        *follows = (uint16_t)before;
+        if (hits + (n - 1 - i) <= most)
+            return false;
     }
-    return hits > n - n / 4;
+    return hits > most;
+}
+
+/* As pack does, of ids: `width` bits each, at most 32. */
+static uint8_t *pack_ids(uint8_t *p, const uint32_t *ids, uint32_t n, unsigned width) {
+    uint64_t gathered = 0;
+    unsigned bits = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        gathered |= (uint64_t)ids[i] << bits;
+        bits += width;
+        if (bits >= 32) {
+            put_le32(p, (uint32_t)gathered);
+            p += 4;
+            gathered >>= 32;
+            bits -= 32;
+        }
+    }
+    put_le32(p, (uint32_t)gathered);
+    return p + (bits + 7) / 8;
 }
 
 int ids_put(struct linetab_encoder *e, const uint32_t *ids, uint32_t n, uint32_t n_values) {
@@ -136,13 +157,7 @@ int ids_put(struct linetab_encoder *e, const uint32_t *ids, uint32_t n, uint32_t
     if (r < 0 || width == 0)
         return r;
     uint8_t *from = (uint8_t *)e->packed.data + e->packed.size, *p = from;
-    for (uint32_t at = 0; at < n; at += LINETAB_FRAME) {
-        uint64_t frame[LINETAB_FRAME];
-        uint32_t count = n - at < LINETAB_FRAME ? n - at : LINETAB_FRAME;
-        for (uint32_t i = 0; i < count; i++)
-            frame[i] = ids[at + i];
-        p = pack(p, frame, 0, count, width); /* whole bytes: a frame has 128 */
-    }
+    p = pack_ids(p, ids, n, width);
     e->packed.size += (size_t)(p - from);
     return 0;
 }

@@ -437,15 +437,21 @@ static bool load_numbers(const struct column *c, uint64_t *numbers) {
 
 static bool load_ids(const uint8_t *p, uint8_t width, uint32_t n, uint32_t n_values,
                      uint32_t *ids) {
-    uint32_t largest = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t id = 0;
-        if (width == IDS_IN_PLAN) {
-            id = p[i];
-        } else if (width > 0) {
-            size_t bit = (size_t)i * width;
-            id = (uint32_t)(get_le64(p + (bit >> 3)) >> (bit & 7)) & ((1u << width) - 1);
+    uint32_t largest = 0, mask = width < 32 ? (1u << width) - 1 : UINT32_MAX;
+    size_t bit = 0;
+    if (width == 0) {
+        memset(ids, 0, n * sizeof(*ids));
+        return n_values > 0;
+    }
+    if (width == IDS_IN_PLAN) {
+        for (uint32_t i = 0; i < n; i++) {
+            ids[i] = p[i];
+            largest = ids[i] > largest ? ids[i] : largest;
         }
+        return largest < n_values;
+    }
+    for (uint32_t i = 0; i < n; i++, bit += width) {
+        uint32_t id = (uint32_t)(get_le64(p + (bit >> 3)) >> (bit & 7)) & mask;
         largest = id > largest ? id : largest;
         ids[i] = id;
     }

@@ -73,6 +73,33 @@ enum {
     BIT_BRACKET = 32, /* 5, 7 x b-d */
     BIT_A_TO_O = 64,  /* 4, 6 x 1-f */
     BIT_P_TO_Z = 128, /* 5, 7 x 0-a */
+    ALPHA = BIT_A_TO_O | BIT_P_TO_Z,
+    COARSE = BIT_CONTROL | BIT_MARK | BIT_COMPARE | BIT_BRACKET,
+};
+
+static const uint8_t class_first[16] = {
+    BIT_CONTROL,          BIT_CONTROL,
+    BIT_QUOTE | BIT_MARK, BIT_DIGIT | BIT_COMPARE,
+    BIT_A_TO_O,           BIT_BRACKET | BIT_P_TO_Z,
+    BIT_A_TO_O,           BIT_BRACKET | BIT_P_TO_Z,
+};
+static const uint8_t class_second[16] = {
+    BIT_CONTROL | BIT_DIGIT | BIT_MARK | BIT_P_TO_Z,
+    BIT_CONTROL | BIT_DIGIT | ALPHA,
+    BIT_CONTROL | BIT_DIGIT | BIT_QUOTE | BIT_MARK | ALPHA,
+    BIT_CONTROL | BIT_DIGIT | ALPHA,
+    BIT_CONTROL | BIT_DIGIT | ALPHA,
+    BIT_CONTROL | BIT_DIGIT | ALPHA,
+    BIT_CONTROL | BIT_DIGIT | ALPHA,
+    BIT_CONTROL | BIT_DIGIT | BIT_MARK | ALPHA,
+    BIT_CONTROL | BIT_DIGIT | BIT_MARK | ALPHA,
+    BIT_CONTROL | BIT_DIGIT | BIT_MARK | ALPHA,
+    BIT_CONTROL | ALPHA,
+    BIT_CONTROL | BIT_COMPARE | BIT_BRACKET | BIT_A_TO_O,
+    BIT_CONTROL | BIT_MARK | BIT_COMPARE | BIT_BRACKET | BIT_A_TO_O,
+    BIT_CONTROL | BIT_COMPARE | BIT_BRACKET | BIT_A_TO_O,
+    BIT_CONTROL | BIT_COMPARE | BIT_A_TO_O,
+    BIT_CONTROL | BIT_A_TO_O,
 };
 
 __attribute__((target("avx2"))) static inline __m256i both_lanes(const uint8_t *table) {
@@ -87,32 +114,7 @@ __attribute__((target("avx2"))) static inline uint64_t has_bits(__m256i classes,
 
 /* 64 bytes per step while whole ones are there; returns where it stopped. */
 __attribute__((target("avx2"))) static size_t mark_avx2(struct text_marks *m) {
-    static const uint8_t first[16] = {
-        BIT_CONTROL,          BIT_CONTROL,
-        BIT_QUOTE | BIT_MARK, BIT_DIGIT | BIT_COMPARE,
-        BIT_A_TO_O,           BIT_BRACKET | BIT_P_TO_Z,
-        BIT_A_TO_O,           BIT_BRACKET | BIT_P_TO_Z,
-    };
-    enum { ALPHA = BIT_A_TO_O | BIT_P_TO_Z };
-    static const uint8_t second[16] = {
-        BIT_CONTROL | BIT_DIGIT | BIT_MARK | BIT_P_TO_Z,
-        BIT_CONTROL | BIT_DIGIT | ALPHA,
-        BIT_CONTROL | BIT_DIGIT | BIT_QUOTE | BIT_MARK | ALPHA,
-        BIT_CONTROL | BIT_DIGIT | ALPHA,
-        BIT_CONTROL | BIT_DIGIT | ALPHA,
-        BIT_CONTROL | BIT_DIGIT | ALPHA,
-        BIT_CONTROL | BIT_DIGIT | ALPHA,
-        BIT_CONTROL | BIT_DIGIT | BIT_MARK | ALPHA,
-        BIT_CONTROL | BIT_DIGIT | BIT_MARK | ALPHA,
-        BIT_CONTROL | BIT_DIGIT | BIT_MARK | ALPHA,
-        BIT_CONTROL | ALPHA,
-        BIT_CONTROL | BIT_COMPARE | BIT_BRACKET | BIT_A_TO_O,
-        BIT_CONTROL | BIT_MARK | BIT_COMPARE | BIT_BRACKET | BIT_A_TO_O,
-        BIT_CONTROL | BIT_COMPARE | BIT_BRACKET | BIT_A_TO_O,
-        BIT_CONTROL | BIT_COMPARE | BIT_A_TO_O,
-        BIT_CONTROL | BIT_A_TO_O,
-    };
-    const __m256i firsts = both_lanes(first), seconds = both_lanes(second);
+    const __m256i firsts = both_lanes(class_first), seconds = both_lanes(class_second);
     size_t at = 0;
     for (; at + 64 <= m->size; at += 64) {
         uint64_t coarse = 0, word = 0, digit = 0, quote = 0;
@@ -122,7 +124,7 @@ __attribute__((target("avx2"))) static size_t mark_avx2(struct text_marks *m) {
             __m256i classes = _mm256_and_si256(
                 _mm256_shuffle_epi8(firsts, high),
                 _mm256_shuffle_epi8(seconds, _mm256_and_si256(c, _mm256_set1_epi8(15))));
-            coarse |= has_bits(classes, BIT_CONTROL | BIT_MARK | BIT_COMPARE | BIT_BRACKET) << part;
+            coarse |= has_bits(classes, COARSE) << part;
             word |= (has_bits(classes, BIT_DIGIT | ALPHA) | (uint32_t)_mm256_movemask_epi8(c))
                     << part;
             digit |= has_bits(classes, BIT_DIGIT) << part;
@@ -135,12 +137,37 @@ __attribute__((target("avx2"))) static size_t mark_avx2(struct text_marks *m) {
     }
     return at;
 }
+
+/* The same at once. */
+__attribute__((target("avx512f,avx512bw"))) static size_t mark_avx512(struct text_marks *m) {
+    const __m512i firsts =
+        _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)class_first));
+    const __m512i seconds =
+        _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)class_second));
+    const __m512i low = _mm512_set1_epi8(15);
+    size_t at = 0;
+    for (; at + 64 <= m->size; at += 64) {
+        __m512i c = _mm512_loadu_si512(m->text + at);
+        __m512i high = _mm512_and_si512(_mm512_srli_epi16(c, 4), low);
+        __m512i classes = _mm512_and_si512(_mm512_shuffle_epi8(firsts, high),
+                                           _mm512_shuffle_epi8(seconds, _mm512_and_si512(c, low)));
+        m->coarse[at / 64] = _mm512_test_epi8_mask(classes, _mm512_set1_epi8((char)COARSE));
+        m->fine[at / 64] =
+            ~(_mm512_test_epi8_mask(classes, _mm512_set1_epi8((char)(BIT_DIGIT | ALPHA))) |
+              _mm512_movepi8_mask(c));
+        m->digit[at / 64] = _mm512_test_epi8_mask(classes, _mm512_set1_epi8(BIT_DIGIT));
+        m->quote[at / 64] = _mm512_test_epi8_mask(classes, _mm512_set1_epi8(BIT_QUOTE));
+    }
+    return at;
+}
 #endif
 
 static void mark(struct text_marks *m) {
     size_t at = 0;
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2"))
+    if (__builtin_cpu_supports("avx512bw"))
+        at = mark_avx512(m);
+    else if (__builtin_cpu_supports("avx2"))
         at = mark_avx2(m);
 #endif
     for (; at < m->size; at += 64) {
