@@ -437,6 +437,9 @@ struct linetab_encoder *linetab_encoder_new(void) {
     e->plan = e->text = e->packed = buf_make(4 * (size_t)LINETAB_TEXT_MAX);
     e->fresh = buf_make(FRESH_MAX);
     e->shape_mask = UINT64_MAX;
+#ifdef __x86_64__
+    e->avx2 = __builtin_cpu_supports("avx2");
+#endif
     e->zstd = ZSTD_createCCtx();
     e->reader = linetab_new();
     if (!e->zstd || !e->reader) {

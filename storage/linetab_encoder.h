@@ -20,6 +20,7 @@ struct linetab_encoder {
     uint64_t odd_bytes;     /* of lines that fit no group */
     struct linetab *reader; /* to check what was encoded */
     uint64_t mismatches;
+    bool avx2;           /* the processor has these instructions */
     uint64_t shape_mask; /* of the hashes that tell makes of lines apart */
 };
 
