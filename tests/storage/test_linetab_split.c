@@ -122,6 +122,31 @@ static void tokens_are_the_same_with_and_without_paths(void) {
     buf_done(&text);
 }
 
+/* Which bytes delimit, one by one, as the header of the splitter says. */
+static void bytes_are_marked_as_they_are(void) {
+    struct buf text = buf_make(BUF_NO_MAX);
+    struct text_marks m = {0};
+    for (unsigned i = 0; i < 3000; i++)
+        buf_add_char(&text, (char)(i < 512 ? i : below(256)));
+    CHECK(buf_reserve(&text, TEXT_SLACK) == 0);
+    for (size_t size = text.size; size > text.size - 130; size--) {
+        size_t wrong = 0;
+        CHECK_INT(text_marks_load(&m, str_make(text.data, size)), 0);
+        for (uint32_t i = 0; i < size; i++) {
+            unsigned char c = (unsigned char)text.data[i], folded = c | 0x20;
+            bool digit = c >= '0' && c <= '9', letter = folded >= 'a' && folded <= 'z';
+            bool coarse = c <= ' ' || (c < 0x80 && strchr("\"'(),;<=>[\\]{|}", c) != NULL);
+            wrong += marks_at(m.coarse, i) != coarse;
+            wrong += marks_at(m.fine, i) != !(digit || letter || c >= 0x80);
+            wrong += marks_at(m.digit, i) != digit;
+            wrong += marks_at(m.quote, i) != (c == '"');
+        }
+        CHECK_INT(wrong, 0);
+    }
+    text_marks_done(&m);
+    buf_done(&text);
+}
+
 static void a_piece_of_more_tokens_than_asked_for_is_told_apart(void) {
     const char *line = "a b c d e f g h                                ";
     struct text_marks m = {0};
@@ -141,6 +166,7 @@ static void a_piece_of_more_tokens_than_asked_for_is_told_apart(void) {
 
 int main(void) {
     RUN(tokens_are_the_same_with_and_without_paths);
+    RUN(bytes_are_marked_as_they_are);
     RUN(a_piece_of_more_tokens_than_asked_for_is_told_apart);
     return test_done();
 }
