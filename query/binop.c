@@ -65,7 +65,7 @@ static int with_scalar(struct exec *x, const struct binary *b, const struct vec 
             out[i].values[step] = filters ? s->values[step] : v;
         }
     }
-    *ret = (struct vec){.series = out, .count = in->count};
+    *ret = (struct vec){.series = out, .count = in->count, .ordered = in->ordered};
     return 0;
 }
 
@@ -143,7 +143,7 @@ static int set_operation(struct exec *x, const struct binary *b, const struct ve
             out[i].present[step] = right->series[j].present[step] && !seen[sig.right[j]];
         }
     }
-    *ret = (struct vec){.series = out, .count = room};
+    *ret = (struct vec){.series = out, .count = room, .ordered = left->ordered};
     return 0;
 }
 
@@ -305,7 +305,7 @@ static int match_vectors(struct exec *x, const struct binary *b, const struct ve
         if (r < 0)
             return r;
     }
-    *ret = (struct vec){.series = m.out, .count = m.index.count};
+    *ret = (struct vec){.series = m.out, .count = m.index.count, .ordered = m.many->ordered};
     return 0;
 }
 

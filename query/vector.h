@@ -20,7 +20,7 @@ struct vec {
     double scalar;
     struct vec_series *series;
     size_t count;
-    bool ordered; /* sort() decided the order */
+    bool ordered; /* sort() decided the order, here or further in */
 };
 
 /* Room for values of every step, nothing present. -ENOMEM. */

@@ -683,6 +683,48 @@ static void lines_that_are_not_decoded(void) {
     close_all();
 }
 
+/* What sort decided stays through operations that give a series for a series. */
+static void keeps_the_order_of_sort(void) {
+#define SERIES(number, letter)                                                                     \
+    "label_replace(vector(" #number "), \"a\", \"" letter "\", \"\", \"\")"
+#define THREE "(" SERIES(1, "z") " or " SERIES(3, "y") " or " SERIES(2, "x") ")"
+    static const struct {
+        const char *text, *letters;
+    } cases[] = {
+        {THREE, "xyz"},
+        {"sort" THREE, "zxy"},
+        {"sort_desc" THREE, "yxz"},
+        {"sort" THREE " + 1", "zxy"},
+        {"(10 - sort_desc" THREE ") * 2", "yxz"},
+        {"1 < sort_desc" THREE, "yx"},
+        {"label_replace(sort_desc" THREE ", \"b\", \"c\", \"\", \"\")", "yxz"},
+        {"sort_desc" THREE " / on (a) " THREE, "yxz"},
+        {THREE " / on (a) group_right sort_desc" THREE, "yxz"},
+        {"sort_desc" THREE " and on () vector(1)", "yxz"},
+        {"sort_desc" THREE " or vector(7)", "yxz-"},
+        {"sort_desc" THREE " unless " SERIES(0, "x"), "yz"},
+        {"sum by (a) (sort_desc" THREE ")", "xyz"},
+    };
+#undef THREE
+#undef SERIES
+    open_all();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct query q = {.text = str_from(cases[i].text), .instant = true, .end_ns = 4 * NS_PER_S};
+        struct query_result *r = NULL;
+        CHECK_INT(run_query(&q, &r), 0);
+        if (!r)
+            continue;
+        char letters[8] = "";
+        for (size_t k = 0; k < r->n_series && k < sizeof(letters) - 1; k++) {
+            struct str a = labels_get(r->series[k].labels, STR("a"));
+            letters[k] = a.size > 0 ? a.data[0] : '-';
+        }
+        CHECK_STR(str_from(letters), str_from(cases[i].letters));
+        query_result_free(r);
+    }
+    close_all();
+}
+
 /* What `or` takes from either side is one series where the labels are the same. */
 static void merges_equal_series(void) {
     open_all();
@@ -877,6 +919,7 @@ int main(void) {
     RUN(many_at_once);
     RUN(numbers);
     RUN(lines_that_are_not_decoded);
+    RUN(keeps_the_order_of_sort);
     RUN(merges_equal_series);
     RUN(refusals);
     RUN(edges_of_log_queries);
