@@ -60,6 +60,9 @@ bool json_skip_rest(struct json_reader *r, enum json_type opened);
  * backslash was seen. SIMD where the machine has it. */
 const char *json_string_end(const char *p, const char *end, bool *escaped);
 
+/* The first quote or backslash; NULL when there is none. */
+const char *json_plain_end(const char *p, const char *end);
+
 /* The UTF-16 unit of the "\uXXXX" at p, or -1 when there is none. */
 int32_t json_read_u16(const char *p, const char *end);
 
@@ -67,7 +70,12 @@ int32_t json_read_u16(const char *p, const char *end);
  * surrogates become U+FFFD. The output never exceeds the input. */
 int64_t json_unescape(struct str raw, char *out);
 
-/* The same, faster, where JSON_ROOM bytes behind `raw` can be read and as many behind out + raw.size written (what is
+/* Unescapes the string that begins at *p up to its closing quote, which *p then stands at: in one pass, 64 bytes at a time.
+ * Up to `room` bytes of out may be written, whatever the size that is returned. -1 when that is too little, the string
+ * ends badly or near `end`, or the machine cannot: nothing has been decided then. */
+int64_t json_unescape_to_quote(const char **p, const char *end, char *out, size_t room);
+
+/* The same as json_unescape, faster, where JSON_ROOM bytes behind `raw` can be read and as many behind out + raw.size written (what is
  * there does not matter, and is not kept). Not in place. */
 enum { JSON_ROOM = 80 };
 int64_t json_unescape_roomy(struct str raw, char *out);

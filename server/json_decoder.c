@@ -4,6 +4,9 @@
 
 #include "arena.h"
 
+/* Room for lines with escapes is taken from the arena in such steps, and given up with less left. */
+enum { ROOM_STEP = 256 << 10, ROOM_LEAST = 4 << 10 };
+
 int json_decoder_fail(const struct json_decoder *d, const char *expected) {
     size_t at = (size_t)(d->r.at - d->start), size = (size_t)(d->r.end - d->start);
     if (at >= size)
@@ -40,4 +43,39 @@ int json_decoder_string(struct json_decoder *d, const struct json_value *v, stru
     arena_trim(d->out->arena, p, (size_t)size);
     *ret = str_make(p, (size_t)size);
     return 0;
+}
+
+/* Unescapes into room that is made for many lines. */
+static const char *take_escaped(struct json_decoder *d, const char *from, struct str *ret) {
+    size_t left = (size_t)(d->r.end - from);
+    if (d->room_size < ROOM_LEAST) {
+        size_t size = left + ROOM_LEAST < ROOM_STEP ? left + ROOM_LEAST : ROOM_STEP;
+        d->room = arena_alloc(d->out->arena, size);
+        d->room_size = d->room ? size : 0;
+    }
+    const char *p = from;
+    int64_t size = json_unescape_to_quote(&p, d->r.end, d->room, d->room_size);
+    if (size < 0)
+        return NULL;
+    *ret = str_make(d->room, (size_t)size);
+    d->room += size;
+    d->room_size -= (size_t)size;
+    return p;
+}
+
+const char *json_decoder_line(struct json_decoder *d, const char *from, struct str *ret) {
+    const char *p = json_plain_end(from, d->r.end);
+    if (!p)
+        return NULL;
+    struct json_value v = {.type = JSON_STRING, .raw = str_make(from, (size_t)(p - from))};
+    if (*p == '\\') {
+        const char *quote = take_escaped(d, from, ret);
+        if (quote)
+            return quote;
+        p = json_string_end(from, d->r.end, &v.escaped);
+        if (!p)
+            return NULL;
+        v.raw.size = (size_t)(p - from);
+    }
+    return json_decoder_string(d, &v, ret) == 0 ? p : NULL;
 }

@@ -139,21 +139,21 @@ static int decode_plain_value(struct json_decoder *d, struct decoded_stream *s, 
         memcmp(p + TIME + TIME_SIZE, "\",\"", 3) != 0)
         return 0;
     int64_t time_ns = plain_time(p + TIME);
-    struct json_value line = {.type = JSON_STRING};
-    const char *quote = time_ns < 0 ? NULL : json_string_end(p + LINE, end, &line.escaped);
+    struct str line;
+    const char *quote = time_ns < 0 ? NULL : json_decoder_line(d, p + LINE, &line);
     if (!quote || quote + 1 == end)
         return 0;
     struct entry *e = decoded_add_entry(d->out, s);
     if (!e)
         return decoded_error(d->out, d->reterr);
     e->ts_ns = time_ns;
-    line.raw = str_make(p + LINE, (size_t)(quote - p) - LINE);
+    e->line = line;
     d->r.at = quote + 1;
-    int r = json_decoder_string(d, &line, &e->line);
-    if (r == 0 && *d->r.at == ']')
+    if (*d->r.at == ']') {
         d->r.at++;
-    else if (r == 0)
-        r = decode_items(d, e, 2);
+        return 1;
+    }
+    int r = decode_items(d, e, 2);
     return r < 0 ? r : 1;
 }
 

@@ -185,6 +185,7 @@ static void test_escaped_runs(void) {
                                         "\\t",
                                         "\\x"};
     uint32_t random = 1;
+    size_t n_to_quote = 0;
     for (int round = 0; round < 20000; round++) {
         char text[400], slow[400];
         size_t size = 0;
@@ -216,6 +217,21 @@ static void test_escaped_runs(void) {
         memcpy(roomy, text, size);
         CHECK_INT(json_unescape_roomy(str_make(roomy, size), roomy_out), n);
         CHECK(n < 0 || memcmp(roomy_out, out, (size_t)n) == 0);
+        /* To the quote, with more of a document behind it and less. */
+        for (size_t behind = 0; behind <= JSON_ROOM; behind += 40) {
+            roomy[size] = '"';
+            const char *p = roomy, *roomy_end = roomy + size + (behind > 0 ? behind : 1);
+            char *exact_room = malloc(size + JSON_ROOM);
+            int64_t m = json_unescape_to_quote(&p, roomy_end, exact_room, size + JSON_ROOM);
+            CHECK(m < 0 ||
+                  (m == n && p == roomy + size && memcmp(exact_room, out, (size_t)n) == 0));
+            n_to_quote += m >= 0;
+            CHECK(json_unescape_to_quote(&p, roomy_end, exact_room, 60) == -1);
+            free(exact_room);
+        }
+        const char *plain = memchr(text, '\\', size);
+        CHECK(json_plain_end(text, text + size + 1) == (plain ? plain : text + size));
+        CHECK(json_plain_end(text, text + size) == plain);
         free(roomy);
         free(roomy_out);
         CHECK(n >= 0 || kinds == 12);
@@ -223,6 +239,9 @@ static void test_escaped_runs(void) {
             CHECK_STR(str_make(out, (size_t)n), str_make(slow, (size_t)n));
         free(out);
     }
+#if defined(__x86_64__)
+    CHECK((n_to_quote > 20000) == (bool)__builtin_cpu_supports("avx512vbmi2"));
+#endif
 }
 
 #define BAD "\xEF\xBF\xBD"

@@ -44,6 +44,16 @@ static void check_string(struct json_value v) {
     memcpy(roomy, v.raw.data, v.raw.size);
     must(json_unescape_roomy(str_make(roomy, v.raw.size), again) == size);
     must(size <= 0 || memcmp(again, out, (size_t)size) == 0);
+    char *to_quote = calloc(1, v.raw.size + JSON_ROOM);
+    must(to_quote != NULL);
+    memcpy(to_quote, v.raw.data, v.raw.size);
+    to_quote[v.raw.size] = '"';
+    const char *p = to_quote;
+    int64_t same = json_unescape_to_quote(&p, to_quote + v.raw.size + JSON_ROOM, again,
+                                          v.raw.size + JSON_ROOM);
+    must(same < 0 || (same == size && p == to_quote + v.raw.size));
+    must(same <= 0 || memcmp(again, out, (size_t)size) == 0);
+    free(to_quote);
     free(roomy);
     free(again);
     free(out);
