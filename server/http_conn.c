@@ -24,7 +24,8 @@
 enum {
     READ_STEP = 16 << 10,
     BODY_STEP = 64 << 10,
-    BODY_GROWTH = 4, /* room for a body is at most this many times what has come of it */
+    BODY_GROWTH =
+        32, /* room for a body is at most this many times what has come of it: no byte moves often */
     TLS_RECORD = 16 << 10,
 };
 
