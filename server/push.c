@@ -346,7 +346,9 @@ static int check_part(struct push *p, struct decoded_stream *s, struct push_grou
         p->kept_bytes += e->line.size + meta_size;
         if (enrich_entry(p, &part, e) < 0)
             return -ENOMEM;
-        entries[kept++] = *e;
+        if (kept != i)
+            entries[kept] = *e;
+        kept++;
     }
     s->n_entries = kept;
     g->n_entries += kept;

@@ -117,14 +117,14 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
     *ret_sealable = false;
     (void)pthread_mutex_lock(&s->lock);
     s->last_append_mono_ns = clock_mono_ns();
-    rows_builder_forget_meta(&s->open);
+    struct rows_recent recent = {0};
     size_t first = first_after(s->flushed, lsn, count);
     int status = rows_reserve(&s->open, entries + first, count - first);
     for (size_t i = first; i < count && status >= 0; i++) {
         struct wal_pos pos = {.lsn = lsn, .index = (uint32_t)i};
         if (s->open.count == 0)
             s->open_first = pos;
-        status = rows_add(&s->open, &entries[i]);
+        status = rows_add(&s->open, &entries[i], &recent);
         if (status < 0)
             break;
         if (status == 0) {
@@ -141,7 +141,7 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
             status = head_cut(r, s);
             if (status == 0)
                 status = rows_reserve(&s->open, entries + i + 1, count - i - 1);
-            rows_builder_forget_meta(&s->open);
+            recent = (struct rows_recent){0};
         }
     }
     count_memory(r, &s->open_memory, rows_memory(&s->open));

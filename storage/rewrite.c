@@ -438,8 +438,7 @@ static int take_run(struct work *k, struct cursor *c, int64_t bound_ns, bool inc
                 return r;
         }
         struct entry e = entry_at(k, c, c->at);
-        rows_builder_forget_meta(&k->open);
-        int r = rows_add(&k->open, &e);
+        int r = rows_add(&k->open, &e, NULL);
         if (r < 0)
             return no_memory(k);
         k->result.entries += (uint64_t)r;

@@ -239,15 +239,7 @@ static const struct labels *copy_set(struct arena *arena, const struct label *me
 }
 
 /* The id of a metadata set in this block; make_room has seen to it that one more fits. */
-static int intern_meta(struct rows_builder *b, const struct entry *e, uint32_t *ret_id) {
-    if (e->meta_count == 0) {
-        *ret_id = 0;
-        return 0;
-    }
-    if (e->meta == b->last_meta && e->meta_count == b->last_meta_count) {
-        *ret_id = b->last_meta_id;
-        return 0;
-    }
+static int intern_set(struct rows_builder *b, const struct entry *e, uint32_t *ret_id) {
     struct meta_sets *m = b->rows->meta;
     int r = grow_set_table(m, b->n_sets);
     if (r < 0)
@@ -255,27 +247,47 @@ static int intern_meta(struct rows_builder *b, const struct entry *e, uint32_t *
     uint64_t hash = set_hash(e->meta, e->meta_count);
     struct labels wanted = {.items = e->meta, .count = e->meta_count};
     uint32_t at = (uint32_t)hash & (m->slots_capacity - 1);
-    uint32_t id = 0;
     for (; m->slots[at]; at = (at + 1) & (m->slots_capacity - 1)) {
         uint32_t candidate = m->slots[at] - 1;
         if (m->hashes[candidate] == hash && labels_eq(*b->rows->sets[candidate], wanted)) {
-            id = candidate;
-            break;
+            *ret_id = candidate;
+            return 0;
         }
     }
-    if (id == 0) {
-        const struct labels *set = copy_set(&m->arena, e->meta, e->meta_count);
-        if (!set)
-            return -ENOMEM;
-        id = b->n_sets++;
-        b->rows->sets[id] = set;
-        m->hashes[id] = hash;
-        m->slots[at] = id + 1;
-    }
-    b->last_meta = e->meta;
-    b->last_meta_count = e->meta_count;
-    b->last_meta_id = id;
+    const struct labels *set = copy_set(&m->arena, e->meta, e->meta_count);
+    if (!set)
+        return -ENOMEM;
+    uint32_t id = b->n_sets++;
+    b->rows->sets[id] = set;
+    m->hashes[id] = hash;
+    m->slots[at] = id + 1;
     *ret_id = id;
+    return 0;
+}
+
+/* The set of an entry's metadata, and its bytes. */
+static int intern_meta(struct rows_builder *b, const struct entry *e, struct rows_recent *recent,
+                       uint32_t *ret_id, uint32_t *ret_bytes) {
+    *ret_id = *ret_bytes = 0;
+    if (e->meta_count == 0)
+        return 0;
+    /* Neighbours in an array of labels have places of their own: most entries have nothing but one of the static levels. */
+    size_t at = (uintptr_t)e->meta / sizeof(struct label) % ROWS_RECENT;
+    if (recent && recent->items[at].meta == e->meta && recent->items[at].count == e->meta_count) {
+        *ret_id = recent->items[at].id;
+        *ret_bytes = recent->items[at].bytes;
+        return 0;
+    }
+    int r = intern_set(b, e, ret_id);
+    if (r < 0)
+        return r;
+    *ret_bytes = labels_bytes(*b->rows->sets[*ret_id]);
+    if (recent) {
+        recent->items[at].meta = e->meta;
+        recent->items[at].count = e->meta_count;
+        recent->items[at].id = *ret_id;
+        recent->items[at].bytes = *ret_bytes;
+    }
     return 0;
 }
 
@@ -351,12 +363,12 @@ static int find_duplicate(struct rows_builder *b, const struct entry *e, uint32_
     return 0;
 }
 
-int rows_add(struct rows_builder *b, const struct entry *e) {
+int rows_add(struct rows_builder *b, const struct entry *e, struct rows_recent *recent) {
     int r = make_room(b, 1, e->line.size + 1);
     if (r < 0)
         return r;
-    uint32_t meta_id;
-    r = intern_meta(b, e, &meta_id);
+    uint32_t meta_id, meta_bytes;
+    r = intern_meta(b, e, recent, &meta_id, &meta_bytes);
     if (r < 0)
         return r;
     r = find_duplicate(b, e, meta_id);
@@ -382,7 +394,7 @@ int rows_add(struct rows_builder *b, const struct entry *e) {
     rows->offsets[i + 1] = at + (uint32_t)e->line.size + 1;
     b->count++;
     b->line_bytes += (uint32_t)e->line.size;
-    b->meta_bytes += labels_bytes(*rows->sets[meta_id]);
+    b->meta_bytes += meta_bytes;
     if (e->ts_ns < b->max_ns)
         b->sorted = false;
     if (e->ts_ns < b->min_ns)

@@ -42,24 +42,27 @@ struct rows_builder {
     bool sorted;
     uint64_t *seen; /* lazily: hashes of all entries, open addressing, to find duplicates */
     uint32_t seen_capacity, seen_count;
-    const struct label *last_meta; /* the caller's array of the previous entry, to skip interning */
-    uint32_t last_meta_count, last_meta_id;
     /* Sizes that the stream's last full block had: the next one starts with them instead of growing to them. */
     uint32_t hint_entries, hint_lines;
 };
 
-/* Appends one entry (copied) unless the same entry is there already. 1 appended, 0 duplicate, -ENOMEM. `last_meta` is
- * only valid within one batch: call rows_builder_forget_meta between batches. */
-int rows_add(struct rows_builder *b, const struct entry *e);
+/* Arrays of metadata that entries of one batch share, by address: what set they are in the present block. All zero at
+ * first, and again when another batch or block begins. */
+enum { ROWS_RECENT = 8 };
+struct rows_recent {
+    struct {
+        const struct label *meta;
+        uint32_t count, id, bytes;
+    } items[ROWS_RECENT];
+};
 
 /* Makes room for these entries, as far as they go into the block at hand, so that appending them grows its arrays once at
  * most. 0 or -ENOMEM. */
 int rows_reserve(struct rows_builder *b, const struct entry *entries, size_t count);
 
-static inline void rows_builder_forget_meta(struct rows_builder *b) {
-    b->last_meta = NULL;
-    b->last_meta_count = UINT32_MAX;
-}
+/* Appends one entry (copied) unless the same entry is there already. 1 appended, 0 duplicate, -ENOMEM. `recent` may be
+ * NULL. */
+int rows_add(struct rows_builder *b, const struct entry *e, struct rows_recent *recent);
 
 /* Bytes that the builder's memory takes. */
 size_t rows_memory(const struct rows_builder *b);
