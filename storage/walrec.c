@@ -361,17 +361,21 @@ static int read_data(struct str data, struct lines_source *from, struct arena *a
     return c.at == c.end ? 0 : -ECORRUPT;
 }
 
-/* Decompresses into the room behind what `scratch` holds; the room must have been reserved. */
+/* Decompresses, or copies what is not compressed, into the room behind what `scratch` holds; the room must have been
+ * reserved. */
 static int unpack(enum walrec_codec codec, struct str packed, uint32_t raw_size,
                   struct buf *scratch, struct str *ret, struct err *reterr) {
-    if (codec == WALREC_NONE) {
-        *ret = packed;
-        return packed.size == raw_size
-                   ? 0
-                   : err_set(reterr, -ECORRUPT, "wal record: sizes do not agree");
-    }
     char *to = scratch->data ? scratch->data + scratch->size : NULL;
     assert(raw_size <= scratch->capacity - scratch->size);
+    if (codec == WALREC_NONE) {
+        if (packed.size != raw_size)
+            return err_set(reterr, -ECORRUPT, "wal record: sizes do not agree");
+        if (raw_size > 0)
+            memcpy(to, packed.data, raw_size);
+        *ret = str_make(to, raw_size);
+        scratch->size += raw_size;
+        return 0;
+    }
     assert(codec == WALREC_LZ4);
     int n = LZ4_decompress_safe(packed.data, to, (int)packed.size, (int)raw_size);
     if (n < 0 || (uint32_t)n != raw_size)

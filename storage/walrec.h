@@ -56,7 +56,8 @@ int walrec_write_definitions(struct walrec_writer *w, const struct batch *batch,
                              const bool *define);
 void walrec_payload(const struct walrec_writer *w, struct str ret[static WALREC_PARTS]);
 
-/* Reading. Strings borrow the record or the arena. */
+/* Reading. What definitions say borrows the record; entries borrow the arena and `scratch` alone, and live as long as what
+ * is in these. */
 typedef int walrec_define_fn(uint64_t id, struct str tenant, struct labels labels, void *ctx);
 typedef int walrec_entries_fn(uint64_t id, const struct entry *entries, size_t count, void *ctx);
 /* Does anybody want the stream's entries of this record? A body is decompressed for the first that is wanted only. */
