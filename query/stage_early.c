@@ -1,7 +1,8 @@
 /* Filters that parser stages ask early.
  *
  * A label of the stream or of the metadata keeps its value through every parser (what those find of that name gets a
- * suffix), so a filter on it may drop the line before the first parser runs.
+ * suffix), so a filter on it may drop the line before the first parser runs. Not one whose name ends in that suffix: what
+ * the metadata has under it, for the stream's sake or by itself, gives way to what a parser puts there.
  *
  * The others are of two kinds. Filters that follow a parser stage with nothing in between that changes labels: asking them early
  * only saves time. And what Loki does when no grouping limits the labels: every filter of a single label, wherever
@@ -96,8 +97,9 @@ static int attach_before(struct stage_compiler *c, struct step *parser, const st
         if (s->kind != STAGE_LABEL_FILTER)
             continue;
         size_t n = conjuncts(s->filter, found);
-        memcpy(e->before + e->n_before, found, n * sizeof(*found));
-        e->n_before += n;
+        for (size_t i = 0; i < n; i++)
+            if (!str_ends(c->names[found[i]->name], STR("_extracted")))
+                e->before[e->n_before++] = found[i];
     }
     return 0;
 }

@@ -453,6 +453,22 @@ static void other_parsers(void) {
     CHECK_ROWS(rows);
 }
 
+/* env is of the stream, of the metadata (there env_extracted) and of the line, which takes that name over. */
+static void names_with_the_suffix(void) {
+    static const struct row rows[] = {
+        {"{a=\"b\"} | env_extracted=\"meta\"", "env=p", "|env=p"},
+        {"{a=\"b\"} | logfmt | env_extracted=\"p\"", "env=p", "env_extracted=p|env=p"},
+        {"{a=\"b\"} | logfmt | env_extracted=\"p\" and app=\"api\"", "env=p",
+         "env_extracted=p|env=p"},
+        {"{a=\"b\"} | logfmt | env_extracted=\"meta\"", "env=p", NULL},
+        {"{a=\"b\"} | logfmt | env_extracted=\"meta\"", "x=p", "x=p|x=p"},
+        {"{a=\"b\"} | json | env_extracted > 4", "{\"env\":5}", "env_extracted=5|{\"env\":5}"},
+        {"{a=\"b\"} | regexp `(?P<env>.)` | env_extracted!=\"meta\"", "p", "env_extracted=p|p"},
+        {"{a=\"b\"} | pattern `<env>` | env_extracted=~\"p|q\"", "p", "env_extracted=p|p"},
+    };
+    CHECK_ROWS(rows);
+}
+
 static void label_format(void) {
     static const struct row rows[] = {
         {"{a=\"b\"} | logfmt | label_format x=m, y=`{{.n}}/{{.app}}`", "m=1 n=2",
@@ -563,6 +579,7 @@ int main(void) {
     RUN(unwraps);
     RUN(expressions);
     RUN(other_parsers);
+    RUN(names_with_the_suffix);
     RUN(label_format);
     RUN(addresses);
     RUN(label_regexes);
