@@ -31,7 +31,6 @@ enum {
 };
 
 struct candidate {
-    int64_t ts_ns;
     uint64_t tie;
     const struct snap_stream *stream;
     uint64_t order;
@@ -40,6 +39,12 @@ struct candidate {
     /* The line's bytes; the memory is used again when a better entry takes this place. */
     char *line;
     size_t line_size, line_capacity;
+};
+
+/* The heap moves these: two words, and what tells most of them apart. */
+struct place {
+    int64_t ts_ns;
+    struct candidate *candidate;
 };
 
 struct tie {
@@ -72,17 +77,16 @@ struct log_query {
 
     atomic_bool full;
     atomic_int_least64_t threshold_ns; /* time of the worst entry kept, once full */
-    pthread_mutex_t lock;              /* guards: heap, n_heap, capacity, heap_bytes */
-    struct candidate *heap;            /* the worst is at 0 */
+    pthread_mutex_t lock;              /* guards all below */
+    struct place *heap;                /* the worst is at 0 */
     size_t n_heap, capacity, limit;
-    size_t heap_bytes;
+    struct arena candidates;
+    size_t line_bytes; /* of what candidates keep */
 };
 
-/* Should `a` come before `b` in the answer? */
-static bool comes_before(const struct log_query *q, const struct candidate *a,
-                         const struct candidate *b) {
-    if (a->ts_ns != b->ts_ns)
-        return q->backward ? a->ts_ns > b->ts_ns : a->ts_ns < b->ts_ns;
+/* Should `a` come before `b`, of the same time, in the answer? */
+static bool wins_tie(const struct log_query *q, const struct candidate *a,
+                     const struct candidate *b) {
     if (a->tie != b->tie)
         return a->tie < b->tie;
     if (a->stream != b->stream)
@@ -92,31 +96,39 @@ static bool comes_before(const struct log_query *q, const struct candidate *a,
     return q->backward ? a->entry > b->entry : a->entry < b->entry;
 }
 
-static void sift_up(struct log_query *q, size_t i) {
-    while (i > 0) {
-        size_t parent = (i - 1) / 2;
-        if (!comes_before(q, &q->heap[parent], &q->heap[i]))
-            return;
-        struct candidate swap = q->heap[parent];
-        q->heap[parent] = q->heap[i];
-        q->heap[i] = swap;
-        i = parent;
-    }
+static inline bool comes_before(const struct log_query *q, struct place a, struct place b) {
+    if (a.ts_ns != b.ts_ns)
+        return q->backward ? a.ts_ns > b.ts_ns : a.ts_ns < b.ts_ns;
+    return wins_tie(q, a.candidate, b.candidate);
 }
 
-static void sift_down(struct log_query *q, size_t i) {
-    for (;;) {
-        size_t worst = i;
-        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < q->n_heap; child++)
-            if (comes_before(q, &q->heap[worst], &q->heap[child]))
-                worst = child;
-        if (worst == i)
-            return;
-        struct candidate swap = q->heap[worst];
-        q->heap[worst] = q->heap[i];
-        q->heap[i] = swap;
-        i = worst;
+/* Puts `added` where place i is free. */
+static void sift_up(struct log_query *q, size_t i, struct place added) {
+    while (i > 0) {
+        size_t parent = (i - 1) / 2;
+        if (!comes_before(q, q->heap[parent], added))
+            break;
+        q->heap[i] = q->heap[parent];
+        i = parent;
     }
+    q->heap[i] = added;
+}
+
+/* Puts `added` in place of the worst. */
+static void sift_down(struct log_query *q, struct place added) {
+    size_t i = 0;
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= q->n_heap)
+            break;
+        if (child + 1 < q->n_heap && comes_before(q, q->heap[child], q->heap[child + 1]))
+            child++;
+        if (!comes_before(q, added, q->heap[child]))
+            break;
+        q->heap[i] = q->heap[child];
+        i = child;
+    }
+    q->heap[i] = added;
 }
 
 /* Is an entry at this time, or any later one in the query's direction, worth looking at? */
@@ -134,7 +146,7 @@ static int candidate_fill(struct log_query *q, struct candidate *place,
     size_t capacity = place->line_capacity;
     if (line.size > capacity || !bytes) {
         size_t wanted = line.size < 128 ? 128 : line.size;
-        if (q->heap_bytes - capacity + wanted > EXEC_BYTES_MAX)
+        if (q->line_bytes - capacity + wanted > EXEC_BYTES_MAX)
             return err_set(reterr, -EREFUSED,
                            "the result is larger than %zu bytes; ask for fewer entries with limit",
                            EXEC_BYTES_MAX);
@@ -145,7 +157,7 @@ static int candidate_fill(struct log_query *q, struct candidate *place,
                 budget_give(BUDGET_QUERIES, wanted - capacity);
             return exec_no_memory(reterr);
         }
-        q->heap_bytes += wanted - capacity;
+        q->line_bytes += wanted - capacity;
         bytes = grown;
         capacity = wanted;
     }
@@ -162,33 +174,45 @@ static int heap_grow(struct log_query *q, struct err *reterr) {
     size_t capacity = q->capacity ? q->capacity * 2 : 256;
     if (capacity > q->limit)
         capacity = q->limit;
-    struct candidate *heap = realloc(q->heap, capacity * sizeof(*heap));
+    struct place *heap = realloc(q->heap, capacity * sizeof(*heap));
     if (!heap)
         return exec_no_memory(reterr);
-    memset(heap + q->capacity, 0, (capacity - q->capacity) * sizeof(*heap));
     q->heap = heap;
     q->capacity = capacity;
     return 0;
 }
 
-static int heap_offer(struct log_query *q, const struct candidate *c, struct str line,
-                      struct err *reterr) {
-    if (q->n_heap == q->limit) {
-        if (!comes_before(q, c, &q->heap[0]))
-            return 0;
-        int r = candidate_fill(q, &q->heap[0], c, line, reterr);
-        if (r < 0)
-            return r;
-        sift_down(q, 0);
-    } else {
-        int r = q->n_heap == q->capacity ? heap_grow(q, reterr) : 0;
-        if (r == 0)
-            r = candidate_fill(q, &q->heap[q->n_heap], c, line, reterr);
-        if (r < 0)
-            return r;
-        q->n_heap++;
-        sift_up(q, q->n_heap - 1);
-    }
+/* A candidate without a line, in the heap's next place. */
+static int heap_add(struct log_query *q, struct candidate **ret, struct err *reterr) {
+    int r = q->n_heap == q->capacity ? heap_grow(q, reterr) : 0;
+    if (r < 0)
+        return r;
+    struct candidate *c = arena_array(&q->candidates, 1, sizeof(*c));
+    if (!c)
+        return exec_no_memory(reterr);
+    *ret = q->heap[q->n_heap++].candidate = c;
+    return 0;
+}
+
+static int heap_offer(struct log_query *q, const struct candidate *c, int64_t ts_ns,
+                      struct str line, struct err *reterr) {
+    struct place added = {.ts_ns = ts_ns, .candidate = (struct candidate *)c};
+    bool was_full = q->n_heap == q->limit;
+    if (was_full && !comes_before(q, added, q->heap[0]))
+        return 0;
+    int r = 0;
+    if (was_full)
+        added.candidate = q->heap[0].candidate;
+    else
+        r = heap_add(q, &added.candidate, reterr);
+    if (r == 0)
+        r = candidate_fill(q, added.candidate, c, line, reterr);
+    if (r < 0)
+        return r;
+    if (was_full)
+        sift_down(q, added);
+    else
+        sift_up(q, q->n_heap - 1, added);
     if (q->n_heap == q->limit) {
         atomic_store_explicit(&q->threshold_ns, q->heap[0].ts_ns, memory_order_relaxed);
         atomic_store_explicit(&q->full, true, memory_order_release);
@@ -246,7 +270,6 @@ static int take_line(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns
     if (!labels)
         return exec_no_memory(reterr);
     struct candidate c = {
-        .ts_ns = ts_ns,
         .stream = s->stream,
         .order = s->task->order,
         .entry = entry,
@@ -256,7 +279,7 @@ static int take_line(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns
     if (r < 0)
         return r;
     pthread_mutex_lock(&q->lock);
-    r = heap_offer(q, &c, out->line, reterr);
+    r = heap_offer(q, &c, ts_ns, out->line, reterr);
     pthread_mutex_unlock(&q->lock);
     return r;
 }
@@ -374,11 +397,10 @@ static int answer(struct log_query *q, struct query_result *result, struct err *
     /* Heap order to answer order: take the worst out again and again. */
     size_t count = q->n_heap;
     while (q->n_heap > 1) {
-        struct candidate worst = q->heap[0];
+        struct place worst = q->heap[0];
         q->n_heap--;
-        q->heap[0] = q->heap[q->n_heap];
+        sift_down(q, q->heap[q->n_heap]);
         q->heap[q->n_heap] = worst;
-        sift_down(q, 0);
     }
     q->n_heap = count;
     if (count == 0)
@@ -398,12 +420,13 @@ static int answer(struct log_query *q, struct query_result *result, struct err *
         return exec_no_memory(reterr);
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        const struct candidate *c = &q->heap[i];
+        const struct candidate *c = q->heap[i].candidate;
+        int64_t ts_ns = q->heap[i].ts_ns;
         if (n > 0 && q->exec->query->interval_ns > 0 &&
-            !interval_keeps(q->exec->query, q->backward, entries[n - 1].ts_ns, c->ts_ns))
+            !interval_keeps(q->exec->query, q->backward, entries[n - 1].ts_ns, ts_ns))
             continue;
         struct result_entry *e = &entries[n];
-        e->ts_ns = c->ts_ns;
+        e->ts_ns = ts_ns;
         e->line = arena_copy(&result->arena, str_make(c->line, c->line_size));
         if (!e->line.data || set_find(&table, &result->arena, c->labels, &e->set) < 0)
             return exec_no_memory(reterr);
@@ -492,6 +515,7 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
         .backward = query->direction == DIR_BACKWARD,
         .limit = query->limit ? query->limit : UINT32_MAX,
         .n_workers = crew_slots(x->crew),
+        .candidates = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX),
     };
     pthread_mutex_init(&q.lock, NULL);
     result->type = RESULT_STREAMS;
@@ -500,10 +524,11 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
         r = answer(&q, result, reterr);
     for (size_t i = 0; i < q.n_parts; i++)
         part_done(&q, &q.parts[i]);
-    for (size_t i = 0; i < q.capacity; i++)
-        free(q.heap[i].line);
+    for (size_t i = 0; i < q.n_heap; i++)
+        free(q.heap[i].candidate->line);
     free(q.heap);
-    budget_give(BUDGET_QUERIES, q.heap_bytes);
+    arena_done(&q.candidates);
+    budget_give(BUDGET_QUERIES, q.line_bytes);
     pthread_mutex_destroy(&q.lock);
     return r;
 }

@@ -61,6 +61,16 @@ static void lower_levels_negated(uint8_t *levels, const uint8_t *by, uint32_t co
     }
 }
 
+static int lower_by_clause(struct scanner *s, const struct plan_clause *c, struct err *reterr) {
+    memset(s->other_levels, LINETAB_NO, s->info.count);
+    int r = ask_clause(s, c, s->other_levels, reterr);
+    if (c->negated)
+        lower_levels_negated(s->levels, s->other_levels, s->info.count);
+    else
+        lower_levels(s->levels, s->other_levels, s->info.count);
+    return r;
+}
+
 static uint32_t count_left(const struct scanner *s) {
     uint32_t left = 0;
     for (uint32_t i = 0; i < s->info.count; i++)
@@ -85,9 +95,11 @@ static int sift_by_search(struct scanner *s, struct err *reterr) {
 static int sift_by_clauses(struct scanner *s, struct err *reterr) {
     const struct plan *p = s->plan;
     bool all_matter = p->clauses_decide || p->takes_fields;
+    /* Mostly there is one clause, whose levels are the answer as they are. */
+    bool as_they_are = !p->also_search && p->n_clauses > 0 && !p->clauses[0].negated;
     uint32_t left = s->info.count;
     int r = 1;
-    memset(s->levels, LINETAB_YES, s->info.count);
+    memset(s->levels, as_they_are ? LINETAB_NO : LINETAB_YES, s->info.count);
     if (p->also_search) {
         r = sift_by_search(s, reterr);
         left = count_left(s);
@@ -96,13 +108,10 @@ static int sift_by_clauses(struct scanner *s, struct err *reterr) {
         const struct plan_clause *c = &p->clauses[i];
         if (!all_matter && left < s->info.count / FEW_SHARE)
             break;
-        memset(s->other_levels, LINETAB_NO, s->info.count);
-        r = ask_clause(s, c, s->other_levels, reterr);
-        if (c->negated)
-            lower_levels_negated(s->levels, s->other_levels, s->info.count);
-        else
-            lower_levels(s->levels, s->other_levels, s->info.count);
-        left = count_left(s);
+        r = i == 0 && as_they_are ? ask_clause(s, c, s->levels, reterr)
+                                  : lower_by_clause(s, c, reterr);
+        if (i + 1 < p->n_clauses)
+            left = count_left(s);
     }
     return r;
 }

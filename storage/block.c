@@ -228,6 +228,9 @@ static uint64_t unpack_bits(const uint8_t *p, uint32_t i, unsigned width) {
     return width < 64 ? number & ((UINT64_C(1) << width) - 1) : number;
 }
 
+/* Numbers up to so many bits are read from eight bytes, and those of a group added up do not overflow twice. */
+enum { NARROW_BITS = 56 };
+
 struct time_reader {
     uint64_t first_ns, unit;
     uint64_t at, limit; /* distance from the first time, in units; what it may not exceed */
@@ -269,6 +272,18 @@ static const uint8_t *read_time_group(struct time_reader *t, const uint8_t *p, c
     if (!p)
         return NULL;
     uint64_t at = t->at, limit = t->limit;
+    if (g.width <= NARROW_BITS && g.smallest >> NARROW_BITS == 0) {
+        /* The sum of a group fits, so that a look at its end does for all. */
+        uint64_t mask = (UINT64_C(1) << g.width) - 1;
+        for (uint32_t i = 0, bit = 0; i < n; i++, bit += g.width) {
+            at += g.smallest + (get_le64(g.packed + (bit >> 3)) >> (bit & 7) & mask);
+            times[i] = (int64_t)(t->first_ns + at * t->unit);
+        }
+        if (at < t->at || at > limit)
+            return NULL;
+        t->at = at;
+        return p;
+    }
     for (uint32_t i = 0; i < n; i++) {
         uint64_t above = g.width > 0 ? unpack_bits(g.packed, i, g.width) : 0;
         uint64_t delta = g.smallest + above;
@@ -311,6 +326,20 @@ int block_decode_times(const struct block_info *info, const struct section *s, s
     return 0;
 }
 
+/* Where lines of one group begin; false when they lead too far. */
+static bool read_length_group(const struct group_view *g, uint32_t n, uint64_t total, uint64_t *at,
+                              uint32_t *offsets) {
+    if (g->width > 32 || g->smallest > UINT32_MAX)
+        return false; /* no block is that long */
+    uint64_t place = *at, mask = (UINT64_C(1) << g->width) - 1;
+    for (uint32_t i = 0, bit = 0; i < n; i++, bit += g->width) {
+        offsets[i] = (uint32_t)place;
+        place += g->smallest + (get_le64(g->packed + (bit >> 3)) >> (bit & 7) & mask) + 1;
+    }
+    *at = place;
+    return place <= total;
+}
+
 /* Lengths in groups: each is what its group's smallest is, and so much more. */
 static int read_packed_lengths(const struct block_info *info, struct str raw, uint32_t *ret_offsets,
                                struct err *reterr) {
@@ -322,14 +351,10 @@ static int read_packed_lengths(const struct block_info *info, struct str raw, ui
         p = open_group(p, end, n, &g);
         if (!p)
             return err_set(reterr, -ECORRUPT, "block: lengths are cut off");
-        for (uint32_t k = 0; k < n; k++, i++) {
-            uint64_t above = g.width > 0 ? unpack_bits(g.packed, k, g.width) : 0;
-            uint64_t length = g.smallest + above;
-            ret_offsets[i] = (uint32_t)at;
-            if (length < above || length >= total - at)
-                return err_set(reterr, -ECORRUPT, "block: length of line %u is out of bounds", i);
-            at += length + 1;
-        }
+        if (!read_length_group(&g, n, total, &at, ret_offsets + i))
+            return err_set(reterr, -ECORRUPT, "block: lengths from line %u on are out of bounds",
+                           i);
+        i += n;
     }
     if (p != end || at != total)
         return err_set(reterr, -ECORRUPT, "block: line lengths do not add up");

@@ -10,6 +10,10 @@
 #include <errno.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "linetab_reader.h"
 
 /* What a value of typed columns can be made of. */
@@ -468,8 +472,27 @@ static inline bool may_begin(const struct literal *l, size_t shift, const char *
                   : fold_byte(*p) == l->lower[shift];
 }
 
-/* Does the literal stand within fixed bytes? These are short. */
+/* Does the literal stand within fixed bytes? These are short, and more may be read behind them. */
 static bool is_within(const struct literal *l, struct str fixed) {
+#ifdef __SSE2__
+    if (!l->row && !l->fold && l->size >= 2) {
+        __m128i first = _mm_set1_epi8(l->text.data[0]), second = _mm_set1_epi8(l->text.data[1]);
+        for (size_t at = 0; at + l->size <= fixed.size; at += 16) {
+            const char *p = fixed.data + at;
+            __m128i here = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), first);
+            __m128i next =
+                _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 1)), second);
+            unsigned hits = (unsigned)_mm_movemask_epi8(_mm_and_si128(here, next));
+            for (; hits != 0; hits &= hits - 1) {
+                size_t place = at + (size_t)__builtin_ctz(hits);
+                if (place + l->size <= fixed.size &&
+                    memcmp(fixed.data + place, l->text.data, l->size) == 0)
+                    return true;
+            }
+        }
+        return false;
+    }
+#endif
     for (size_t at = 0; at + l->size <= fixed.size; at++)
         if (may_begin(l, 0, fixed.data + at) && stands(l, 0, fixed.data + at, l->size))
             return true;
