@@ -290,6 +290,8 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
         .share = &share,
     };
     r = store_select(x->store, &select, &ret->snapshot, reterr);
+    if (r == -ENOMEM)
+        r = exec_no_memory(reterr);
     if (r < 0)
         goto out;
     ret->n_streams = snapshot_streams(ret->snapshot, &ret->streams);

@@ -68,7 +68,7 @@ struct memory_plan memory_plan_make(const struct config *c, uint64_t machine_byt
         .head_budget = smaller(c->head_budget_bytes, limit / 4),
         .push_body_max = smaller(c->push_body_max, limit / 8),
         .bodies_max = smaller(BODIES_MAX_MIB * MIB, limit / 5),
-        .chunk_cache = smaller(c->chunk_cache_bytes, limit / 2),
+        .chunk_cache = smaller(c->chunk_cache_bytes, limit / 4),
         .wal_buffer = smaller(c->wal.buffer_max_bytes, limit / 16),
         /* Each may hold a decompressed body and what was decoded from it. */
         .workers = limit < SMALL_MIB * MIB && c->workers == 0 ? 2 : c->workers,

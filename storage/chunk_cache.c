@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "budget.h"
 #include "io.h"
 #include "map.h"
 
@@ -32,14 +33,13 @@ struct cached_chunk {
     struct chunk_cache *cache;
     /* Per block one or NULL; all NULL until the first is kept. Written once, by whichever reader comes first. */
     _Atomic(_Atomic(struct kept_rollup *) *) rollups;
-    struct cached_chunk *newer, *older; /* LRU list; only while in the cache */
+    struct cached_chunk *newer, *older; /* LRU list of those that nobody holds */
     /* Those that keep a descriptor, in the order of opening. Written under the lock, closed when nobody holds it. */
     struct cached_chunk *later, *earlier;
     atomic_int fd; /* or -1 */
     unsigned holders;
     bool forgotten; /* out of the map; freed with its last holder */
-    size_t cost_bytes,
-        chunk_bytes; /* the second is a part of the first: chunk_cost_bytes when last asked */
+    size_t cost_bytes;
     struct chunk *chunk;
     struct chunk_key key;
     uint64_t pack_seq;
@@ -50,8 +50,9 @@ struct chunk_cache {
     size_t budget_bytes;
     pthread_mutex_t lock; /* guards all below and the links and holders of each chunk */
     struct map by_key;
-    struct cached_chunk *newest, *oldest;
+    struct cached_chunk *newest, *oldest; /* of those that nobody holds */
     size_t total_bytes;
+    size_t charged_bytes;                        /* to BUDGET_QUERIES: what is beyond the budget */
     struct cached_chunk *last_file, *first_file; /* that keep a descriptor */
     unsigned n_files;
 };
@@ -90,6 +91,7 @@ void chunk_cache_free(struct chunk_cache *c) {
         k = older;
     }
     map_done(&c->by_key);
+    budget_give(BUDGET_QUERIES, c->charged_bytes);
     (void)pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -153,10 +155,13 @@ static int take_file(struct chunk_cache *c) {
     return atomic_exchange(&k->fd, -1);
 }
 
-/* Takes the chunk out of the cache; the caller frees it when nobody holds it. Lock held. */
+/* ---- the budget. Lock held. */
+
+/* Takes the chunk out of the cache; the caller frees it when nobody holds it. */
 static void drop(struct chunk_cache *c, struct cached_chunk *k) {
     (void)map_remove(&c->by_key, key_str(&k->key));
-    unlink_chunk(c, k);
+    if (k->holders == 0)
+        unlink_chunk(c, k);
     if (atomic_load(&k->fd) >= 0)
         unlink_file(c, k); /* closed with the chunk */
     c->total_bytes -= k->cost_bytes;
@@ -166,16 +171,24 @@ static void drop(struct chunk_cache *c, struct cached_chunk *k) {
 /* Unlinks unheld chunks beyond the budget into a list to be freed without the lock. */
 static struct cached_chunk *evict(struct chunk_cache *c) {
     struct cached_chunk *dropped = NULL;
-    for (struct cached_chunk *k = c->oldest; k && c->total_bytes > c->budget_bytes;) {
-        struct cached_chunk *newer = k->newer;
-        if (k->holders == 0) {
-            drop(c, k);
-            k->older = dropped;
-            dropped = k;
-        }
-        k = newer;
+    while (c->oldest && c->total_bytes > c->budget_bytes) {
+        struct cached_chunk *k = c->oldest;
+        drop(c, k);
+        k->older = dropped;
+        dropped = k;
     }
     return dropped;
+}
+
+/* What is held beyond the budget is memory of the queries that hold it. False: they may not use so much. */
+static bool charge(struct chunk_cache *c) {
+    size_t beyond = c->total_bytes > c->budget_bytes ? c->total_bytes - c->budget_bytes : 0;
+    if (beyond > c->charged_bytes && !budget_take(BUDGET_QUERIES, beyond - c->charged_bytes))
+        return false;
+    if (beyond < c->charged_bytes)
+        budget_give(BUDGET_QUERIES, c->charged_bytes - beyond);
+    c->charged_bytes = beyond;
+    return true;
 }
 
 static void free_list(struct cached_chunk *k) {
@@ -190,11 +203,8 @@ static struct cached_chunk *hold_present(struct chunk_cache *c, const struct chu
     struct cached_chunk *k = map_get(&c->by_key, key_str(key));
     if (!k)
         return NULL;
-    k->holders++;
-    if (c->newest != k) {
+    if (k->holders++ == 0)
         unlink_chunk(c, k);
-        link_newest(c, k);
-    }
     return k;
 }
 
@@ -261,11 +271,14 @@ static struct cached_chunk *add_fresh(struct chunk_cache *c, struct cached_chunk
     (void)pthread_mutex_lock(&c->lock);
     struct cached_chunk *k = hold_present(c, &fresh->key); /* another thread may have been faster */
     if (!k && map_put(&c->by_key, key_str(&fresh->key), fresh) == 0) {
-        link_newest(c, fresh);
         c->total_bytes += fresh->cost_bytes;
         dropped = evict(c);
-        k = fresh;
-        fresh = NULL;
+        if (charge(c)) {
+            k = fresh;
+            fresh = NULL;
+        } else {
+            drop(c, fresh);
+        }
     }
     (void)pthread_mutex_unlock(&c->lock);
     free_list(dropped);
@@ -336,10 +349,14 @@ void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held) {
     if (!held)
         return;
     (void)pthread_mutex_lock(&c->lock);
-    bool last = --held->holders == 0 && held->forgotten;
+    bool last = --held->holders == 0;
+    bool gone = last && held->forgotten;
+    if (last && !gone)
+        link_newest(c, held);
     struct cached_chunk *dropped = evict(c);
+    (void)charge(c);
     (void)pthread_mutex_unlock(&c->lock);
-    if (last)
+    if (gone)
         cached_free(held);
     free_list(dropped);
 }
@@ -450,6 +467,7 @@ void chunk_cache_forget(struct chunk_cache *c, uint64_t stream_id, uint64_t chun
     bool unheld = k && k->holders == 0;
     if (k)
         drop(c, k);
+    (void)charge(c);
     (void)pthread_mutex_unlock(&c->lock);
     if (unheld)
         cached_free(k);

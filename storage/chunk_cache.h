@@ -1,5 +1,6 @@
 /* chunk_cache: opened chunk files (what their tails say), shared by all queries, least recently used ones closed
- * when the budget is exceeded. Any thread. */
+ * when the budget is exceeded. What is held can not be closed: as far as it is beyond the budget it is charged to
+ * BUDGET_QUERIES, and one more chunk is refused (-ENOMEM) when that may not grow. Any thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,11 +1,13 @@
 #include "chunk_cache.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "test.h"
 #include "test_folder.h"
 
@@ -152,8 +154,72 @@ static void test_an_evicted_chunk_closes_its_file(void) {
     chunk_cache_free(c);
 }
 
+static uint64_t cache_bytes(struct chunk_cache *c, uint64_t *ret_count) {
+    uint64_t bytes = 0;
+    chunk_cache_stats(c, &bytes, ret_count);
+    return bytes;
+}
+
+/* The least recently used go first, and only those that nobody holds. */
+static void test_what_is_beyond_the_budget_is_closed(void) {
+    struct chunk_cache *c = chunk_cache_new(dir_fd, SIZE_MAX);
+    uint64_t count = 0;
+    chunk_cache_put(c, hold(c, 1));
+    uint64_t each = cache_bytes(c, &count);
+    chunk_cache_free(c);
+    c = chunk_cache_new(dir_fd, 3 * each + each / 2);
+    struct cached_chunk *first = hold(c, 1), *second = hold(c, 2);
+    for (uint64_t i = 3; i <= CHUNKS; i++)
+        chunk_cache_put(c, hold(c, i));
+    CHECK(cache_bytes(c, &count) <= 3 * each + each / 2);
+    CHECK_INT(count, 3);
+    struct cached_chunk *again = hold(c, 1);
+    CHECK(again == first);
+    chunk_cache_put(c, again);
+    chunk_cache_put(c, first);
+    chunk_cache_put(c, second); /* last used: 1, 2 */
+    chunk_cache_put(c, hold(c, 3));
+    chunk_cache_put(c, hold(c, 4));
+    CHECK_INT(budget_used(BUDGET_QUERIES), 0);
+    CHECK(cache_bytes(c, &count) <= 3 * each + each / 2);
+    CHECK_INT(count, 3);
+    chunk_cache_free(c);
+}
+
+/* Held chunks stay whatever the budget; they are the queries' memory, which has an end. */
+static void test_what_is_held_beyond_the_budget_is_charged(void) {
+    struct chunk_cache *c = chunk_cache_new(dir_fd, 1);
+    struct cached_chunk *held[CHUNKS + 1] = {NULL};
+    struct err err = {0};
+    uint64_t count = 0, n = 0, bytes;
+    held[1] = hold(c, 1);
+    uint64_t each = cache_bytes(c, &count);
+    CHECK_INT(budget_used(BUDGET_QUERIES), each - 1);
+    budget_set_limit(each * CHUNKS); /* queries get half of it */
+    int r = 0;
+    for (n = 2; n <= CHUNKS && r == 0; n++) {
+        struct chunk_id id = id_of(n);
+        r = chunk_cache_get(c, &id, &held[n], &err);
+    }
+    CHECK_INT(r, -ENOMEM);
+    CHECK(n - 2 >= CHUNKS / 2 - 1 && n < CHUNKS);
+    bytes = cache_bytes(c, &count);
+    CHECK_INT(count, n - 2);
+    CHECK_INT(budget_used(BUDGET_QUERIES), bytes - 1);
+    for (uint64_t i = 1; i <= CHUNKS; i++)
+        chunk_cache_put(c, held[i]);
+    CHECK_INT(budget_used(BUDGET_QUERIES), 0);
+    CHECK_INT(cache_bytes(c, &count), 0);
+    chunk_cache_put(c, hold(c, CHUNKS)); /* there is room again */
+    budget_set_limit(0);
+    chunk_cache_free(c);
+    CHECK_INT(budget_used(BUDGET_QUERIES), 0);
+}
+
 int main(void) {
     make_chunks();
+    RUN(test_what_is_beyond_the_budget_is_closed);
+    RUN(test_what_is_held_beyond_the_budget_is_charged);
     RUN(test_files_are_kept_within_limits);
     RUN(test_a_forgotten_chunk_closes_its_file);
     RUN(test_an_evicted_chunk_closes_its_file);
