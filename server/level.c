@@ -50,14 +50,6 @@ static struct str level_text(enum level l) {
     return level_pairs[l].value;
 }
 
-const struct label *level_pair(struct str static_level) {
-    for (int i = 0; i < LEVELS; i++) {
-        if (level_pairs[i].value.data == static_level.data)
-            return &level_pairs[i];
-    }
-    return NULL;
-}
-
 static enum level level_parse(struct str v) {
     static const struct {
         struct str text;
@@ -571,15 +563,15 @@ static struct str logfmt_level_value(const struct level_fields *f, struct str li
 
 /* ---- the steps */
 
-struct str level_of_line(const struct level_fields *fields, struct str line) {
+const struct label *level_of_line(const struct level_fields *fields, struct str line) {
     enum level l = LEVEL_UNKNOWN;
     if (line.size == 0)
-        return level_text(l);
+        return &level_pairs[l];
     if (looks_like_json(line))
         l = level_parse(json_level_value(fields, line));
     else if (memchr(line.data, '=', line.size))
         l = level_parse(logfmt_level_value(fields, line));
-    return level_text(l != LEVEL_UNKNOWN ? l : scan_text(line));
+    return &level_pairs[l != LEVEL_UNKNOWN ? l : scan_text(line)];
 }
 
 /* OpenTelemetry's severity numbers, four to a level. */
@@ -609,5 +601,5 @@ struct str level_detect(const struct level_fields *fields, struct labels stream,
     struct str number = labels_get(entry_meta, STR("severity_number"));
     if (number.size > 0)
         return level_text(level_of_severity_number(number));
-    return level_of_line(fields, line);
+    return level_of_line(fields, line)->value;
 }

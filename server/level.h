@@ -18,8 +18,9 @@ struct level_fields {
 };
 struct level_fields level_fields_make(const struct limits *limits);
 
-/* Level of a line by its content (JSON, logfmt, then text); "unknown" when nothing is found. Static text. */
-struct str level_of_line(const struct level_fields *fields, struct str line);
+/* Level of a line by its content (JSON, logfmt, then text); "unknown" when nothing is found. A static pair
+ * detected_level=<text>, so that entries without other metadata need no memory of their own. */
+const struct label *level_of_line(const struct level_fields *fields, struct str line);
 
 /* Steps 1-6. `entry_meta` sorted; `stream` the stream's labels. The result may borrow from the inputs. */
 struct str level_detect(const struct level_fields *fields, struct labels stream,
@@ -28,10 +29,6 @@ struct str level_detect(const struct level_fields *fields, struct labels stream,
 /* Steps 2 and 3 alone: the value of the first level field among the labels, normalised when it is known; .data
  * NULL when there is none. */
 struct str level_of_labels(const struct level_fields *fields, struct labels labels);
-
-/* The pair detected_level=<text> for one of the static texts above; NULL for any other text. Static, so that
- * entries without other metadata need no memory of their own. */
-const struct label *level_pair(struct str static_level);
 
 /* Nested JSON objects are searched this deep, the line's own object being the first. */
 enum { LEVEL_JSON_DEPTH = 2 };

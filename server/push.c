@@ -311,8 +311,7 @@ static int enrich_entry(struct push *p, struct part *part, struct entry *e) {
         e->meta = part->shared.items;
         e->meta_count = (uint32_t)part->shared.count;
     } else if (e->meta_count == 0 && discover) {
-        e->meta =
-            g->level.value.data ? &g->level : level_pair(level_of_line(&p->level_fields, e->line));
+        e->meta = g->level.value.data ? &g->level : level_of_line(&p->level_fields, e->line);
         assert(e->meta);
         e->meta_count = 1;
     } else if (discover) {

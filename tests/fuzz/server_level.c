@@ -1,4 +1,4 @@
-/* Any bytes as a line: the level is one of the static texts, and the same when blanks surround the line. */
+/* Any bytes as a line: the level is one of the static pairs, and the same when blanks surround the line. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,8 +14,8 @@ static const struct limits limits = {.log_level_fields = fields, .n_log_level_fi
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct level_fields made = level_fields_make(&limits);
-    struct str level = level_of_line(&made, str_make((const char *)data, size));
-    assert(level_pair(level));
+    const struct label *level = level_of_line(&made, str_make((const char *)data, size));
+    assert(level);
     char *wide = malloc(size + 2);
     if (!wide)
         return 0;
@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < size; i++)
         wide[1 + i] = (char)data[i];
     wide[1 + size] = '\n';
-    assert(level_of_line(&made, str_make(wide, size + 2)).data == level.data);
+    assert(level_of_line(&made, str_make(wide, size + 2)) == level);
     free(wide);
     return 0;
 }
