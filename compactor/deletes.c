@@ -531,8 +531,14 @@ void deletes_show_again(struct deletes *d, struct str tenant) {
     pthread_mutex_unlock(&d->lock);
 }
 
+static bool is_due(const struct request *q, int64_t period_ns, int64_t now_ns) {
+    int64_t until_ns;
+    return is_hiding(q) && !__builtin_add_overflow(q->created_ns, period_ns, &until_ns) &&
+           until_ns <= now_ns;
+}
+
 struct request *deletes_next_due(struct deletes *d, int64_t now_ns, const struct request *after) {
-    int64_t period_ns = atomic_load(&d->cancel_period_ns), until_ns;
+    int64_t period_ns = atomic_load(&d->cancel_period_ns);
     pthread_mutex_lock(&d->lock);
     struct request *q = d->requests;
     if (after) {
@@ -540,8 +546,7 @@ struct request *deletes_next_due(struct deletes *d, int64_t now_ns, const struct
             q = q->next;
         q = q ? q->next : NULL;
     }
-    while (q && !(is_hiding(q) && !__builtin_add_overflow(q->created_ns, period_ns, &until_ns) &&
-                  until_ns <= now_ns))
+    while (q && !is_due(q, period_ns, now_ns))
         q = q->next;
     if (q)
         (void)request_ref(q);
@@ -549,13 +554,20 @@ struct request *deletes_next_due(struct deletes *d, int64_t now_ns, const struct
     return q;
 }
 
-void deletes_get_stats(struct deletes *d, struct deletes_stats *ret) {
+void deletes_get_stats(struct deletes *d, int64_t now_ns, struct deletes_stats *ret) {
+    int64_t period_ns = atomic_load(&d->cancel_period_ns);
     *ret = (struct deletes_stats){0};
     pthread_mutex_lock(&d->lock);
     ret->received = d->received;
     for (const struct request *q = d->requests; q; q = q->next) {
         ret->pending += q->state != DELETE_PROCESSED;
         ret->processed += q->state == DELETE_PROCESSED;
+        if (!is_due(q, period_ns, now_ns))
+            continue;
+        int64_t waited_ns = now_ns - period_ns - q->created_ns;
+        ret->due++;
+        if (waited_ns > ret->longest_due_ns)
+            ret->longest_due_ns = waited_ns;
     }
     pthread_mutex_unlock(&d->lock);
 }

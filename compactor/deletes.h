@@ -95,5 +95,7 @@ int deletes_run(struct deletes *d, int64_t now_ns, bool (*stopped)(void *ctx), v
 
 struct deletes_stats {
     uint64_t received, pending, processed;
+    uint64_t due; /* of the pending: can no longer be taken back, and wait for the next pass */
+    int64_t longest_due_ns; /* how long the oldest of these has waited */
 };
-void deletes_get_stats(struct deletes *d, struct deletes_stats *ret);
+void deletes_get_stats(struct deletes *d, int64_t now_ns, struct deletes_stats *ret);

@@ -9,6 +9,7 @@
 
 #include "api.h"
 #include "budget.h"
+#include "clock.h"
 #include "metrics_internal.h"
 #include "tail.h"
 
@@ -351,7 +352,7 @@ static void write_compactor(struct compactor *compactor, const struct compactor_
     struct compactor_stats c = *stats;
     struct deletes_stats deletes = {0};
     if (compactor_deletes(compactor))
-        deletes_get_stats(compactor_deletes(compactor), &deletes);
+        deletes_get_stats(compactor_deletes(compactor), clock_now_ns(), &deletes);
     const struct figure figures[] = {
         {"logq_compactor_runs_total", "counter", "Passes.", (double)c.runs},
         {"logq_compactor_failures_total", "counter", "Passes that failed.", (double)c.failures},
@@ -372,6 +373,10 @@ static void write_compactor(struct compactor *compactor, const struct compactor_
          (double)c.totals.budget_bytes},
         {"logq_delete_requests_pending", "gauge", "Delete requests that hide entries.",
          (double)deletes.pending},
+        {"loki_compactor_pending_delete_requests_count", "gauge",
+         "Delete requests that can no longer be taken back and are not done.", (double)deletes.due},
+        {"loki_compactor_oldest_pending_delete_request_age_seconds", "gauge",
+         "How long the oldest of these has waited.", (double)deletes.longest_due_ns / 1e9},
         {"logq_delete_requests_processed_total", "counter", "Delete requests done with.",
          (double)c.deletes.processed},
         {"logq_delete_chunks_removed_total", "counter", "Chunks removed whole by delete requests.",

@@ -137,6 +137,13 @@ def tenants(s):
     equal("listed per tenant", (len(requests(s, {"X-Scope-OrgID": "a"})), requests(s, {"X-Scope-OrgID": "b"})), (1, []))
 
 
+def waiting(s):
+    """Requests that can no longer be taken back and are not done, and the age of the oldest."""
+    text = s.get("/metrics")[2].decode()
+    return tuple(float(text.split("\nloki_compactor_%s " % name)[1].split("\n")[0])
+                 for name in ("pending_delete_requests_count", "oldest_pending_delete_request_age_seconds"))
+
+
 def wait_processed(s, n):
     def processed():
         got = requests(s)
@@ -168,6 +175,7 @@ def removed(s):
     equal("too late", cancel(s, request_id=got[0]["request_id"]),
           (400, "deletion of request which is in process or already processed is not allowed"))
     _, _, metrics = s.get("/metrics")
+    equal("nothing is due", waiting(s), (0, 0))
     check("metrics", b"logq_delete_lines_total 240\n" in metrics and b"logq_delete_requests_pending 0\n" in metrics)
     s.stop()
     s.start()
@@ -208,7 +216,10 @@ def main():
         equal("switched off", (status, data), (400, b"Retention is not enabled\n"))
     with Server("compactor.delete_request_cancel_period=1s") as s:
         delete(s, '{app="x"}')
+        equal("not due yet", waiting(s)[0], 0)
         time.sleep(1.1)
+        count_due, age = waiting(s)
+        check("due, as Loki's dashboards see it", count_due == 1 and 0 < age < 60, (count_due, age))
         equal("window over", cancel(s, request_id=requests(s)[0]["request_id"]),
               (400, "deletion of request past the deadline of 1s since its creation is not allowed"))
 

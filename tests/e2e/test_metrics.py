@@ -68,6 +68,7 @@ LOKI = ("loki_build_info loki_request_duration_seconds_bucket loki_request_durat
         "loki_distributor_bytes_received_total loki_distributor_lines_received_total loki_discarded_samples_total loki_discarded_bytes_total "
         "loki_ingester_memory_streams loki_ingester_memory_chunks loki_ingester_chunks_flushed_total loki_ingester_wal_records_logged_total "
         "loki_ingester_wal_logged_bytes_total loki_ingester_wal_replay_duration_seconds loki_ingester_wal_recovered_entries_total loki_querier_tail_active "
+        "loki_compactor_pending_delete_requests_count loki_compactor_oldest_pending_delete_request_age_seconds "
         "loki_compactor_apply_retention_last_successful_run_timestamp_seconds process_resident_memory_bytes process_cpu_seconds_total process_open_fds "
         "process_max_fds process_start_time_seconds process_virtual_memory_bytes").split()
 REASONS = ("line_too_long greater_than_max_sample_age too_far_in_future max_label_names_per_series label_name_too_long label_value_too_long "
