@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "flush_encode.h"
 #include "io.h"
 #include "pack.h"
 #include "store_private.h"
@@ -37,7 +38,10 @@ enum {
     FOLDER_ATTEMPTS = 5,
     TAKE_BLOCKS_MAX = 4096, /* a quarter of CHUNK_BLOCKS_MAX: one cut may become many blocks */
     TICK_MS = 1000,
-    FRESH_SEGMENT_BYTES = 256 << 10, /* of a WAL that nobody needs: the next start would read it */
+    /* Streams that are encoded before the first of them is written. */
+    ENCODE_TOGETHER_MAX = 256,
+    ENCODE_TOGETHER_BYTES = 16 << 20, /* of open blocks */
+    FRESH_SEGMENT_BYTES = 256 << 10,  /* of a WAL that nobody needs: the next start would read it */
 };
 
 /* One stream's part of a group: its oldest `n` sealed blocks. */
@@ -588,15 +592,6 @@ fail:
 
 /* ---- choosing */
 
-struct candidate {
-    struct stream *stream;
-    size_t sealed_bytes, open_bytes;
-    uint64_t oldest_lsn; /* UINT64_MAX when empty */
-    bool due;            /* flush what is sealed */
-    bool cut;            /* close the open block, too */
-    bool hurried;        /* only for want of memory */
-};
-
 static void look_at(struct store *s, enum flush_mode mode, int64_t now_mono_ns,
                     struct candidate *c) {
     struct stream *stream = c->stream;
@@ -680,6 +675,14 @@ static void choose_by_wal(struct store *s, struct candidate *list, size_t n) {
             list[i].due = list[i].cut = true;
 }
 
+static size_t keep_due(struct candidate *list, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].due)
+            list[kept++] = list[i];
+    return kept;
+}
+
 static int encode_fail(const struct stream *s, int code, struct err *reterr) {
     struct buf text = buf_make(ERR_TEXT_MAX);
     labels_format(&text, s->labels);
@@ -689,24 +692,12 @@ static int encode_fail(const struct stream *s, int code, struct err *reterr) {
     return code;
 }
 
-/* Encodes what is due of a stream and takes it into the group. */
+/* Takes what has been encoded of a stream into the group. */
 static int take_candidate(struct group *g, const struct candidate *c, struct err *reterr) {
-    struct store *s = g->store;
-    int r = 0;
-    if (c->cut) {
-        (void)pthread_mutex_lock(&c->stream->lock);
-        size_t before = c->stream->n_sealed;
-        r = head_cut(&s->registry, c->stream);
-        if (r == 0 && c->stream->n_sealed > before)
-            c->stream->sealed[before]->hurried = c->hurried;
-        (void)pthread_mutex_unlock(&c->stream->lock);
-    }
-    if (r == 0)
-        r = head_seal(&s->registry, c->stream, s->encoder, c->cut);
-    if (r < 0)
-        return encode_fail(c->stream, r, reterr);
+    if (c->status < 0)
+        return encode_fail(c->stream, c->status, reterr);
     struct take t;
-    r = take_stream(c->stream, &t);
+    int r = take_stream(c->stream, &t);
     if (r < 0)
         return err_set(reterr, r, "no memory to flush");
     assert(g->n_takes < g->takes_capacity);
@@ -722,25 +713,30 @@ static bool is_full(const struct group *g) {
            (g->n_takes >= GROUP_STREAMS_LARGE && g->taken_bytes >= GROUP_BYTES_LARGE);
 }
 
+/* How many of the candidates are encoded before the first of them is written. */
+static size_t next_batch(const struct candidate *list, size_t n) {
+    size_t bytes = 0, count = 0;
+    while (count < n && count < ENCODE_TOGETHER_MAX && bytes < ENCODE_TOGETHER_BYTES)
+        bytes += list[count++].open_bytes;
+    return count;
+}
+
 /* Writes what was chosen. A stream that cannot be encoded must not keep the others in memory: they go on, and
  * its error is told at the end. */
-static int flush_candidates(struct group *g, const struct candidate *list, size_t n,
-                            struct err *reterr) {
+static int flush_candidates(struct group *g, struct candidate *list, size_t n, struct err *reterr) {
     int first_error = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct candidate *c = &list[i];
-        if (!c->due || (c->sealed_bytes == 0 && c->open_bytes == 0))
-            continue;
-        struct err err = {0};
-        int r = take_candidate(g, c, &err);
-        if (r < 0 && first_error == 0) {
-            first_error = r;
-            if (reterr)
-                *reterr = err;
-        }
-        if (is_full(g)) {
-            r = commit_group(g, reterr);
-            if (r < 0)
+    for (size_t from = 0, count; from < n; from += count) {
+        count = next_batch(list + from, n - from);
+        flush_encode(g->store, list + from, count);
+        for (size_t i = from; i < from + count; i++) {
+            struct err err = {0};
+            int r = take_candidate(g, &list[i], &err);
+            if (r < 0 && first_error == 0) {
+                first_error = r;
+                if (reterr)
+                    *reterr = err;
+            }
+            if (is_full(g) && (r = commit_group(g, reterr)) < 0)
                 return r;
         }
     }
@@ -791,13 +787,17 @@ int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
         goto out;
     }
     int64_t now = clock_mono_ns();
+    size_t n_candidates = 0;
     for (size_t i = 0; i < n; i++) {
-        candidates[i].stream = list[i];
-        look_at(s, mode, now, &candidates[i]);
+        struct candidate *c = &candidates[n_candidates];
+        c->stream = list[i];
+        look_at(s, mode, now, c);
+        n_candidates += c->sealed_bytes > 0 || c->open_bytes > 0;
     }
-    choose_by_memory(s, candidates, n);
-    choose_by_wal(s, candidates, n);
-    r = flush_candidates(&g, candidates, n, reterr);
+    choose_by_memory(s, candidates, n_candidates);
+    choose_by_wal(s, candidates, n_candidates);
+    n_candidates = keep_due(candidates, n_candidates);
+    r = flush_candidates(&g, candidates, n_candidates, reterr);
     s->flush_found_no_space = r == -ENOSPC;
 out:
     free(candidates);

@@ -82,6 +82,7 @@ static int init_memory(struct store *s) {
     (void)pthread_mutex_init(&s->index_lock, NULL);
     (void)pthread_mutex_init(&s->flush_lock, NULL);
     (void)pthread_mutex_init(&s->wake_lock, NULL);
+    (void)pthread_mutex_init(&s->encoding_lock, NULL);
     (void)pthread_mutex_init(&s->snap_lock, NULL);
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);
@@ -121,6 +122,7 @@ static void release(struct store *s) {
     (void)pthread_mutex_destroy(&s->index_lock);
     (void)pthread_mutex_destroy(&s->flush_lock);
     (void)pthread_mutex_destroy(&s->wake_lock);
+    (void)pthread_mutex_destroy(&s->encoding_lock);
     (void)pthread_mutex_destroy(&s->snap_lock);
     (void)pthread_cond_destroy(&s->wake_cond);
     free((char *)s->options.data_dir);

@@ -2,8 +2,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "flush_encode.h"
 #include "store_private.h"
 #include "walrec.h"
+
+enum {
+    HELP_SHARE = 8,  /* over the budget by this share of it, a push helps the flusher */
+    HELP_FACTOR = 2, /* with so many times what it has brought */
+};
 
 /* The answer to a push is given when its record is durable AND its entries are in the heads, so that a client
  * that has its 204 finds its lines. Whoever comes second calls. */
@@ -57,13 +63,18 @@ static void scratch_use(void) {
     (void)pthread_setspecific(scratch_key, &scratch);
 }
 
-static void seal_now(struct store *s, struct stream *stream) {
+struct block_encoder *store_thread_encoder(void) {
     scratch_use();
     if (!scratch.encoder)
         scratch.encoder = block_encoder_new();
+    return scratch.encoder;
+}
+
+static void seal_now(struct store *s, struct stream *stream) {
+    struct block_encoder *encoder = store_thread_encoder();
     /* Without memory the block stays raw; a later append or the flusher tries again. */
-    if (scratch.encoder)
-        (void)head_seal(&s->registry, stream, scratch.encoder, false);
+    if (encoder)
+        (void)head_seal(&s->registry, stream, encoder, false);
 }
 
 static void run_seal_job(void *arg) {
@@ -180,6 +191,24 @@ static bool must_pack(struct store *s) {
     return !w.keeps_up || w.bytes > store_wal_max(s) / 4 * 5;
 }
 
+static size_t batch_bytes(const struct batch *batch) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < batch->n_streams; i++)
+        for (size_t k = 0; k < batch->streams[i].count; k++)
+            bytes += batch->streams[i].entries[k].line.size;
+    return bytes;
+}
+
+/* Wakes the flusher when heads are over their budget, and helps it when they are far over. */
+static void relieve(struct store *s, const struct batch *batch) {
+    uint64_t heads = atomic_load(&s->registry.head_bytes), budget = store_head_budget(s);
+    if (heads <= budget)
+        return;
+    flush_wake(s);
+    if (heads > budget + budget / HELP_SHARE)
+        flush_help(s, HELP_FACTOR * batch_bytes(batch));
+}
+
 int store_append(struct store *s, const struct batch *batch, wal_done *done, void *ctx,
                  struct err *reterr) {
     if (heads_are_full(s)) {
@@ -215,8 +244,7 @@ int store_append(struct store *s, const struct batch *batch, wal_done *done, voi
             store_seal_soon(s, batch->streams[i].stream);
     free(flags);
     walrec_writer_trim(w);
-    if (atomic_load(&s->registry.head_bytes) > store_head_budget(s))
-        flush_wake(s);
+    relieve(s, batch);
     return 0;
 }
 

@@ -53,6 +53,9 @@ struct store {
     bool flush_found_no_space;  /* the last pass did; flush_lock */
     pthread_t flusher;
     bool flusher_runs;
+    pthread_mutex_t encoding_lock; /* guards: encoding */
+    struct encoding
+        *encoding; /* what the flushing thread is at; NULL: nothing that one can help with */
     pthread_mutex_t wake_lock; /* guards: wake, stop */
     pthread_cond_t wake_cond;
     bool wake, stop;
@@ -108,6 +111,8 @@ enum {
      * second, which is seal_rest's alone. */
     SEAL_LANE = 0,
     SEAL_REST_LANE = 1,
+    SEAL_FLUSH_LANE =
+        2, /* help for the flushing thread: one job per thread of the pool at a time, or few more */
 };
 
 /* ---- store_directory.c */
@@ -129,6 +134,9 @@ void store_seal_soon(struct store *s, struct stream *stream);
 bool store_seal_submit(struct store *s, struct stream *stream);
 /* By a sealing thread: the cut blocks of all streams, as replay leaves them. */
 void store_seal_rest(struct store *s);
+
+/* The calling thread's own; NULL without memory. */
+struct block_encoder *store_thread_encoder(void);
 
 /* ---- rebuild.c */
 
