@@ -131,9 +131,10 @@ static void add_scalar(uint32_t *bits, const char *p, const char *end) {
 #define LANE4(k) (k), (k) + 1, (k) + 2, (k) + 3
 #define LANE5(k) (k) + 4, -1, -1, -1
 
-/* Eight positions at p: word index and bit of each gram; the bit is 0 where the gram holds a '\n'. */
+/* Eight positions at p: word index and bit of each gram; the bit is 0 where the gram holds a '\n'. `places`: the hashes
+ * themselves, or NULL. */
 __attribute__((target("avx2"), always_inline)) static inline void hash_eight(
-    const char *p, uint32_t words[static 8], uint32_t masks[static 8]) {
+    const char *p, uint32_t words[static 8], uint32_t masks[static 8], uint32_t *places) {
     const __m256i first_four = _mm256_setr_epi8(LANE4(0), LANE4(1), LANE4(2), LANE4(3), LANE4(4),
                                                 LANE4(5), LANE4(6), LANE4(7));
     const __m256i fifth_only = _mm256_setr_epi8(LANE5(0), LANE5(1), LANE5(2), LANE5(3), LANE5(4),
@@ -166,6 +167,10 @@ __attribute__((target("avx2"), always_inline)) static inline void hash_eight(
     bit = _mm256_and_si256(_mm256_sllv_epi32(_mm256_set1_epi32(1), bit), good);
     memcpy(words, &word, sizeof(word));
     memcpy(masks, &bit, sizeof(bit));
+    if (places) {
+        __m256i place = _mm256_srli_epi32(h, 32 - GRAM_HASH_BITS);
+        memcpy(places, &place, sizeof(place));
+    }
 }
 
 __attribute__((target("avx2"))) static void add_avx2(uint32_t *bits, const char *p,
@@ -174,7 +179,7 @@ __attribute__((target("avx2"))) static void add_avx2(uint32_t *bits, const char 
     _Alignas(32) uint32_t masks[8];
     /* A load takes 16 bytes, of which the eight grams need 12. */
     for (; end - p >= 16; p += 8) {
-        hash_eight(p, words, masks);
+        hash_eight(p, words, masks, NULL);
 #pragma GCC unroll 8
         for (int k = 0; k < 8; k++)
             bits[words[k]] |= masks[k];
@@ -197,7 +202,7 @@ __attribute__((target("avx2"))) static bool add_spans_avx2(uint32_t *bits, struc
             return false;
         left -= end - at;
         for (; at < end && at + 16 <= lines.size; at += STEP) {
-            hash_eight(lines.data + at, words, masks);
+            hash_eight(lines.data + at, words, masks, NULL);
 #pragma GCC unroll 8
             for (int k = 0; k < 8; k++)
                 bits[words[k]] |= masks[k];
@@ -254,15 +259,17 @@ __attribute__((target("avx2,bmi"))) static uint32_t list_avx2(struct gram_builde
                                                               struct gram_span span) {
     _Alignas(32) uint32_t words[8];
     _Alignas(32) uint32_t masks[8];
+    _Alignas(32) uint32_t places[8];
+    uint32_t *bits = b->bits, *set = b->set;
     uint32_t at = span.from;
     for (; at < span.end && at + 16 <= lines.size; at += 8) {
-        hash_eight(lines.data + at, words, masks);
+        hash_eight(lines.data + at, words, masks, places);
 #pragma GCC unroll 8
         for (int k = 0; k < 8; k++) {
-            uint32_t old = b->bits[words[k]];
-            b->set[n] = words[k] << 5 | (uint32_t)__builtin_ctz(masks[k] | 1u << 31);
+            uint32_t old = bits[words[k]];
+            set[n] = places[k];
             n += (masks[k] & ~old) != 0;
-            b->bits[words[k]] = old | masks[k];
+            bits[words[k]] = old | masks[k];
         }
     }
     return at < span.end ? list_scalar(b, n, lines.data + at, lines.data + lines.size) : n;
