@@ -1,7 +1,7 @@
 /* flush_encode (private to storage): encoding what a flush has chosen, by more threads than one. The flushing thread alone
  * fell behind what pushes bring where streams are many or blocks are cut early: heads grew to twice their budget, and pushes
- * were refused. Sealing threads help; pushes do, too, when heads are over their budget, with as much as they have brought, which
- * slows them down to what the machine can encode. */
+ * were refused. Sealing threads help; pushes do, too, when heads are over their budget, with about as much as they have
+ * brought, which slows them down to what the machine can encode. */
 #pragma once
 
 #include "store_private.h"

@@ -7,8 +7,12 @@
 #include "walrec.h"
 
 enum {
-    HELP_SHARE = 8,  /* over the budget by this share of it, a push helps the flusher */
-    HELP_FACTOR = 2, /* with so many times what it has brought */
+    HELP_SHARE = 8, /* over the budget by this share of it, a push helps the flusher */
+    /* With twice what it has brought, but half a millisecond long at most (or one block): the thread may be a network loop. It
+     * is none for pushes of so many bytes, which help with as much as they have brought. */
+    HELP_FACTOR = 2,
+    HELP_BYTES_MAX = 64 << 10,
+    HELP_LARGE = 512 << 10,
 };
 
 /* The answer to a push is given when its record is durable AND its entries are in the heads, so that a client
@@ -205,8 +209,12 @@ static void relieve(struct store *s, const struct batch *batch) {
     if (heads <= budget)
         return;
     flush_wake(s);
-    if (heads > budget + budget / HELP_SHARE)
-        flush_help(s, HELP_FACTOR * batch_bytes(batch));
+    if (heads <= budget + budget / HELP_SHARE)
+        return;
+    size_t bytes = batch_bytes(batch);
+    if (bytes < HELP_LARGE)
+        bytes = HELP_FACTOR * bytes < HELP_BYTES_MAX ? HELP_FACTOR * bytes : HELP_BYTES_MAX;
+    flush_help(s, bytes);
 }
 
 int store_append(struct store *s, const struct batch *batch, wal_done *done, void *ctx,
