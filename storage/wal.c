@@ -39,6 +39,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "io.h"
+#include "pages.h"
 #include "units.h"
 #include "wal_segment.h"
 
@@ -52,7 +53,6 @@ enum {
     SPEED_FROM = 64 << 10,
     KEEP_BATCH_BYTES = 4 << 20, /* a larger buffer is given back after its batch */
     PAGE = 4096, /* what O_DIRECT wants its places and sizes to be multiples of, at most */
-    FIRST_BYTES = 64 << 10,
 };
 
 static_assert((uint64_t)SEGMENT_MAX + WAL_RECORD_MAX + WAL_RECORD_HEADER_SIZE < UINT32_MAX,
@@ -71,14 +71,8 @@ struct waiter {
     void *ctx;
 };
 
-/* Neighbours in memory of which each stands at the same place within a page as in its segment. */
-struct pages {
-    char *data; /* aligned to PAGE */
-    size_t size, capacity;
-};
-
 struct batch {
-    struct pages bytes;
+    struct pages bytes;   /* each stands at the same place within a page as in its segment */
     size_t records_bytes; /* of `bytes`, without what fills pages up */
     struct run *runs;
     size_t n_runs, runs_capacity;
@@ -140,31 +134,6 @@ static size_t page_round_up(size_t size) {
     return (size + PAGE - 1) & ~(size_t)(PAGE - 1);
 }
 
-static void pages_done(struct pages *b) {
-    free(b->data);
-    *b = (struct pages){0};
-}
-
-/* Room for `extra` more bytes and what fills up the pages at their ends. */
-static int pages_reserve(struct pages *b, size_t extra) {
-    size_t wanted = b->size + extra + (size_t)3 * PAGE, capacity = b->capacity;
-    if (wanted <= capacity)
-        return 0;
-    if (capacity < FIRST_BYTES)
-        capacity = FIRST_BYTES;
-    while (capacity < wanted)
-        capacity *= 2;
-    char *data = aligned_alloc(PAGE, capacity);
-    if (!data)
-        return -ENOMEM;
-    if (b->size > 0)
-        memcpy(data, b->data, b->size);
-    free(b->data);
-    b->data = data;
-    b->capacity = capacity;
-    return 0;
-}
-
 static void batch_done(struct batch *b) {
     pages_done(&b->bytes);
     free(b->runs);
@@ -199,7 +168,8 @@ static int batch_reserve(struct batch *b, size_t size) {
     int r = grow((void **)&b->runs, &b->runs_capacity, b->n_runs, sizeof(*b->runs));
     if (r == 0)
         r = grow((void **)&b->waiters, &b->waiters_capacity, b->n_waiters, sizeof(*b->waiters));
-    return r < 0 ? r : pages_reserve(&b->bytes, size);
+    /* With what fills up the pages at the ends of runs. */
+    return r < 0 ? r : pages_reserve(&b->bytes, b->bytes.size + size + (size_t)3 * PAGE);
 }
 
 /* ---- appending */

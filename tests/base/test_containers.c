@@ -8,6 +8,7 @@
 #include "err.h"
 #include "hash.h"
 #include "map.h"
+#include "pages.h"
 #include "str.h"
 #include "test.h"
 
@@ -193,6 +194,26 @@ static void test_err(void) {
     CHECK_STR(str_from(err_name(-ENOENT)), STR("No such file or directory"));
 }
 
+static void test_pages(void) {
+    struct pages p = {0};
+    CHECK_INT(pages_reserve(&p, 0), 0);
+    CHECK(!p.data);
+    for (size_t size = 2; size < 10 << 20; size = size * 3 + 1) {
+        CHECK_INT(pages_reserve(&p, size), 0);
+        CHECK(p.capacity >= size && (uintptr_t)p.data % 4096 == 0);
+        CHECK(size == 2 || (p.data[0] == 1 && p.data[size / 3 - 1] == 2));
+        p.data[size - 1] = 2;
+        p.data[0] = 1;
+    }
+    struct pages before = p;
+    CHECK_INT(pages_reserve(&p, SIZE_MAX), -ENOMEM);
+    CHECK_INT(pages_reserve(&p, SIZE_MAX / 4), -ENOMEM);
+    CHECK(p.data == before.data && p.capacity == before.capacity);
+    pages_done(&p);
+    CHECK(!p.data && p.capacity == 0);
+    pages_done(&p);
+}
+
 static void test_varint(void) {
     static const uint64_t values[] = {0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX};
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
@@ -233,6 +254,7 @@ int main(void) {
     RUN(test_map_churn);
     RUN(test_hash);
     RUN(test_err);
+    RUN(test_pages);
     RUN(test_varint);
     return test_done();
 }
