@@ -62,7 +62,8 @@ const struct config_key config_keys[] = {
     KEY("logq.query_threads", KEY_U32, AT(query_threads), "0",
         "Threads that scan for queries; 0 = one per core."),
     KEY("logq.head_budget", KEY_BYTES, AT(head_budget_bytes), "128MB",
-        "Memory for entries that are not in chunk files yet. The oldest are flushed above it."),
+        "Memory for entries that are not in chunk files yet. Flushing for its sake begins at three "
+        "quarters of it."),
     KEY("logq.chunk_cache", KEY_BYTES, AT(chunk_cache_bytes), "256MB",
         "Open chunk files: headers of their blocks, and of their mapped filters the sixteenth that "
         "searches touch, which is page cache. About 0.5 % of raw; a search over more than fits "

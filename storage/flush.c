@@ -638,7 +638,7 @@ static int by_size(const void *a, const void *b) {
 static void choose_by_memory(struct store *s, struct candidate *list, size_t n) {
     uint64_t budget = store_head_budget(s);
     uint64_t total = atomic_load(&s->registry.head_bytes);
-    if (total <= budget)
+    if (total <= store_head_pressure(s))
         return;
     uint64_t goal = budget / 100 * PRESSURE_GOAL_PERCENT;
     for (size_t i = 0; i < n; i++)

@@ -25,6 +25,7 @@
 enum {
     HEAD_BUDGET_DEFAULT = 128 << 20,
     HEAD_BUDGET_LEAST = 8 << 20, /* whatever else holds memory */
+    PRESSURE_SHARE = 4, /* of the budget: kept free for what comes while heads are flushed */
     CHUNK_CACHE_DEFAULT = 256 << 20,
     ARENA_MAX = 1 << 30,
 };
@@ -41,6 +42,11 @@ uint64_t store_head_budget(const struct store *s) {
     uint64_t others = all > heads ? all - heads : 0; /* two looks, not one moment */
     uint64_t room = limit / 10 * 9 > others ? limit / 10 * 9 - others : 0;
     return own < room ? own : room > least ? room : least;
+}
+
+uint64_t store_head_pressure(const struct store *s) {
+    uint64_t budget = store_head_budget(s);
+    return budget - budget / PRESSURE_SHARE;
 }
 
 uint64_t store_wal_max(const struct store *s) {

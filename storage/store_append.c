@@ -7,7 +7,6 @@
 #include "walrec.h"
 
 enum {
-    HELP_SHARE = 8, /* over the budget by this share of it, a push helps the flusher */
     /* With twice what it has brought, but half a millisecond long at most (or one block): the thread may be a network loop. It
      * is none for pushes of so many bytes, which help with as much as they have brought. */
     HELP_FACTOR = 2,
@@ -203,13 +202,13 @@ static size_t batch_bytes(const struct batch *batch) {
     return bytes;
 }
 
-/* Wakes the flusher when heads are over their budget, and helps it when they are far over. */
+/* Wakes the flusher when heads come near their budget, and helps it when they are over it. */
 static void relieve(struct store *s, const struct batch *batch) {
-    uint64_t heads = atomic_load(&s->registry.head_bytes), budget = store_head_budget(s);
-    if (heads <= budget)
+    uint64_t heads = atomic_load(&s->registry.head_bytes);
+    if (heads <= store_head_pressure(s))
         return;
     flush_wake(s);
-    if (heads <= budget + budget / HELP_SHARE)
+    if (heads <= store_head_budget(s))
         return;
     size_t bytes = batch_bytes(batch);
     if (bytes < HELP_LARGE)

@@ -82,6 +82,8 @@ struct store {
 
 /* Effective sizes of options that are 0. */
 uint64_t store_head_budget(const struct store *s);
+/* Where flushing for the sake of memory begins, so that heads stay within the budget while it goes on. */
+uint64_t store_head_pressure(const struct store *s);
 uint64_t store_wal_max(const struct store *s);
 
 void store_log(const struct store *s, int level, const char *msg, const char *format, ...)
