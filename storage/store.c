@@ -25,7 +25,7 @@
 enum {
     HEAD_BUDGET_DEFAULT = 128 << 20,
     HEAD_BUDGET_LEAST = 8 << 20, /* whatever else holds memory */
-    PRESSURE_SHARE = 4, /* of the budget: kept free for what comes while heads are flushed */
+    PRESSURE_SHARE = 5, /* of the budget: kept free for what comes while heads are flushed */
     CHUNK_CACHE_DEFAULT = 256 << 20,
     ARENA_MAX = 1 << 30,
 };
