@@ -13,6 +13,7 @@
 #include "index.h"
 #include "io.h"
 #include "manifest.h"
+#include "numbers.h"
 #include "map.h"
 #include "pack.h"
 
@@ -141,23 +142,8 @@ static int copy_deletes(struct backup *b) {
 
 /* ---- chunk files */
 
-struct stream_ids {
-    uint64_t *items;
-    size_t count, capacity;
-};
-
 static int note_stream(const struct index_stream *s, void *ctx) {
-    struct stream_ids *ids = ctx;
-    if (ids->count == ids->capacity) {
-        size_t capacity = ids->capacity ? ids->capacity * 2 : 1024;
-        uint64_t *items = realloc(ids->items, sizeof(*items) * capacity);
-        if (!items)
-            return -ENOMEM;
-        ids->items = items;
-        ids->capacity = capacity;
-    }
-    ids->items[ids->count++] = s->id;
-    return 0;
+    return numbers_add(ctx, s->id);
 }
 
 /* -EAGAIN: it has gone since the index was read. */
@@ -207,10 +193,10 @@ static int note_path(struct backup *b, struct str tenant, const struct index_chu
 /* All chunks in one transaction of the index: a merge in between would show some of them in neither form. The streams are
  * listed before it; who has come since had all its entries in the WAL that was copied. */
 static int list_tenant(struct backup *b, struct str tenant, struct index_reader *reader,
-                       const struct stream_ids *ids, size_t *capacity) {
+                       const struct numbers *ids, size_t *capacity) {
     struct arena arena = arena_make(ARENA_MAX);
     int r = 0;
-    for (size_t i = 0; i < ids->count && r == 0; i++) {
+    for (size_t i = 0; i < ids->n && r == 0; i++) {
         struct index_chunk *chunks;
         size_t count;
         arena_reset(&arena);
@@ -239,7 +225,7 @@ static int list_chunks(struct backup *b) {
     b->n_paths = 0;
     b->all_bytes = 0;
     int r = index_tenants(b->index, &b->arena, &tenants, &n_tenants);
-    struct stream_ids *ids = calloc(n_tenants + 1, sizeof(*ids));
+    struct numbers *ids = calloc(n_tenants + 1, sizeof(*ids));
     if (r == 0 && !ids)
         r = -ENOMEM;
     for (size_t i = 0; i < n_tenants && r == 0; i++)
@@ -250,7 +236,7 @@ static int list_chunks(struct backup *b) {
         r = list_tenant(b, tenants[i], reader, &ids[i], &capacity);
     index_reader_end(reader);
     for (size_t i = 0; ids && i < n_tenants; i++)
-        free(ids[i].items);
+        numbers_done(&ids[i]);
     free(ids);
     return r == -ENOMEM ? err_set(b->reterr, r, "backup: no memory for the list of files") : r;
 }

@@ -44,7 +44,7 @@ struct run {
     size_t n_gone;
     struct packed *packed; /* PACKED_MAX, made at first use */
     size_t n_packed;
-    struct unpack_list replaced; /* members that gathered chunks have replaced */
+    struct numbers replaced; /* members that gathered chunks have replaced */
     struct day_packs days[DAYS];
     /* Whether chunks of this stream and day have replaced any. */
     uint64_t asked_stream;
@@ -154,26 +154,26 @@ static int move_member(const struct index_chunk *c, void *ctx) {
 
 /* Which packs hold bytes of the gathered ones. */
 static int list_packs(struct run *run, struct unpack *u) {
-    struct unpack_list days = {0};
+    struct numbers days = {0};
     int r = 0;
     for (size_t i = 0; i < run->n_packed && r == 0; i++) {
         const struct index_chunk *c = &run->packed[i].chunk;
-        r = unpack_list_add(&u->keep, c->chunk_seq);
+        r = numbers_add(&u->keep, c->chunk_seq);
         if (r == 0)
-            r = c->pack_seq > 0 ? unpack_list_add(&u->packs, c->pack_seq)
-                                : unpack_list_add(&days, (uint64_t)(int64_t)c->day);
+            r = c->pack_seq > 0 ? numbers_add(&u->packs, c->pack_seq)
+                                : numbers_add(&days, (uint64_t)(int64_t)c->day);
     }
     if (r < 0)
         r = err_set(run->reterr, r, "no memory to empty packs");
-    unpack_list_sort(&days);
-    unpack_list_sort(&run->replaced);
+    numbers_sort(&days);
+    numbers_sort(&run->replaced);
     for (size_t i = 0; i < days.n && r == 0; i++)
-        if (i == 0 || days.numbers[i] != days.numbers[i - 1])
-            r = unpack_add_holders(run->d->store, u, (int32_t)(int64_t)days.numbers[i],
+        if (i == 0 || days.items[i] != days.items[i - 1])
+            r = unpack_add_holders(run->d->store, u, (int32_t)(int64_t)days.items[i],
                                    &run->replaced, run->reterr);
-    unpack_list_sort(&u->packs);
-    unpack_list_sort(&u->keep);
-    unpack_list_done(&days);
+    numbers_sort(&u->packs);
+    numbers_sort(&u->keep);
+    numbers_done(&days);
     return r;
 }
 
@@ -182,8 +182,8 @@ static int move_others(struct run *run) {
     int r = list_packs(run, &u);
     if (r == 0)
         r = unpack_walk(run->d->store, &u, move_member, run, run->reterr);
-    unpack_list_done(&u.packs);
-    unpack_list_done(&u.keep);
+    numbers_done(&u.packs);
+    numbers_done(&u.keep);
     return r;
 }
 
@@ -245,7 +245,7 @@ static int note_replaced_by(struct run *run, const struct index_chunk *c) {
     const struct chunk_head *head = chunk_get_head(chunk);
     int r = 0;
     for (size_t i = 0; i < head->n_replaces && r == 0; i++)
-        r = unpack_list_add(&run->replaced, head->replaces[i]);
+        r = numbers_add(&run->replaced, head->replaces[i]);
     chunk_close(chunk);
     return r < 0 ? err_set(run->reterr, r, "no memory to empty packs") : 0;
 }
@@ -396,7 +396,7 @@ static int process(struct run *run) {
         r = erase_packed(run);
     free(run->packed);
     run->packed = NULL;
-    unpack_list_done(&run->replaced);
+    numbers_done(&run->replaced);
     if (r == 0 && run->result->failures > failures)
         r = save_progress(run, DELETE_RUNNING);
     else if (r == 0)

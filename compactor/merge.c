@@ -467,14 +467,14 @@ static int empty_thin_packs(struct merger *m) {
     void *value;
     while (r == 0 && map_next(&m->packs, &at, &key, &value)) {
         const struct pack_use *p = value;
-        if (is_thin(m, p) && unpack_list_add(&u.packs, p->seq) < 0)
+        if (is_thin(m, p) && numbers_add(&u.packs, p->seq) < 0)
             r = err_set(m->reterr, -ENOMEM, "no memory to empty packs");
     }
     if (r == 0 && u.packs.n > 0) {
-        unpack_list_sort(&u.packs);
+        numbers_sort(&u.packs);
         r = unpack_walk(m->store, &u, move_member, m, m->reterr);
     }
-    unpack_list_done(&u.packs);
+    numbers_done(&u.packs);
     map_done(&m->packs);
     arena_done(&m->packs_arena);
     return r;

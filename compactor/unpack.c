@@ -12,47 +12,13 @@
 
 enum { TARGET_BYTES = 64 << 20 }; /* one file stays one */
 
-/* ---- lists */
-
-int unpack_list_add(struct unpack_list *list, uint64_t number) {
-    if (list->n == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        uint64_t *grown = realloc(list->numbers, sizeof(*grown) * capacity);
-        if (!grown)
-            return -ENOMEM;
-        list->numbers = grown;
-        list->capacity = capacity;
-    }
-    list->numbers[list->n++] = number;
-    return 0;
-}
-
-static int compare(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-void unpack_list_sort(struct unpack_list *list) {
-    if (list->n > 1)
-        qsort(list->numbers, list->n, sizeof(*list->numbers), compare);
-}
-
-void unpack_list_done(struct unpack_list *list) {
-    free(list->numbers);
-    *list = (struct unpack_list){0};
-}
-
-static bool has(const struct unpack_list *list, uint64_t number) {
-    return list->n > 0 && bsearch(&number, list->numbers, list->n, sizeof(number), compare);
-}
-
 /* ---- packs of a day */
 
 struct day {
     int dir_fd;
-    char path[CHUNK_PATH_MAX];        /* of the folder, and of a pack in it */
-    const struct unpack_list *chunks; /* NULL: any pack will do */
-    struct unpack_list *holders;
+    char path[CHUNK_PATH_MAX];    /* of the folder, and of a pack in it */
+    const struct numbers *chunks; /* NULL: any pack will do */
+    struct numbers *holders;
     bool found;
     struct err *reterr;
 };
@@ -66,9 +32,9 @@ static int look_into(struct day *d, uint64_t seq) {
         return r;
     bool holds = false;
     for (size_t i = 0; i < pack.n_members && !holds; i++)
-        holds = has(d->chunks, pack.members[i].chunk_seq);
+        holds = numbers_have(d->chunks, pack.members[i].chunk_seq);
     pack_done(&pack);
-    return holds ? unpack_list_add(d->holders, seq) : 0;
+    return holds ? numbers_add(d->holders, seq) : 0;
 }
 
 static int look_at(const char *name, bool is_dir, void *ctx) {
@@ -98,8 +64,8 @@ static int list_day(struct day *d, struct store *s, struct str tenant, int32_t d
     return r == -ENOENT ? 0 : r;
 }
 
-int unpack_add_holders(struct store *s, struct unpack *u, int32_t day,
-                       const struct unpack_list *chunks, struct err *reterr) {
+int unpack_add_holders(struct store *s, struct unpack *u, int32_t day, const struct numbers *chunks,
+                       struct err *reterr) {
     struct err err = {0};
     struct day d = {.chunks = chunks, .holders = &u->packs, .reterr = &err};
     int r = list_day(&d, s, u->tenant, day);
@@ -122,7 +88,8 @@ struct walk {
 
 static int visit(const struct index_chunk *c, void *ctx) {
     const struct walk *w = ctx;
-    if (c->pack_seq == 0 || !has(&w->u->packs, c->pack_seq) || has(&w->u->keep, c->chunk_seq))
+    if (c->pack_seq == 0 || !numbers_have(&w->u->packs, c->pack_seq) ||
+        numbers_have(&w->u->keep, c->chunk_seq))
         return 0;
     return w->fn(c, w->ctx);
 }

@@ -4,27 +4,18 @@
 #pragma once
 
 #include "index.h"
+#include "numbers.h"
 #include "rewrite.h"
-
-struct unpack_list {
-    uint64_t *numbers;
-    size_t n, capacity;
-};
-/* -ENOMEM */
-int unpack_list_add(struct unpack_list *list, uint64_t number);
-/* Ascending, as what is below wants it; a number may stand in it more than once. */
-void unpack_list_sort(struct unpack_list *list);
-void unpack_list_done(struct unpack_list *list);
 
 struct unpack {
     struct str tenant;
-    struct unpack_list packs;
-    struct unpack_list keep; /* chunk numbers: these stay where they are */
+    struct numbers packs; /* sorted, as all lists here */
+    struct numbers keep;  /* chunk numbers: these stay where they are */
 };
 
 /* Adds the packs of a day in which one of these chunks stands, even if its row has gone. */
-int unpack_add_holders(struct store *s, struct unpack *u, int32_t day,
-                       const struct unpack_list *chunks, struct err *reterr);
+int unpack_add_holders(struct store *s, struct unpack *u, int32_t day, const struct numbers *chunks,
+                       struct err *reterr);
 /* Are there packs of this day? */
 bool unpack_has_packs(struct store *s, struct str tenant, int32_t day);
 /* Calls fn for each chunk that is to be moved; it may move it at once. */

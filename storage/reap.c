@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "io.h"
+#include "numbers.h"
 #include "pack.h"
 #include "snapshot.h"
 
@@ -235,37 +236,18 @@ struct sweep {
     struct store *store;
     uint64_t first_new_seq; /* files of this process's own flushes are not orphans */
     struct arena arena;
-    uint64_t *known; /* sorted chunk numbers of the index */
-    size_t n_known, known_capacity;
+    struct numbers known; /* chunk numbers of the index, sorted */
     char path[CHUNK_PATH_MAX];
     int64_t removed;
 };
-
-static int add_known(struct sweep *w, uint64_t seq) {
-    if (w->n_known == w->known_capacity) {
-        size_t capacity = w->known_capacity ? w->known_capacity * 2 : 1024;
-        uint64_t *known = realloc(w->known, sizeof(*known) * capacity);
-        if (!known)
-            return -ENOMEM;
-        w->known = known;
-        w->known_capacity = capacity;
-    }
-    w->known[w->n_known++] = seq;
-    return 0;
-}
 
 /* Members of packs are not looked for: their packs are. */
 static int note_known(const struct index_chunk *c, void *ctx) {
     struct sweep *w = ctx;
     if (c->pack_seq == 0)
-        return add_known(w, c->chunk_seq);
-    bool again = w->n_known > 0 && w->known[w->n_known - 1] == c->pack_seq;
-    return again ? 0 : add_known(w, c->pack_seq);
-}
-
-static int compare_u64(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+        return numbers_add(&w->known, c->chunk_seq);
+    bool again = w->known.n > 0 && w->known.items[w->known.n - 1] == c->pack_seq;
+    return again ? 0 : numbers_add(&w->known, c->pack_seq);
 }
 
 /* <stream>-<seq>.chunk, <seq>.pack, or one of them with .tmp; numbers in hex. */
@@ -297,9 +279,7 @@ static int sweep_file(const char *name, bool is_dir, void *ctx) {
     if (is_dir || !parse_name(name, &seq) || seq >= w->first_new_seq)
         return 0;
     bool temporary = str_ends(str_from(name), STR(".tmp"));
-    if (!temporary &&
-        ((w->n_known > 0 && bsearch(&seq, w->known, w->n_known, sizeof(seq), compare_u64)) ||
-         is_doomed(w->store, seq)))
+    if (!temporary && (numbers_have(&w->known, seq) || is_doomed(w->store, seq)))
         return 0;
     char path[2 * CHUNK_PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/%s", w->path, name);
@@ -343,11 +323,10 @@ int64_t store_sweep_orphans(struct store *s, struct err *reterr) {
         r = index_walk_chunks(s->index, tenants[i], note_known, &w, reterr);
     (void)pthread_mutex_unlock(&s->flush_lock);
     if (r == 0) {
-        if (w.n_known > 0)
-            qsort(w.known, w.n_known, sizeof(*w.known), compare_u64);
+        numbers_sort(&w.known);
         r = io_list(s->dir_fd, "chunks", sweep_tenant, &w);
     }
-    free(w.known);
+    numbers_done(&w.known);
     arena_done(&w.arena);
     if (r < 0)
         return err_set(reterr, r, "cannot sweep chunk files: %s", err_name(r));

@@ -24,6 +24,7 @@
 #include "bytes.h"
 #include "hash.h"
 #include "io.h"
+#include "numbers.h"
 
 static const char MAGIC[8] = {'L', 'O', 'G', 'Q', 'W', 'A', 'L', '\n'};
 
@@ -97,46 +98,24 @@ void wal_record_seal(uint8_t *record, uint8_t type, uint8_t codec, uint32_t raw_
 
 /* ---- listing */
 
-struct number_list {
-    uint64_t *items;
-    size_t count, capacity;
-};
-
 static int list_add(const char *name, bool is_dir, void *ctx) {
-    struct number_list *list = ctx;
+    struct numbers *list = ctx;
     uint64_t number;
     if (is_dir || !name_parse(name, &number))
         return 0;
-    if (list->count == SEGMENTS_MAX)
-        return -E2BIG;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        uint64_t *items = realloc(list->items, capacity * sizeof(*items));
-        if (!items)
-            return -ENOMEM;
-        list->items = items;
-        list->capacity = capacity;
-    }
-    list->items[list->count++] = number;
-    return 0;
-}
-
-static int compare_u64(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    return list->n == SEGMENTS_MAX ? -E2BIG : numbers_add(list, number);
 }
 
 int wal_segment_list(int dir_fd, uint64_t **ret, size_t *ret_count, struct err *reterr) {
-    struct number_list list = {0};
+    struct numbers list = {0};
     int r = io_list(dir_fd, ".", list_add, &list);
     if (r < 0) {
-        free(list.items);
+        numbers_done(&list);
         return err_set(reterr, r, "cannot list the WAL folder: %s", err_name(r));
     }
-    if (list.count > 1)
-        qsort(list.items, list.count, sizeof(*list.items), compare_u64);
+    numbers_sort(&list);
     *ret = list.items;
-    *ret_count = list.count;
+    *ret_count = list.n;
     return 0;
 }
 
