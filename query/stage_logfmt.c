@@ -197,25 +197,30 @@ static void set_error(struct logfmt_scanner *s, struct run *r) {
     labelset_error(r->set, STR("LogfmtParserErr"), str_make(text, (size_t)n));
 }
 
-/* The expression that asks for a key, or is named like it; step->count for none. */
+/* The expression that asks for a key, or is named like it; step->count for none. Loki asks the hints for the key where it
+ * would have to ask for the label's name: `sum by (a) (... | logfmt a="b" ...)` leaves a empty, unless b is wanted, too, or
+ * another expression's name. */
 static size_t find_source(const struct extract_step *step, const struct labelset *set,
                           uint32_t key) {
     struct str text = labelset_name_text(set, key);
+    size_t named = 0;
+    while (named < step->count && step->names[named] != key)
+        named++;
+    if (named == step->count && !labelset_wants(set, key))
+        return step->count;
     for (size_t i = 0; i < step->count; i++)
         if (str_eq(step->sources[i], text))
             return i;
-    for (size_t i = 0; i < step->count; i++)
-        if (step->names[i] == key)
-            return i;
-    return step->count;
+    return named;
 }
 
-/* Unlike without expressions the last of equal keys wins, and what is not found makes an empty label. */
+/* Unlike without expressions the last of equal keys wins, and what is not found makes an empty label, unless the stream or
+ * the metadata have one of that name. */
 static bool run_expressions(const struct extract_step *step, struct run *r) {
     struct labelset *set = r->set;
     for (size_t i = 0; i < step->count; i++)
-        if (!labelset_stream_has(set, step->names[i]))
-            labelset_set(set, GROUP_PARSED, labelset_target(set, step->names[i]), STR(""));
+        if (labelset_target(set, step->names[i]) == step->names[i])
+            labelset_set(set, GROUP_PARSED, step->names[i], STR(""));
     struct logfmt_scanner s = {.start = r->line.data, .at = r->line.data};
     s.end = s.at + r->line.size;
     while (next_pair(&s, r, step->strict)) {

@@ -425,8 +425,50 @@ static void expressions(void) {
          "m=2|{\"n\":{\"m\":1},\"m\":2,broken"},
         {"{a=\"b\"} | logfmt m, n=\"o\"", "m=1 o=2 m=3", "m=3,n=2|m=1 o=2 m=3"},
         {"{a=\"b\"} | logfmt m, app=\"o\"", "o=2", "app_extracted=2,m=|o=2"},
+        {"{a=\"b\"} | logfmt m, app, trace", "o=2", "m=|o=2"},
+        {"{a=\"b\"} | logfmt m, app, trace", "trace=x app=y",
+         "app_extracted=y,m=,trace_extracted=x|"
+         "trace=x app=y"},
     };
     CHECK_ROWS(rows);
+}
+
+/* What logfmt with expressions reads when only some labels are wanted, by Loki's rules: a key is read when it is wanted or
+ * the name of an expression; the empty label that each expression begins with counts as found, so that the first pair
+ * that is read ends the line; and a suffixed name that is not wanted ends it, too. */
+static void expressions_with_hints(void) {
+    static const struct {
+        const char *query, *wanted[2], *line, *want;
+    } rows[] = {
+        {"{a=\"b\"} | logfmt m=\"n\"", {"m"}, "n=1", "m=|n=1"},
+        {"{a=\"b\"} | logfmt m=\"n\"", {"m", "n"}, "n=1", "m=1|n=1"},
+        {"{a=\"b\"} | logfmt m=\"n\", n=\"o\"", {"m"}, "o=2 n=1", "m=1,n=|o=2 n=1"},
+        {"{a=\"b\"} | logfmt m", {"m"}, "m=1 m=2", "m=1|m=1 m=2"},
+        {"{a=\"b\"} | logfmt m, m_extracted",
+         {"m"},
+         "m_extracted=1 m=2",
+         "m=,m_extracted=1|m_extracted=1 m=2"},
+        {"{a=\"b\"} | logfmt trace, m", {"m"}, "m=1 trace=2", "m=1|m=1 trace=2"},
+        {"{a=\"b\"} | logfmt trace, m", {"m"}, "trace=2 m=1", "m=|trace=2 m=1"},
+        {"{a=\"b\"} | logfmt app, app_extracted",
+         {"app"},
+         "app=1 app_extracted=2",
+         "app_extracted=|app=1 app_extracted=2"},
+        {"{a=\"b\"} | logfmt app, app_extracted",
+         {"app"},
+         "app_extracted=2 app=1",
+         "app_extracted=2|app_extracted=2 app=1"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct str names[2] = {str_from(rows[i].wanted[0])};
+        size_t count = rows[i].wanted[1] ? 2 : 1;
+        if (count == 2)
+            names[1] = str_from(rows[i].wanted[1]);
+        struct fixture f;
+        CHECK(open_with(&f, rows[i].query, (struct label_needs){.names = names, .count = count}));
+        CHECK_STR(result(&f, rows[i].line), str_from(rows[i].want));
+        close_query(&f);
+    }
 }
 
 static void other_parsers(void) {
@@ -578,6 +620,7 @@ int main(void) {
     RUN(needles);
     RUN(unwraps);
     RUN(expressions);
+    RUN(expressions_with_hints);
     RUN(other_parsers);
     RUN(names_with_the_suffix);
     RUN(label_format);
