@@ -106,6 +106,13 @@ void block_encoder_free(struct block_encoder *e);
 int block_encode(struct block_encoder *e, const struct block_input *in, enum block_effort effort,
                  struct buf *out, struct buf *filter);
 
+/* The same in the encoder's memory, until its next use. */
+int block_encode_view(struct block_encoder *e, const struct block_input *in,
+                      enum block_effort effort, struct str *ret_block, struct str *ret_filter);
+
+/* Memory for what the caller makes an input of, until it asks again; NULL when there is none. */
+void *block_encoder_room(struct block_encoder *e, size_t size);
+
 /* Parses and checks the header (its own checksum, bounds, sane sizes). `bytes` may hold more than one block.
  * The section table is allocated in `arena`. -ECORRUPT with what is wrong. */
 int block_parse_header(struct str bytes, struct arena *arena, struct block_info *ret,

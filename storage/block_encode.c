@@ -50,6 +50,8 @@ struct block_encoder {
     uint32_t *order;
     uint8_t *ids; /* of one metadata column, by entry */
     struct buf lines, column, body;
+    struct buf block, block_filter; /* of block_encode_view */
+    struct buf room;                /* the caller's */
     struct section sections[BLOCK_SECTIONS_MAX];
     uint32_t n_sections;
     uint8_t filter[GRAM_FILTER_MAX_BYTES + 8];
@@ -69,7 +71,7 @@ struct block_encoder *block_encoder_new(void) {
     e->lines = buf_make(BLOCK_RAW_MAX + LINETAB_SLACK);
     e->column = buf_make(BLOCK_RAW_MAX);
     e->body = buf_make(UINT32_MAX);
-    e->places = buf_make(BUF_NO_MAX);
+    e->places = e->block = e->block_filter = e->room = buf_make(BUF_NO_MAX);
     if (!e->meta || !e->grams || !e->patterns || !e->lz4_state || !e->sorted || !e->order ||
         !e->ids) {
         block_encoder_free(e);
@@ -96,6 +98,9 @@ void block_encoder_free(struct block_encoder *e) {
     buf_done(&e->places);
     buf_done(&e->column);
     buf_done(&e->body);
+    buf_done(&e->block);
+    buf_done(&e->block_filter);
+    buf_done(&e->room);
     free(e);
 }
 
@@ -638,4 +643,21 @@ int block_encode(struct block_encoder *e, const struct block_input *in, enum blo
     trim(&e->body);
     trim(&e->places);
     return r;
+}
+
+int block_encode_view(struct block_encoder *e, const struct block_input *in,
+                      enum block_effort effort, struct str *ret_block, struct str *ret_filter) {
+    trim(&e->block);
+    buf_clear(&e->block);
+    buf_clear(&e->block_filter);
+    int r = block_encode(e, in, effort, &e->block, &e->block_filter);
+    *ret_block = buf_str(&e->block);
+    *ret_filter = buf_str(&e->block_filter);
+    return r;
+}
+
+void *block_encoder_room(struct block_encoder *e, size_t size) {
+    trim(&e->room);
+    buf_clear(&e->room);
+    return buf_reserve(&e->room, size) == 0 ? e->room.data : NULL;
 }

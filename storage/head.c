@@ -26,9 +26,6 @@ void mem_block_unref(struct mem_block *b) {
     if (!b || atomic_fetch_sub(&b->refs, 1) != 1)
         return;
     rows_unref(b->rows);
-    free(b->encoded);
-    free(b->filter);
-    arena_done(&b->arena);
     free(b);
 }
 
@@ -154,24 +151,13 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
     return status < 0 ? status : 0;
 }
 
-/* Gives back what an encoder reserved and did not need. The bytes stay as they are when that fails. */
-static char *shrink(struct buf *b) {
-    if (b->size == 0) {
-        buf_done(b);
-        return NULL;
-    }
-    char *fitting = realloc(b->data, b->size);
-    char *data = fitting ? fitting : b->data;
-    *b = (struct buf){0};
-    return data;
-}
-
-/* What a part of a raw block consists of. Entries in order stand in the rows as they are; `memory` is for what does not. */
+/* What a part of a raw block consists of. Entries in order stand in the rows as they are; the encoder has
+ * room for what does not. */
 static int part_input(const struct mem_block *raw, const uint32_t *order, uint32_t from, uint32_t n,
-                      struct block_input *ret, void **ret_memory) {
+                      struct block_encoder *encoder, struct block_input *ret) {
     const struct rows *rows = raw->rows;
     size_t per_entry = sizeof(struct str) + (order ? sizeof(int64_t) + sizeof(uint32_t) : 0);
-    struct labels *sets = malloc(sizeof(*sets) * raw->n_sets + per_entry * n);
+    struct labels *sets = block_encoder_room(encoder, sizeof(*sets) * raw->n_sets + per_entry * n);
     if (!sets)
         return -ENOMEM;
     struct str *lines = (struct str *)(sets + raw->n_sets);
@@ -192,8 +178,31 @@ static int part_input(const struct mem_block *raw, const uint32_t *order, uint32
                                 .meta_sets = sets,
                                 .n_meta_sets = raw->n_sets,
                                 .hurried = raw->hurried};
-    *ret_memory = sets;
     return 0;
+}
+
+/* One allocation: the struct, its sections, the block, the filter. There are many, and who frees them is not who makes
+ * them. */
+static struct mem_block *encoded_block(struct str encoded, struct str filter,
+                                       const struct block_info *info) {
+    size_t sections_size = sizeof(*info->sections) * info->n_sections;
+    size_t size = sizeof(struct mem_block) + sections_size + encoded.size + filter.size;
+    struct mem_block *b = malloc(size);
+    if (!b)
+        return NULL;
+    struct section *sections = (struct section *)(b + 1);
+    *b = (struct mem_block){.encoded = (const char *)sections + sections_size,
+                            .encoded_size = encoded.size,
+                            .filter_size = filter.size,
+                            .memory_bytes = size,
+                            .info = *info};
+    b->filter = b->encoded + encoded.size;
+    b->info.sections = sections;
+    memcpy(sections, info->sections, sections_size);
+    memcpy((char *)sections + sections_size, encoded.data, encoded.size);
+    if (filter.size > 0)
+        memcpy((char *)sections + sections_size + encoded.size, filter.data, filter.size);
+    return b;
 }
 
 /* Encodes entries order[from..to) of a raw block, all of one day. */
@@ -201,24 +210,25 @@ static int encode_part(const struct mem_block *raw, const uint32_t *order, uint3
                        uint32_t to, struct block_encoder *encoder, const struct registry *r,
                        struct mem_block **ret) {
     struct block_input input;
-    void *memory = NULL;
-    struct mem_block *b = calloc(1, sizeof(*b));
-    struct buf encoded = buf_make(BUF_NO_MAX), filter = buf_make(BUF_NO_MAX);
-    int status = b ? part_input(raw, order, from, to - from, &input, &memory) : -ENOMEM;
+    struct block_info info;
+    struct str encoded, filter;
+    int status = part_input(raw, order, from, to - from, encoder, &input);
     if (status < 0)
-        goto out;
+        return status;
     input.no_patterns = r->no_patterns;
     enum block_effort effort = r->effort;
     if (effort == EFFORT_TABLE && raw->line_bytes < TABLE_LEAST_BYTES)
         effort = EFFORT_ZSTD_FAST;
-    status = block_encode(encoder, &input, effort, &encoded, &filter);
+    status = block_encode_view(encoder, &input, effort, &encoded, &filter);
     if (status < 0)
-        goto out;
-    b->arena = arena_make(1 << 20);
-    b->arena.first_bytes = SECTIONS_FIRST;
-    status = block_parse_header(buf_str(&encoded), &b->arena, &b->info, NULL);
-    if (status < 0)
-        goto out;
+        return status;
+    struct arena arena = arena_make(1 << 20);
+    arena.first_bytes = SECTIONS_FIRST;
+    status = block_parse_header(encoded, &arena, &info, NULL);
+    struct mem_block *b = status == 0 ? encoded_block(encoded, filter, &info) : NULL;
+    arena_done(&arena);
+    if (!b)
+        return status < 0 ? status : -ENOMEM;
     atomic_init(&b->refs, 1);
     b->order = raw->order;
     b->since_mono_ns = raw->since_mono_ns;
@@ -231,21 +241,8 @@ static int encode_part(const struct mem_block *raw, const uint32_t *order, uint3
     b->meta_bytes = b->info.meta_bytes;
     b->day = time_day(b->first_ns);
     assert(b->day == time_day(b->last_ns));
-    b->encoded_size = encoded.size;
-    b->filter_size = filter.size;
-    b->encoded = shrink(&encoded);
-    b->filter = shrink(&filter);
-    b->memory_bytes = sizeof(*b) + b->encoded_size + b->filter_size + b->arena.total_bytes;
     *ret = b;
-    b = NULL;
-out:
-    if (b)
-        arena_done(&b->arena);
-    free(b);
-    free(memory);
-    buf_done(&encoded);
-    buf_done(&filter);
-    return status;
+    return 0;
 }
 
 /* One encoded block per UTC day that the raw one touches: a chunk never crosses a day. */

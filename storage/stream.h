@@ -54,11 +54,10 @@ struct mem_block {
     bool sorted;
     /* encoded; rows is NULL then */
     int32_t day;
-    char *encoded;
+    const char *encoded; /* behind the struct, as are the filter and info's sections */
     size_t encoded_size;
-    char *filter;
+    const char *filter;
     size_t filter_size;
-    struct arena arena; /* info's section table */
     struct block_info info;
 };
 
