@@ -205,6 +205,13 @@ static struct mem_block *encoded_block(struct str encoded, struct str filter,
     return b;
 }
 
+static enum block_effort effort_of(const struct registry *r, const struct block_input *in) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < in->count && bytes < TABLE_LEAST_BYTES; i++)
+        bytes += in->lines[i].size;
+    return r->effort == EFFORT_TABLE && bytes < TABLE_LEAST_BYTES ? EFFORT_ZSTD_FAST : r->effort;
+}
+
 /* Encodes entries order[from..to) of a raw block, all of one day. */
 static int encode_part(const struct mem_block *raw, const uint32_t *order, uint32_t from,
                        uint32_t to, struct block_encoder *encoder, const struct registry *r,
@@ -216,10 +223,7 @@ static int encode_part(const struct mem_block *raw, const uint32_t *order, uint3
     if (status < 0)
         return status;
     input.no_patterns = r->no_patterns;
-    enum block_effort effort = r->effort;
-    if (effort == EFFORT_TABLE && raw->line_bytes < TABLE_LEAST_BYTES)
-        effort = EFFORT_ZSTD_FAST;
-    status = block_encode_view(encoder, &input, effort, &encoded, &filter);
+    status = block_encode_view(encoder, &input, effort_of(r, &input), &encoded, &filter);
     if (status < 0)
         return status;
     struct arena arena = arena_make(1 << 20);
