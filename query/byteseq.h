@@ -1,6 +1,7 @@
 /* byteseq: regular expressions that are a row of bytes, each from a set of ASCII bytes: `timeout after [0-9]{5}ms`,
- * `\d{4}-\d\d`, `status=5[0-9][0-9]`, and at both ends repetitions, of which the fewest are enough: `took \d+`. That is what people type to find ids and numbers, and it can be searched for at
- * the speed of a literal: by the longest stretch in it that is one, else by skipping as Boyer, Moore and Horspool do.
+ * `\d{4}-\d\d`, `status=5[0-9][0-9]`, and at both ends repetitions, of which the fewest are enough: `took \d+`. That is
+ * what people type to find ids and numbers, and it can be searched for at the speed of a literal: by the longest stretch
+ * in it that is one, else by skipping as Boyer, Moore and Horspool do.
  * Byte by byte is right for any text, UTF-8 or not, for no set holds a byte above 0x7f. Immutable once made. */
 #pragma once
 
@@ -20,6 +21,9 @@ struct byteseq;
 
 /* NULL when the pattern (Go syntax, not anchored) is anything else, or without memory. */
 struct byteseq *byteseq_new(struct str pattern);
+/* NULL also for fewer than two sets. */
+struct byte_set;
+struct byteseq *byteseq_of_sets(const struct byte_set *sets, size_t n);
 void byteseq_free(struct byteseq *s);
 
 /* What it is made of; lives as long. */

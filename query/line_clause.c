@@ -60,6 +60,15 @@ static int clause_of(struct arena *arena, const struct line_filter_step *s,
     return literals_of(arena, s, ret);
 }
 
+/* What a line must have for the filter to hold; whether it does, is for the filter to say. */
+static size_t hints_of(const struct line_filter_step *s, struct line_clause *list, size_t room) {
+    size_t n = s->negated || s->count != 1 ? 0 : s->tests[0].n_parts;
+    n = n < room ? n : room;
+    for (size_t i = 0; i < n; i++)
+        list[i] = (struct line_clause){.row = s->tests[0].parts[i]};
+    return n;
+}
+
 int line_clauses_find(struct arena *arena, struct step *steps, size_t count,
                       struct line_clause **ret, size_t *ret_count) {
     struct line_clause *list = arena_array(arena, CLAUSES_MAX, sizeof(*list));
@@ -74,7 +83,7 @@ int line_clauses_find(struct arena *arena, struct step *steps, size_t count,
         if (r < 0)
             return r;
         s->is_clause = r > 0 || holds_always(s);
-        n += r > 0;
+        n += r > 0 ? 1 : s->is_clause ? 0 : hints_of(s, &list[n], CLAUSES_MAX - n);
     }
     *ret = list;
     *ret_count = n;

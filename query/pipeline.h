@@ -61,7 +61,8 @@ struct needle {
 };
 size_t pipeline_needles(const struct pipeline *p, const struct needle **ret);
 /* Line filters in front of any stage that makes another line, as far as blocks can be asked for them: they hold exactly for
- * lines with one of the literals, or the row of bytes, in them; negated: for all others. */
+ * lines with one of the literals, or the row of bytes, in them; negated: for all others. Besides, rows that lines must
+ * have for a filter to hold which looks at the lines itself. */
 struct byteseq;
 struct line_clause {
     bool negated;

@@ -9,6 +9,7 @@ extern "C" {
 #include "regex.h"
 
 #include "byteseq.h"
+#include "runseq.h"
 
 #include <re2/re2.h>
 
@@ -27,12 +28,15 @@ struct regex {
     regex &operator=(const regex &) = delete;
     ~regex() {
         byteseq_free(bytes);
+        runseq_free(runs);
     }
     std::string pattern;            /* as given */
     std::string rewritten;          /* for RE2 */
     std::vector<std::string> names; /* of groups 1.. */
     bool anchored = false;
-    struct byteseq *bytes = nullptr; /* says the same as RE2 whether there is a match, sooner */
+    /* Either says the same as RE2 whether there is a match, sooner. */
+    struct byteseq *bytes = nullptr;
+    struct runseq *runs = nullptr;
     std::unique_ptr<RE2> utf8;
     mutable std::once_flag latin1_once; /* guards the making of latin1 */
     mutable std::unique_ptr<RE2> latin1;
@@ -232,8 +236,10 @@ int regex_compile(struct str pattern, bool anchored, struct regex **ret, struct 
     int r = compile(*re, reterr);
     if (r < 0)
         return r;
-    if (!anchored)
+    if (!anchored) {
         re->bytes = byteseq_new(pattern);
+        re->runs = re->bytes ? nullptr : runseq_new(pattern);
+    }
     *ret = re.release();
     return 0;
 } catch (const std::bad_alloc &) {
@@ -248,6 +254,8 @@ void regex_free(struct regex *re) {
 bool regex_matches(const struct regex *re, struct str text) {
     if (re->bytes)
         return byteseq_matches(re->bytes, text);
+    if (re->runs)
+        return runseq_matches(re->runs, text);
     re2::StringPiece piece(text.data, text.size);
     if (re->utf8->Match(piece, 0, text.size, anchor_of(*re), nullptr, 0))
         return true;
@@ -256,6 +264,10 @@ bool regex_matches(const struct regex *re, struct str text) {
 
 const struct byteseq *regex_bytes(const struct regex *re) {
     return re->bytes;
+}
+
+size_t regex_parts(const struct regex *re, const struct byteseq *const **ret) {
+    return re->runs ? runseq_parts(re->runs, ret) : 0;
 }
 
 bool regex_find(const struct regex *re, struct str text, size_t from, struct str *ret_groups,

@@ -30,6 +30,8 @@ bool regex_matches(const struct regex *re, struct str text);
 struct byteseq;
 /* The same expression as a row of bytes (byteseq.h), or NULL; lives as long. */
 const struct byteseq *regex_bytes(const struct regex *re);
+/* Of an expression that is none: rows that all texts which match have (runseq.h), none when nothing is known; the count. */
+size_t regex_parts(const struct regex *re, const struct byteseq *const **ret);
 
 /* First match at or after `from`; group 0 and up to n_groups - 1 captures (data NULL = did not take part). */
 bool regex_find(const struct regex *re, struct str text, size_t from, struct str *ret_groups,

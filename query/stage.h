@@ -39,8 +39,10 @@ uint32_t compiler_name(struct stage_compiler *c, struct str name);
 /* One text to look for in lines. */
 struct line_test {
     struct str text;
-    const struct regex *regex;             /* NULL: `text` is contained */
-    const struct byteseq *bytes;           /* the regex as a row of bytes; NULL: it is none */
+    const struct regex *regex;          /* NULL: `text` is contained */
+    const struct byteseq *bytes;        /* the regex as a row of bytes; NULL: it is none */
+    const struct byteseq *const *parts; /* rows that lines have which it matches */
+    size_t n_parts;
     const struct ip_match *ip;             /* ip("...") */
     const struct capture_pattern *pattern; /* |> */
     /* It holds exactly for lines with one of these in them, with `fold` in any case; none: that is not all there is to it. */

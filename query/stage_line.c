@@ -69,8 +69,10 @@ static int test_compile(struct stage_compiler *c, enum line_op op, const struct 
     }
     if (!facts.is_literal || facts.fold_case)
         ret->regex = o->regex;
-    if (!facts.is_literal)
+    if (!facts.is_literal) {
         ret->bytes = regex_bytes(o->regex);
+        ret->n_parts = regex_parts(o->regex, &ret->parts);
+    }
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* Rows of byte sets against RE2: a pattern in a group is no row to byteseq, so that RE2 has to match it. */
+/* Rows of byte sets, and rows of runs, against RE2: a pattern in a group is no row to them, so that RE2 has to match it. */
 #include "byteseq.h"
 
 #include <stdio.h>
@@ -7,6 +7,7 @@
 
 #include "err.h"
 #include "regex.h"
+#include "runseq.h"
 #include "test.h"
 #include "test_random.h"
 
@@ -137,6 +138,107 @@ static void test_what_is_a_row(void) {
     }
 }
 
+/* Runs of few bytes that differ from their neighbours. */
+static void random_runs(char *out, size_t room) {
+    static const char *const atoms[] = {"a",    "b",     "ab",  "-",   "\\.",
+                                        "[ab]", "[0-9]", "\\d", "\\s", " "};
+    static const char *const repetitions[] = {"+",     "*",     "?",   "{2,}", "{1,2}",
+                                              "{0,2}", "{2,3}", "{2}", "+?"};
+    out[0] = '\0';
+    for (uint64_t n = 3 + random_below(4); n > 0; n--) {
+        size_t at = strlen(out);
+        (void)snprintf(out + at, room - at, "%s%s", atoms[random_below(10)],
+                       random_below(2) == 0 ? repetitions[random_below(9)] : "");
+    }
+}
+
+static void check_parts(const struct runseq *s, const char *pattern, struct str text) {
+    const struct byteseq *const *parts;
+    size_t n = runseq_parts(s, &parts);
+    for (size_t i = 0; i < n; i++) {
+        bool has = byteseq_matches(parts[i], text);
+        if (!has)
+            printf("  part %zu of %s on \"%.*s\"\n", i, pattern, STR_ARG(text));
+        CHECK(has);
+    }
+}
+
+static void test_runs_against_re2(void) {
+    unsigned matched = 0, known = 0, parts = 0;
+    for (int round = 0; round < 20000; round++) {
+        const struct byteseq *const *ignored;
+        char pattern[200], text[64];
+        random_runs(pattern, sizeof(pattern));
+        struct runseq *s = runseq_new(str_from(pattern));
+        known += s != NULL;
+        parts += s ? (unsigned)runseq_parts(s, &ignored) : 0;
+        for (int i = 0; s && i < 10; i++) {
+            struct str t = str_make(text, random_text(text, sizeof(text)));
+            bool got = runseq_matches(s, t);
+            if (got != re2_matches(pattern, t)) {
+                printf("  %s on \"%.*s\": %d\n", pattern, STR_ARG(t), got);
+                CHECK(false);
+            }
+            if (got)
+                check_parts(s, pattern, t);
+            matched += got;
+        }
+        runseq_free(s);
+    }
+    CHECK(known > 3000);
+    CHECK(parts > known);
+    CHECK(matched > 1000);
+}
+
+static void test_what_is_a_row_of_runs(void) {
+    static const struct {
+        const char *pattern;
+        size_t parts; /* 0: it is none */
+    } cases[] = {
+        {"took [0-9]+ms", 2},
+        {"\\d+\\.\\d+\\.\\d+\\.\\d+", 1},
+        {"\\d{1,3}\\.\\d{1,3}\\.\\d{1,3}\\.\\d{1,3}", 1},
+        {"user=\\w* id=\\d{2,5} ", 3},
+        {"error: *\"\\w+\" in", 3},
+        {"a +b", 2},
+        {"ab?c", 0},           /* both parts are one byte: nothing to ask for, and still a row */
+        {"status=5\\d\\d", 0}, /* a byteseq */
+        {"took \\d+", 0},      /* the same */
+        {"a[ab]+b", 0},        /* where does the run end? */
+        {"\\w+[0-9]+x", 0},
+        {"a*b?c+d", 0},           /* ends are cut off, one run is left */
+        {"a-?[0-9]*-x", 0},       /* empty ones side by side */
+        {"\\d+[ab]+\\d+[ab]", 0}, /* no literal */
+        {"(took) [0-9]+ms", 0},
+        {"took [0-9]+ms|x", 0},
+        {"took .+ms", 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct byteseq *const *parts;
+        struct runseq *s = runseq_new(str_from(cases[i].pattern));
+        size_t n = s ? runseq_parts(s, &parts) : 0;
+        if (n != cases[i].parts)
+            printf("  %s: %zu\n", cases[i].pattern, n);
+        CHECK_INT((long long)n, (long long)cases[i].parts);
+        runseq_free(s);
+    }
+}
+
+static void test_runs_at_edges(void) {
+    struct runseq *s = runseq_new(STR("\\d+\\.\\d{1,3}\\.\\d+"));
+    CHECK(s != NULL);
+    CHECK(runseq_matches(s, STR("1.2.3")));
+    CHECK(runseq_matches(s, STR("x 10.200.3x")));
+    CHECK(runseq_matches(s, STR("1.2345.1.2.3")));
+    CHECK(!runseq_matches(s, STR("1.2345.3")));
+    CHECK(!runseq_matches(s, STR("1..2.")));
+    CHECK(!runseq_matches(s, STR(".1.2")));
+    CHECK(!runseq_matches(s, STR("1.2.")));
+    CHECK(!runseq_matches(s, STR(".")));
+    CHECK(!runseq_matches(s, STR("")));
+    runseq_free(s);
+}
+
 static void test_edges_of_text(void) {
     struct byteseq *s = byteseq_new(STR("[0-9]ab[0-9]"));
     CHECK(byteseq_matches(s, STR("1ab2")));
@@ -153,5 +255,8 @@ int main(void) {
     RUN(test_what_is_a_row);
     RUN(test_edges_of_text);
     RUN(test_against_re2);
+    RUN(test_what_is_a_row_of_runs);
+    RUN(test_runs_at_edges);
+    RUN(test_runs_against_re2);
     return test_done();
 }
