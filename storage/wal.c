@@ -44,6 +44,7 @@
 #include "wal_segment.h"
 
 #define RETRY_NS INT64_C(1000000000)
+#define GIVE_BACK_NS INT64_C(1000000000)
 
 enum {
     SEGMENT_MIN = 4096,
@@ -51,7 +52,9 @@ enum {
     RESERVE_MAX = 64 << 20,
     DISK_SHARE = 16, /* a segment, and the reserve, are at most this part of the file system */
     SPEED_FROM = 64 << 10,
-    KEEP_BATCH_BYTES = 4 << 20, /* a larger buffer is given back after its batch */
+    KEEP_BATCH_BYTES =
+        4 << 20, /* a larger buffer is given back when no push has come for GIVE_BACK_NS */
+    BUSY_BATCH_BYTES = 16 << 20, /* and one that is larger than this right after its batch */
     PAGE = 4096, /* what O_DIRECT wants its places and sizes to be multiples of, at most */
 };
 
@@ -141,7 +144,7 @@ static void batch_done(struct batch *b) {
 }
 
 static void batch_clear(struct batch *b) {
-    if (b->bytes.capacity > KEEP_BATCH_BYTES)
+    if (b->bytes.capacity > BUSY_BATCH_BYTES)
         pages_done(&b->bytes);
     b->bytes.size = 0;
     b->records_bytes = 0;
@@ -554,8 +557,8 @@ static void run_batch(struct wal *w, bool sync) {
 
     for (size_t i = 0; i < b->n_waiters; i++)
         b->waiters[i].done(b->waiters[i].ctx, r);
-    batch_clear(b);
     pthread_mutex_lock(&w->lock);
+    batch_clear(b);
 }
 
 static bool sync_is_due(const struct wal *w) {
@@ -602,15 +605,35 @@ static void begin_fresh(struct wal *w) {
         enter_failure(w, is_passing(r) ? -ENOSPC : -EIO);
 }
 
+/* Until there is work, or that time has come: false then. */
+static bool wait_until(struct wal *w, int64_t until_ns) {
+    struct timespec until = {.tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S};
+    return pthread_cond_timedwait(&w->work, &w->lock, &until) == 0;
+}
+
+static bool is_large(const struct batch *b) {
+    return b->records == 0 && b->bytes.capacity > KEEP_BATCH_BYTES;
+}
+
+/* Both buffers are of the size that many pushes at once need, or one is, and no push comes any more. While they come, to
+ * give a buffer back after each batch would cost a fault for each of its pages. */
+static void give_back(struct wal *w) {
+    if (is_large(w->filling))
+        pages_done(&w->filling->bytes);
+    if (is_large(w->writing))
+        pages_done(&w->writing->bytes);
+}
+
 static void wait_for_work(struct wal *w) {
     bool syncs = w->unsynced && w->o.sync == WAL_SYNC_INTERVAL;
-    if (!syncs && w->failed != -ENOSPC) {
+    if (syncs)
+        (void)wait_until(w, w->unsynced_since_ns + (int64_t)w->o.sync_interval_ns);
+    else if (w->failed == -ENOSPC)
+        (void)wait_until(w, w->retry_ns);
+    else if (!is_large(w->filling) && !is_large(w->writing))
         pthread_cond_wait(&w->work, &w->lock);
-        return;
-    }
-    int64_t until_ns = syncs ? w->unsynced_since_ns + (int64_t)w->o.sync_interval_ns : w->retry_ns;
-    struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
-    (void)pthread_cond_timedwait(&w->work, &w->lock, &until);
+    else if (!wait_until(w, clock_mono_ns() + GIVE_BACK_NS))
+        give_back(w);
 }
 
 static void *wal_main(void *arg) {
@@ -866,6 +889,7 @@ void wal_get_stats(struct wal *w, struct wal_stats *ret) {
         .fsync_ns_max = w->fsync_ns_max,
         .records = w->records,
         .appended_bytes = w->appended_bytes,
+        .buffer_bytes = w->filling->bytes.capacity + w->writing->bytes.capacity,
         .keeps_up = (w->speed == 0 || w->speed >= WAL_KEEPS_UP_SPEED) &&
                     w->filling->records_bytes + w->writing_bytes < WAL_KEEPS_UP_BYTES,
         .failed = w->failed,

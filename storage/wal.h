@@ -84,8 +84,9 @@ struct wal_stats {
     uint64_t fsyncs, fsync_ns_total, fsync_ns_max;
     uint64_t fsync_buckets[WAL_FSYNC_BUCKETS];
     uint64_t records, appended_bytes;
-    bool keeps_up; /* see above */
-    int failed;    /* 0, -ENOSPC (recoverable) or -EIO (final) */
+    uint64_t buffer_bytes; /* memory held for records on their way; little when nothing comes */
+    bool keeps_up;         /* see above */
+    int failed;            /* 0, -ENOSPC (recoverable) or -EIO (final) */
     char failed_text[200];
 };
 void wal_get_stats(struct wal *w, struct wal_stats *ret);

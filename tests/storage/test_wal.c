@@ -760,6 +760,38 @@ static void many_threads(void) {
     dir_remove();
 }
 
+static uint64_t buffer_bytes(struct wal *w) {
+    struct wal_stats stats;
+    wal_get_stats(w, &stats);
+    return stats.buffer_bytes;
+}
+
+/* Memory that many pushes at once needed is used again by the next, and given back when none comes. */
+static void large_buffers(void) {
+    enum { LARGE = 6 << 20, LARGER = 20 << 20, LEFT = 2 * (4 << 20) };
+    dir_make();
+    struct wal *w = open_wal((struct wal_options){0});
+    char *big = calloc(1, LARGER);
+    if (!big)
+        abort();
+    uint64_t lsn;
+    CHECK_INT(wal_append(w, 1, 0, 0, str_make(big, LARGER), NULL, NULL, &lsn), 0);
+    CHECK_INT(wal_flush(w), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(wal_append(w, 1, 0, 0, str_make(big, LARGE), NULL, NULL, &lsn), 0);
+        CHECK(buffer_bytes(w) >= LARGE);
+        CHECK_INT(wal_flush(w), 0);
+    }
+    CHECK(buffer_bytes(w) < LARGER);
+    while (buffer_bytes(w) > LEFT)
+        (void)usleep(10000);
+    CHECK_INT(wal_append(w, 1, 0, 0, str_make(big, LARGE), NULL, NULL, &lsn), 0);
+    CHECK_INT(wal_flush(w), 0);
+    wal_close(w);
+    free(big);
+    dir_remove();
+}
+
 int main(void) {
     RUN(append_and_replay);
     RUN(empty_and_foreign_folders);
@@ -775,5 +807,6 @@ int main(void) {
     RUN(failed_fsync_is_final);
     RUN(any_call_fails);
     RUN(many_threads);
+    RUN(large_buffers);
     return test_done();
 }
