@@ -3,10 +3,24 @@
 #include <assert.h>
 #include <errno.h>
 
-enum { STREAMS_FIRST = 16, ENTRIES_FIRST = 256, PAIRS_FIRST = 64, PAIRS_BLOCK_MAX = 16384 };
+enum {
+    STREAMS_FIRST = 16,
+    ENTRIES_FIRST = 16,
+    ENTRY_BYTES_GUESS = 128,      /* of a body, per entry: shorter ones make the array grow */
+    ENTRIES_FIRST_MAX = 64 << 10, /* a body of a few long lines must not claim much */
+    PAIRS_FIRST = 64,
+    PAIRS_BLOCK_MAX = 16384
+};
 
 void decoded_push_init(struct decoded_push *d, struct arena *arena) {
-    *d = (struct decoded_push){.arena = arena};
+    *d = (struct decoded_push){.arena = arena, .entries_first = ENTRIES_FIRST};
+}
+
+void decoded_expect(struct decoded_push *d, size_t body_size) {
+    size_t guess = body_size / ENTRY_BYTES_GUESS;
+    if (guess > ENTRIES_FIRST_MAX)
+        guess = ENTRIES_FIRST_MAX;
+    d->entries_first = guess > ENTRIES_FIRST ? guess : ENTRIES_FIRST;
 }
 
 /* A larger copy of an array; the old one stays in the arena, so at most as much again is wasted. */
@@ -42,7 +56,7 @@ struct entry *decoded_add_entry(struct decoded_push *d, struct decoded_stream *s
     if (d->n_entries >= PUSH_ENTRIES_MAX)
         return NULL;
     if (d->n_entries == d->entries_capacity) {
-        size_t capacity = d->entries_capacity > 0 ? d->entries_capacity * 2 : ENTRIES_FIRST;
+        size_t capacity = d->entries_capacity > 0 ? d->entries_capacity * 2 : d->entries_first;
         void *p = grow(d->arena, d->entries, d->n_entries, sizeof(*d->entries), capacity);
         if (!p)
             return NULL;

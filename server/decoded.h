@@ -41,12 +41,14 @@ struct decoded_push {
     struct decoded_stream *streams;
     size_t n_streams, streams_capacity;
     struct entry *entries; /* meta as given: unsorted, unsanitised */
-    size_t n_entries, entries_capacity;
+    size_t n_entries, entries_capacity, entries_first;
     struct label *pairs; /* the present block of metadata pairs */
     size_t n_pairs, pairs_capacity;
 };
 
 void decoded_push_init(struct decoded_push *d, struct arena *arena);
+/* Before the first entry: how long the body is, which tells about how many entries there will be. */
+void decoded_expect(struct decoded_push *d, size_t body_size);
 /* Growth by doubling inside the arena. NULL without memory or above the limits above. The
  * pointers are valid until the next call. */
 struct decoded_stream *decoded_add_stream(struct decoded_push *d);

@@ -363,6 +363,7 @@ int push_json_decode(struct str body, struct decoded_push *out, struct err *rete
         .r = json_reader_make(body), .start = body.data, .out = out, .reterr = reterr};
     if (str_trim(body).size == 0)
         return err_set(reterr, -ESYNTAX, "EOF");
+    decoded_expect(out, body.size);
     struct json_value v = json_next(&d.r), key;
     if (v.type == JSON_NULL)
         return 0;

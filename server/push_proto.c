@@ -167,6 +167,7 @@ static int fail(int code, const struct decoded_push *out, struct str body,
 int push_proto_decode(struct str body, struct decoded_push *out, struct err *reterr) {
     if (body.size == 0)
         return 0;
+    decoded_expect(out, body.size);
     struct wire_reader r = wire_reader_make(body);
     struct wire_field f = {0};
     int n;
