@@ -25,10 +25,20 @@ struct lane {
     size_t waiting;
 };
 
+struct worker {
+    struct pool *pool;
+    pthread_t thread;
+    pthread_cond_t wake; /* it has been taken off the idle ones */
+    bool is_idle;
+    struct worker *below; /* idle since before */
+};
+
 struct pool {
-    pthread_mutex_t lock; /* guards: lanes, turn, waiting, running, stopping */
-    pthread_cond_t wake;  /* a job came, or stopping */
-    pthread_cond_t idle;  /* nothing waits and nothing runs */
+    pthread_mutex_t lock; /* guards: lanes, turn, waiting, running, stopping, idle workers */
+    /* Whoever became idle last goes first: what it has in caches and in its malloc's arena is used again, and the others,
+     * when there is little to do, cost nothing. */
+    struct worker *last_idle;
+    pthread_cond_t idle; /* nothing waits and nothing runs */
     struct lane lanes[LANES];
     size_t turn;    /* the lane to look at first */
     size_t waiting; /* in all lanes */
@@ -37,7 +47,7 @@ struct pool {
     size_t queue_max;
     unsigned threads_count; /* of those started */
     char name[13];
-    pthread_t threads[];
+    struct worker workers[];
 };
 
 /* The oldest job of the next lane that has one; the lock is held and something waits. */
@@ -53,12 +63,31 @@ static struct job take_job(struct pool *p) {
     return job;
 }
 
+static void wait_for_work(struct pool *p, struct worker *w) {
+    w->is_idle = true;
+    w->below = p->last_idle;
+    p->last_idle = w;
+    while (w->is_idle)
+        (void)pthread_cond_wait(&w->wake, &p->lock);
+}
+
+/* The lock is held. */
+static void wake_one(struct pool *p) {
+    struct worker *w = p->last_idle;
+    if (!w)
+        return; /* all are at work, and look for more before they wait */
+    p->last_idle = w->below;
+    w->is_idle = false;
+    (void)pthread_cond_signal(&w->wake);
+}
+
 static void *work(void *arg) {
-    struct pool *p = arg;
+    struct worker *w = arg;
+    struct pool *p = w->pool;
     (void)pthread_mutex_lock(&p->lock);
     for (;;) {
         while (p->waiting == 0 && !p->stopping)
-            (void)pthread_cond_wait(&p->wake, &p->lock);
+            wait_for_work(p, w);
         if (p->waiting == 0)
             break;
         struct job job = take_job(p);
@@ -81,12 +110,17 @@ static bool start_threads(struct pool *p, unsigned threads) {
     map_guard_leave_open(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     for (unsigned i = 0; i < threads; i++) {
-        if (pthread_create(&p->threads[i], NULL, work, p) != 0)
+        struct worker *w = &p->workers[i];
+        w->pool = p;
+        (void)pthread_cond_init(&w->wake, NULL);
+        if (pthread_create(&w->thread, NULL, work, w) != 0) {
+            (void)pthread_cond_destroy(&w->wake);
             break;
+        }
         p->threads_count++;
         char name[16];
         (void)snprintf(name, sizeof(name), "%s-%u", p->name, i % 100);
-        (void)pthread_setname_np(p->threads[i], name);
+        (void)pthread_setname_np(w->thread, name);
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return p->threads_count == threads;
@@ -95,13 +129,12 @@ static bool start_threads(struct pool *p, unsigned threads) {
 struct pool *pool_new(const char *name, unsigned threads, size_t queue_max) {
     assert(threads >= 1);
     assert(queue_max >= 1);
-    struct pool *p = calloc(1, sizeof(*p) + threads * sizeof(p->threads[0]));
+    struct pool *p = calloc(1, sizeof(*p) + threads * sizeof(p->workers[0]));
     if (!p)
         return NULL;
     p->queue_max = queue_max;
     (void)snprintf(p->name, sizeof(p->name), "%s", name);
     (void)pthread_mutex_init(&p->lock, NULL);
-    (void)pthread_cond_init(&p->wake, NULL);
     (void)pthread_cond_init(&p->idle, NULL);
     if (!start_threads(p, threads)) {
         pool_free(p);
@@ -141,7 +174,7 @@ static int submit(struct pool *p, struct lane *l, size_t lane_max, struct job jo
     l->jobs[(l->head + l->waiting) % l->capacity] = job;
     l->waiting++;
     p->waiting++;
-    (void)pthread_cond_signal(&p->wake);
+    wake_one(p);
     r = 0;
 out:
     (void)pthread_mutex_unlock(&p->lock);
@@ -182,12 +215,14 @@ void pool_free(struct pool *p) {
     pool_drain(p);
     (void)pthread_mutex_lock(&p->lock);
     p->stopping = true;
-    (void)pthread_cond_broadcast(&p->wake);
+    while (p->last_idle)
+        wake_one(p);
     (void)pthread_mutex_unlock(&p->lock);
-    for (unsigned i = 0; i < p->threads_count; i++)
-        (void)pthread_join(p->threads[i], NULL);
+    for (unsigned i = 0; i < p->threads_count; i++) {
+        (void)pthread_join(p->workers[i].thread, NULL);
+        (void)pthread_cond_destroy(&p->workers[i].wake);
+    }
     (void)pthread_cond_destroy(&p->idle);
-    (void)pthread_cond_destroy(&p->wake);
     (void)pthread_mutex_destroy(&p->lock);
     for (size_t i = 0; i < LANES; i++)
         free(p->lanes[i].jobs);
