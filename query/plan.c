@@ -10,7 +10,8 @@
 enum {
     CHOICE_MAX = 64, /* more alternatives would hardly exclude a block, and each costs a look */
     SEARCH_MAX = 8, /* alternatives searched for one by one: more, and RE2 on each line is faster */
-    SEARCH_SIZE_MIN = 3, /* shorter ones stand in most lines */
+    SHARED_TASKS_MAX = 512, /* blocks; who asks more of them is not going to ask again soon */
+    SEARCH_SIZE_MIN = 3,    /* shorter ones stand in most lines */
 };
 
 static int plan_needles(struct plan *p, struct err *reterr) {
@@ -301,6 +302,8 @@ int plan_make(struct exec *x, const struct plan_options *o, struct plan *ret, st
     x->stats.blocks_considered += snapshot_excluded(ret->snapshot);
     x->stats.blocks_skipped_filter += snapshot_excluded(ret->snapshot);
     r = plan_tasks(ret, o->order, reterr);
+    ret->shares_blocks =
+        ret->needs_lines && (o->order != PLAN_BY_STREAM || ret->n_tasks <= SHARED_TASKS_MAX);
 out:
     if (r < 0)
         plan_done(ret);

@@ -54,6 +54,7 @@ struct plan {
     int64_t start_ns, end_ns;
     bool backward;
 
+    bool shares_blocks; /* what is decoded of blocks stays for the next query */
     bool needs_lines;
     bool needs_meta;
     bool meta_limited; /* only meta_names matter, sorted */

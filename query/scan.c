@@ -52,6 +52,8 @@ int scan_begin(struct scanner *s, const struct plan_task *task, struct err *rete
         s->stats.blocks_skipped_filter++;
         return 0;
     }
+    if (p->shares_blocks && s->n_shared++ <= SCAN_SHARED_MAX)
+        block_reader_share(s->reader, s->n_shared <= SCAN_SHARED_MAX);
     int r = block_reader_open(s->reader, task->block, reterr);
     if (r < 0)
         return r;

@@ -12,6 +12,9 @@
 /* Lines are gathered by so many before the pipeline runs on them, so that a backward query searches forward
  * through bytes yet looks at the newest lines first. */
 enum { SCAN_SEGMENT = 256 };
+/* Of so many blocks a scanner keeps what it has decoded for the next query: it looks at the best ones first, and one that
+ * looks at many is not going to be asked again soon. */
+enum { SCAN_SHARED_MAX = 256 };
 
 enum scan_answer { SCAN_UNKNOWN, SCAN_DROPPED, SCAN_PASSES };
 
@@ -48,6 +51,7 @@ struct scanner {
      * the pipeline has not run for it. A scan_fn that can do without sets SCAN_PASSES. */
     uint32_t combination;
     uint8_t answers[LINETAB_COMBINATIONS_MAX];
+    uint32_t n_shared;
     uint32_t n_asked, n_refusing; /* blocks asked for fields; in which most lines were refused */
     uint32_t n_sifts, n_sifted;   /* blocks asked for clauses; in which that left few lines */
 };

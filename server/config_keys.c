@@ -67,7 +67,9 @@ const struct config_key config_keys[] = {
     KEY("logq.chunk_cache", KEY_BYTES, AT(chunk_cache_bytes), "256MB",
         "Open chunk files: headers of their blocks, and of their mapped filters the sixteenth that "
         "searches touch, which is page cache. About 0.5 % of raw; a search over more than fits "
-        "opens files again. What one query holds beyond it counts as memory of queries. At most a "
+        "opens files again. What one query holds beyond it counts as memory of queries. An eighth "
+        "as "
+        "much besides is for blocks that were read twice, kept open for the next query. At most a "
         "quarter of memory.limit."),
     KEY("logq.push_body_max", KEY_BYTES, AT(push_body_max), "64MB",
         "Largest push after decompression; larger ones get 413."),

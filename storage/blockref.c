@@ -8,24 +8,28 @@
 
 #include "hash.h"
 #include "io.h"
+#include "opened.h"
 #include "snapshot.h"
 
 enum {
-    META_ARENA_MAX = 256 << 20,
     KEEP_LINES_BYTES = 4 << 20, /* a larger buffer is given back after the block that needed it */
 };
 
 struct block_reader {
     const struct block_ref *ref;
     const struct block_info *info; /* encoded blocks */
-    bool have_times, have_offsets, have_lines, have_head, have_all_meta, table_open;
-    bool reads_lines; /* with the columns that stand before them */
-    const int64_t *times;
+    bool have_rows, have_offsets, have_lines;
+    bool shares, spoilt;  /* spoilt: a call has failed */
+    struct opened *open;  /* &own, or from the shelf */
+    struct shelf_row *at; /* to which `open` goes, when it is not our own */
+    struct opened own;
+    struct linetab_tools *tools; /* made at first use */
+    const int64_t *times;        /* of rows */
     const uint32_t *offsets;
     struct str lines;
     const uint64_t *dead;
     /* buffers kept from block to block */
-    int64_t *times_buffer;
+    int64_t *times_buffer; /* of rows */
     size_t times_capacity;
     uint32_t *offsets_buffer;
     size_t offsets_capacity;
@@ -33,13 +37,7 @@ struct block_reader {
     size_t places_capacity;
     char *lines_buffer;
     size_t lines_capacity;
-    struct buf scratch, head, stored_lines;
-    struct linetab *table; /* of the block's lines, when they are one; made at first use */
-    uint32_t head_offset;  /* of head's first byte in the encoded block */
-    struct arena arena;
-    struct meta_column
-        *columns; /* encoded: one slot per section, .ids NULL = not decoded; rows: all */
-    size_t n_columns;
+    struct buf scratch, stored_lines;
     uint32_t *order; /* rows that are not sorted: entry numbers in time order */
     size_t order_capacity;
     /* the file read last */
@@ -53,7 +51,7 @@ struct block_reader {
 
 uint64_t no_dead;
 
-static int blame(const struct block_reader *r, int status, struct err *reterr);
+static int blame(struct block_reader *r, int status, struct err *reterr);
 static void close_file(struct block_reader *r);
 
 void block_ref_get(const struct block_ref *b, struct block_ref_info *ret) {
@@ -96,19 +94,28 @@ bool block_ref_may_have_meta(const struct block_ref *b, struct str name,
     return false;
 }
 
+/* Puts the block that was open on the shelf again. */
+static void leave_block(struct block_reader *r) {
+    if (r->open != &r->own)
+        opened_put(r->open, r->at, r->ref->chunk.index, !r->spoilt);
+    r->open = &r->own;
+}
+
 struct block_reader *block_reader_new(void) {
     struct block_reader *r = calloc(1, sizeof(*r));
     if (!r)
         return NULL;
     r->fd = -1;
-    r->scratch = r->head = r->stored_lines = buf_make(BLOCK_RAW_MAX);
-    r->arena = arena_make(META_ARENA_MAX);
+    r->scratch = r->stored_lines = buf_make(BLOCK_RAW_MAX);
+    opened_init(&r->own);
+    r->open = &r->own;
     return r;
 }
 
 void block_reader_free(struct block_reader *r) {
     if (!r)
         return;
+    leave_block(r);
     block_reader_free(r->other);
     pattern_miner_free(r->miner);
     close_file(r);
@@ -117,11 +124,10 @@ void block_reader_free(struct block_reader *r) {
     free(r->places);
     free(r->lines_buffer);
     free(r->order);
-    linetab_free(r->table);
+    opened_done(&r->own);
+    linetab_tools_free(r->tools);
     buf_done(&r->scratch);
-    buf_done(&r->head);
     buf_done(&r->stored_lines);
-    arena_done(&r->arena);
     free(r);
 }
 
@@ -148,15 +154,33 @@ static bool ref_sorted(const struct block_ref *b) {
     return b->place == PLACE_ROWS ? b->rows.sorted : b->memory->sorted;
 }
 
+/* The block that is open, as it stands on the shelf; its lines are going to be read with all else. */
+static void take_block(struct block_reader *r) {
+    struct shelf_row *row = cached_chunk_shelf(r->ref->chunk.cached);
+    struct opened *o = row ? opened_take(row, r->ref->chunk.index) : NULL;
+    if (!o)
+        return;
+    r->open = o;
+    r->at = row;
+    if (!o->have_head)
+        o->reads_lines = true;
+    if (o->table)
+        linetab_resume(o->table, r->tools);
+}
+
+void block_reader_share(struct block_reader *r, bool shares) {
+    if (shares && !r->tools)
+        r->tools = linetab_tools_new();
+    r->shares = shares && r->tools;
+}
+
 void block_reader_open_raw(struct block_reader *r, const struct block_ref *b) {
+    leave_block(r);
     r->ref = b;
-    r->have_times = r->have_offsets = r->have_lines = r->have_head = r->have_all_meta = false;
-    r->table_open = r->reads_lines = false;
-    r->columns = NULL;
-    r->n_columns = 0;
+    r->have_rows = r->have_offsets = r->have_lines = r->spoilt = false;
+    opened_reset(&r->own);
     r->dead = NULL;
     r->info = NULL;
-    arena_reset(&r->arena);
     if (r->lines_capacity > KEEP_LINES_BYTES) {
         free(r->lines_buffer);
         r->lines_buffer = NULL;
@@ -193,6 +217,8 @@ static int add_erased(struct block_reader *r, const struct block_ref *b, uint64_
 
 int block_reader_open(struct block_reader *r, const struct block_ref *b, struct err *reterr) {
     block_reader_open_raw(r, b);
+    if (r->shares && b->place == PLACE_CHUNK)
+        take_block(r);
     if (!b->info.may_overlap)
         return 0;
     uint64_t *dead = atomic_load(&b->dead);
@@ -218,7 +244,8 @@ int block_reader_open(struct block_reader *r, const struct block_ref *b, struct 
 }
 
 void block_reader_expect_lines(struct block_reader *r) {
-    r->reads_lines = !r->have_head;
+    if (!r->open->have_head)
+        r->open->reads_lines = true;
 }
 
 const struct block_ref *block_reader_block(const struct block_reader *r) {
@@ -296,7 +323,7 @@ static int load_head(struct block_reader *r, struct err *reterr) {
     uint32_t from = UINT32_MAX, to = 0;
     for (uint32_t i = 0; i < r->info->n_sections; i++) {
         const struct section *s = &r->info->sections[i];
-        if (s->kind == SECTION_LINES && !r->reads_lines)
+        if (s->kind == SECTION_LINES && !r->open->reads_lines)
             continue;
         if (s->offset < from)
             from = s->offset;
@@ -305,11 +332,11 @@ static int load_head(struct block_reader *r, struct err *reterr) {
     }
     if (from >= to)
         return err_set(reterr, -ECORRUPT, "block has no columns");
-    int status = read_span(r, from, to - from, &r->head, reterr);
+    int status = read_span(r, from, to - from, &r->open->head, reterr);
     if (status < 0)
         return status;
-    r->head_offset = from;
-    r->have_head = true;
+    r->open->head_offset = from;
+    r->open->have_head = true;
     return 0;
 }
 
@@ -323,15 +350,15 @@ static int section_bytes(struct block_reader *r, const struct section *s, struct
     }
     int status = 0;
     bool is_apart = s->kind == SECTION_LINES || s->kind == SECTION_PATTERNS;
-    if (is_apart && !(s->kind == SECTION_LINES && r->reads_lines)) {
+    if (is_apart && !(s->kind == SECTION_LINES && r->open->reads_lines)) {
         status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
         *ret = buf_str(&r->stored_lines);
         return status;
     }
-    if (!r->have_head)
+    if (!r->open->have_head)
         status = load_head(r, reterr);
     if (status == 0)
-        *ret = str_make(r->head.data + (s->offset - r->head_offset), s->stored_size);
+        *ret = str_make(r->open->head.data + (s->offset - r->open->head_offset), s->stored_size);
     return status;
 }
 
@@ -345,7 +372,8 @@ static int check_sections(const struct block_info *info, struct str encoded, str
 }
 
 /* Says which file and block a decoder complained of. */
-static int blame(const struct block_reader *r, int status, struct err *reterr) {
+static int blame(struct block_reader *r, int status, struct err *reterr) {
+    r->spoilt = r->spoilt || status < 0;
     if (r->ref->place == PLACE_CHUNK)
         return err_prefix(reterr, status, "%s block %u", cached_chunk_path(r->ref->chunk.cached),
                           r->ref->chunk.index);
@@ -400,7 +428,7 @@ static int load_unsorted(struct block_reader *r, const struct rows *rows) {
 }
 
 static int load_rows(struct block_reader *r, const struct rows *rows, struct err *reterr) {
-    if (r->have_times)
+    if (r->have_rows)
         return 0;
     if (ref_sorted(r->ref)) {
         r->times = rows->times;
@@ -411,7 +439,7 @@ static int load_rows(struct block_reader *r, const struct rows *rows, struct err
         if (status < 0)
             return err_set(reterr, status, "no memory to sort a block");
     }
-    r->have_times = r->have_offsets = r->have_lines = true;
+    r->have_rows = r->have_offsets = r->have_lines = true;
     return 0;
 }
 
@@ -419,26 +447,26 @@ static int load_rows(struct block_reader *r, const struct rows *rows, struct err
 
 int block_reader_times(struct block_reader *r, const int64_t **ret, struct err *reterr) {
     const struct rows *rows = ref_rows(r->ref);
-    int status = 0;
+    struct opened *o = r->open;
     if (rows) {
-        status = load_rows(r, rows, reterr);
-    } else if (!r->have_times) {
+        int status = load_rows(r, rows, reterr);
+        *ret = r->times;
+        return status;
+    }
+    if (!o->have_times) {
         const struct section *s = block_section(r->info, SECTION_TIMES);
         struct str stored;
-        status =
-            grow((void **)&r->times_buffer, &r->times_capacity, r->info->count, sizeof(int64_t));
-        if (status < 0)
-            return err_set(reterr, status, "no memory to decode a block");
-        status = section_bytes(r, s, &stored, reterr);
+        if (grow((void **)&o->times, &o->times_capacity, r->info->count, sizeof(int64_t)) < 0)
+            return err_set(reterr, -ENOMEM, "no memory to decode a block");
+        int status = section_bytes(r, s, &stored, reterr);
         if (status == 0)
-            status = block_decode_times(r->info, s, stored, &r->scratch, r->times_buffer, reterr);
+            status = block_decode_times(r->info, s, stored, &r->scratch, o->times, reterr);
         if (status < 0)
             return blame(r, status, reterr);
-        r->times = r->times_buffer;
-        r->have_times = true;
+        o->have_times = true;
     }
-    *ret = r->times;
-    return status;
+    *ret = o->times;
+    return 0;
 }
 
 int block_reader_offsets(struct block_reader *r, const uint32_t **ret, struct err *reterr) {
@@ -471,17 +499,19 @@ static int open_table(struct block_reader *r, struct err *reterr) {
     const struct section *s = r->info ? block_section(r->info, SECTION_LINES) : NULL;
     if (!s || s->codec != CODEC_TABLE)
         return 0;
-    if (r->table_open)
+    if (r->open->table_open)
         return 1;
-    if (!r->table && !(r->table = linetab_new()))
+    if (!r->tools && !(r->tools = linetab_tools_new()))
+        return err_set(reterr, -ENOMEM, "no memory to decode a block");
+    if (!r->open->table && !(r->open->table = linetab_new_with(r->tools)))
         return err_set(reterr, -ENOMEM, "no memory to decode a block");
     struct str stored;
     int status = section_bytes(r, s, &stored, reterr);
     if (status == 0)
-        status = block_open_table(r->info, s, stored, r->table, reterr);
+        status = block_open_table(r->info, s, stored, r->open->table, reterr);
     if (status < 0)
         return blame(r, status, reterr);
-    r->table_open = true;
+    r->open->table_open = true;
     return 1;
 }
 
@@ -504,7 +534,7 @@ static int decode_lines(struct block_reader *r, struct err *reterr) {
     if (status < 0)
         return status;
     if (is_table) {
-        status = linetab_lines(r->table, r->lines_buffer, s->raw_size, reterr);
+        status = linetab_lines(r->open->table, r->lines_buffer, s->raw_size, reterr);
     } else {
         status = section_bytes(r, s, &stored, reterr);
         if (status == 0)
@@ -531,7 +561,7 @@ int block_reader_match(struct block_reader *r, struct str literal, bool fold, ui
     int status = open_table(r, reterr);
     if (status <= 0)
         return status;
-    status = linetab_match(r->table, literal, fold, levels, reterr);
+    status = linetab_match(r->open->table, literal, fold, levels, reterr);
     return status < 0 ? blame(r, status, reterr) : 1;
 }
 
@@ -540,7 +570,7 @@ int block_reader_match_row(struct block_reader *r, const struct linetab_row *row
     int status = open_table(r, reterr);
     if (status <= 0)
         return status;
-    status = linetab_match_row(r->table, row, levels, reterr);
+    status = linetab_match_row(r->open->table, row, levels, reterr);
     return status < 0 ? blame(r, status, reterr) : 1;
 }
 
@@ -549,7 +579,7 @@ int block_reader_refuse(struct block_reader *r, enum linetab_form form, struct s
     int status = open_table(r, reterr);
     if (status <= 0)
         return status;
-    status = linetab_refuse(r->table, form, key, fn, ctx, levels, reterr);
+    status = linetab_refuse(r->open->table, form, key, fn, ctx, levels, reterr);
     return status < 0 ? blame(r, status, reterr) : 1;
 }
 
@@ -558,20 +588,20 @@ int block_reader_find_fields(struct block_reader *r, const struct linetab_questi
     int status = open_table(r, reterr);
     if (status <= 0)
         return status;
-    status = linetab_find_fields(r->table, q, reterr);
+    status = linetab_find_fields(r->open->table, q, reterr);
     return status < 0 ? blame(r, status, reterr) : status;
 }
 
 bool block_reader_has_fields(const struct block_reader *r, uint32_t i) {
-    return linetab_has_fields(r->table, i);
+    return linetab_has_fields(r->open->table, i);
 }
 
 uint32_t block_reader_fields_combination(const struct block_reader *r, uint32_t i) {
-    return linetab_fields_combination(r->table, i);
+    return linetab_fields_combination(r->open->table, i);
 }
 
 size_t block_reader_fields(struct block_reader *r, uint32_t i, struct linetab_value *ret) {
-    return linetab_fields(r->table, i, ret);
+    return linetab_fields(r->open->table, i, ret);
 }
 
 int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, struct str *ret,
@@ -588,7 +618,8 @@ int block_reader_some_lines(struct block_reader *r, const uint64_t *wanted, stru
         status = err_set(reterr, -ENOMEM, "no memory to decode a block");
     if (status < 0)
         return status;
-    status = linetab_rows(r->table, wanted, r->lines_buffer, r->lines.size, r->places, reterr);
+    status =
+        linetab_rows(r->open->table, wanted, r->lines_buffer, r->lines.size, r->places, reterr);
     *ret = r->lines;
     *ret_offsets = r->places;
     return status < 0 ? blame(r, status, reterr) : 0;
@@ -611,7 +642,7 @@ static struct meta_column *find_column(struct meta_column *columns, size_t n, st
 static int column_of_sets(struct block_reader *r, const struct rows *rows, uint32_t n_sets,
                           struct meta_column *column, uint32_t *set_ids) {
     struct map ids = map_make();
-    struct str *values = arena_array(&r->arena, n_sets, sizeof(*values));
+    struct str *values = arena_array(&r->open->arena, n_sets, sizeof(*values));
     if (!values)
         return -ENOMEM;
     int status = 0;
@@ -639,8 +670,8 @@ static int rows_meta(struct block_reader *r, const struct rows *rows) {
     size_t names_max = 0;
     for (uint32_t i = 0; i < n_sets; i++)
         names_max += rows->sets[i]->count;
-    struct meta_column *columns = arena_array(&r->arena, names_max + 1, sizeof(*columns));
-    uint32_t *set_ids = arena_array(&r->arena, n_sets, sizeof(*set_ids));
+    struct meta_column *columns = arena_array(&r->open->arena, names_max + 1, sizeof(*columns));
+    uint32_t *set_ids = arena_array(&r->open->arena, n_sets, sizeof(*set_ids));
     if (!columns || !set_ids)
         return -ENOMEM;
     size_t n = 0;
@@ -651,7 +682,7 @@ static int rows_meta(struct block_reader *r, const struct rows *rows) {
     qsort(columns, n, sizeof(*columns), compare_columns);
     bool sorted = ref_sorted(r->ref);
     for (size_t i = 0; i < n; i++) {
-        uint32_t *ids = arena_alloc(&r->arena, sizeof(*ids) * count);
+        uint32_t *ids = arena_alloc(&r->open->arena, sizeof(*ids) * count);
         int status = ids ? column_of_sets(r, rows, n_sets, &columns[i], set_ids) : -ENOMEM;
         if (status < 0)
             return status;
@@ -659,22 +690,22 @@ static int rows_meta(struct block_reader *r, const struct rows *rows) {
             ids[k] = set_ids[rows->meta_ids[sorted ? k : r->order[k]]];
         columns[i].ids = ids;
     }
-    r->columns = columns;
-    r->n_columns = n;
-    r->have_all_meta = true;
+    r->open->columns = columns;
+    r->open->n_columns = n;
+    r->open->have_all_meta = true;
     return 0;
 }
 
 /* Slots for the metadata sections, in the order of the table. */
 static int make_slots(struct block_reader *r) {
-    if (r->columns)
+    if (r->open->columns)
         return 0;
     size_t n = 0;
     for (uint32_t i = 0; i < r->info->n_sections; i++)
         n += r->info->sections[i].kind == SECTION_META;
-    r->columns = arena_array(&r->arena, n + 1, sizeof(*r->columns));
-    r->n_columns = n;
-    return r->columns ? 0 : -ENOMEM;
+    r->open->columns = arena_array(&r->open->arena, n + 1, sizeof(*r->open->columns));
+    r->open->n_columns = n;
+    return r->open->columns ? 0 : -ENOMEM;
 }
 
 static int decode_slot(struct block_reader *r, const struct section *s, struct meta_column *slot,
@@ -684,13 +715,13 @@ static int decode_slot(struct block_reader *r, const struct section *s, struct m
     struct str stored;
     int status = section_bytes(r, s, &stored, reterr);
     if (status == 0)
-        status = block_decode_meta(r->info, s, stored, &r->arena, slot, reterr);
+        status = block_decode_meta(r->info, s, stored, &r->open->arena, slot, reterr);
     return status < 0 ? blame(r, status, reterr) : 0;
 }
 
 static int ensure_rows_meta(struct block_reader *r, const struct rows *rows, struct err *reterr) {
     int status = load_rows(r, rows, reterr);
-    if (status == 0 && !r->have_all_meta && rows_meta(r, rows) < 0)
+    if (status == 0 && !r->open->have_all_meta && rows_meta(r, rows) < 0)
         status = err_set(reterr, -ENOMEM, "no memory for metadata columns");
     return status;
 }
@@ -701,29 +732,29 @@ int block_reader_meta(struct block_reader *r, const struct meta_column **ret, si
     int status = 0;
     if (rows) {
         status = ensure_rows_meta(r, rows, reterr);
-    } else if (!r->have_all_meta) {
+    } else if (!r->open->have_all_meta) {
         if (make_slots(r) < 0)
             return err_set(reterr, -ENOMEM, "no memory for metadata columns");
         size_t slot = 0;
         for (uint32_t i = 0; i < r->info->n_sections && status == 0; i++)
             if (r->info->sections[i].kind == SECTION_META)
-                status = decode_slot(r, &r->info->sections[i], &r->columns[slot++], reterr);
-        r->have_all_meta = status == 0;
+                status = decode_slot(r, &r->info->sections[i], &r->open->columns[slot++], reterr);
+        r->open->have_all_meta = status == 0;
     }
     if (status < 0)
         return status;
-    *ret = r->columns;
-    *ret_count = r->n_columns;
+    *ret = r->open->columns;
+    *ret_count = r->open->n_columns;
     return 0;
 }
 
 int block_reader_meta_column(struct block_reader *r, struct str name,
                              const struct meta_column **ret, struct err *reterr) {
     const struct rows *rows = ref_rows(r->ref);
-    if (rows || r->have_all_meta) {
+    if (rows || r->open->have_all_meta) {
         int status = rows ? ensure_rows_meta(r, rows, reterr) : 0;
         if (status == 0)
-            *ret = find_column(r->columns, r->n_columns, name);
+            *ret = find_column(r->open->columns, r->open->n_columns, name);
         return status;
     }
     if (make_slots(r) < 0)
@@ -734,7 +765,7 @@ int block_reader_meta_column(struct block_reader *r, struct str name,
         const struct section *s = &r->info->sections[i];
         if (s->kind != SECTION_META)
             continue;
-        struct meta_column *column = &r->columns[slot++];
+        struct meta_column *column = &r->open->columns[slot++];
         if (s->key != key)
             continue;
         int status = decode_slot(r, s, column, reterr);
@@ -788,7 +819,7 @@ static int load_rollup(struct block_reader *r, const struct section *s, struct r
         return 0;
     }
     int status = 0;
-    if (in_chunk && !r->have_head) { /* alone: it is a hundredth of the head */
+    if (in_chunk && !r->open->have_head) { /* alone: it is a hundredth of the head */
         status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
         stored = buf_str(&r->stored_lines);
     } else {
@@ -834,18 +865,18 @@ static int mine(struct block_reader *r, const struct block_input *in, const uint
         return 0;
     struct str raw = {0};
     if (status == 0)
-        raw = arena_copy(&r->arena, buf_str(&r->scratch));
+        raw = arena_copy(&r->open->arena, buf_str(&r->scratch));
     if (!raw.data)
         return err_set(reterr, -ENOMEM, "no memory to find patterns");
-    return patterns_decode(raw, &r->arena, ret, reterr);
+    return patterns_decode(raw, &r->open->arena, ret, reterr);
 }
 
 static int rows_patterns(struct block_reader *r, const struct rows *rows, struct pattern_list *ret,
                          struct err *reterr) {
     uint32_t count = r->ref->info.count;
     uint32_t n_sets = r->ref->place == PLACE_ROWS ? r->ref->rows.n_sets : r->ref->memory->n_sets;
-    struct str *lines = arena_array(&r->arena, count, sizeof(*lines));
-    struct labels *sets = arena_array(&r->arena, n_sets, sizeof(*sets));
+    struct str *lines = arena_array(&r->open->arena, count, sizeof(*lines));
+    struct labels *sets = arena_array(&r->open->arena, n_sets, sizeof(*sets));
     int status = lines && sets ? 0 : -ENOMEM;
     if (status == 0 && !ref_sorted(r->ref)) {
         status = grow((void **)&r->order, &r->order_capacity, count, sizeof(*r->order));
@@ -888,9 +919,9 @@ static int small_patterns(struct block_reader *r, struct pattern_list *ret, stru
         in.n_meta_sets = level->n_values + 1;
         in.meta_ids = level->ids;
     }
-    struct str *lines = arena_array(&r->arena, count, sizeof(*lines));
-    struct labels *sets = arena_array(&r->arena, in.n_meta_sets, sizeof(*sets));
-    struct label *labels = arena_array(&r->arena, in.n_meta_sets, sizeof(*labels));
+    struct str *lines = arena_array(&r->open->arena, count, sizeof(*lines));
+    struct labels *sets = arena_array(&r->open->arena, in.n_meta_sets, sizeof(*sets));
+    struct label *labels = arena_array(&r->open->arena, in.n_meta_sets, sizeof(*labels));
     if (!lines || !sets || !labels)
         return err_set(reterr, -ENOMEM, "no memory to find patterns");
     for (uint32_t i = 0; i < count; i++)
@@ -916,6 +947,6 @@ int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, stru
     struct str stored;
     int status = section_bytes(r, s, &stored, reterr);
     if (status == 0)
-        status = block_decode_patterns(s, stored, &r->arena, ret, reterr);
+        status = block_decode_patterns(s, stored, &r->open->arena, ret, reterr);
     return status < 0 ? blame(r, status, reterr) : 0;
 }

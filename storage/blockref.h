@@ -47,6 +47,10 @@ int block_reader_open(struct block_reader *r, const struct block_ref *b, struct 
 /* The same without looking for duplicates: never any I/O. */
 void block_reader_open_raw(struct block_reader *r, const struct block_ref *b);
 
+/* From now on the reader's blocks of chunk files are taken as a reader before it has left them, and left for the next one
+ * (block_shelf.h), or not any more. It must then be freed before the snapshot. */
+void block_reader_share(struct block_reader *r, bool shares);
+
 /* Lines will be asked for, and columns, too: one read does for both. */
 void block_reader_expect_lines(struct block_reader *r);
 

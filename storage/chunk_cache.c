@@ -33,6 +33,7 @@ struct cached_chunk {
     struct chunk_cache *cache;
     /* Per block one or NULL; all NULL until the first is kept. Written once, by whichever reader comes first. */
     _Atomic(_Atomic(struct kept_rollup *) *) rollups;
+    _Atomic(struct shelf_row *) shelf;  /* NULL until a block is read by who puts blocks aside */
     struct cached_chunk *newer, *older; /* LRU list of those that nobody holds */
     /* Those that keep a descriptor, in the order of opening. Written under the lock, closed when nobody holds it. */
     struct cached_chunk *later, *earlier;
@@ -48,6 +49,7 @@ struct cached_chunk {
 struct chunk_cache {
     int dir_fd;
     size_t budget_bytes;
+    struct block_shelf *shelf;
     pthread_mutex_t lock; /* guards all below and the links and holders of each chunk */
     struct map by_key;
     struct cached_chunk *newest, *oldest; /* of those that nobody holds */
@@ -67,6 +69,11 @@ struct chunk_cache *chunk_cache_new(int dir_fd, size_t budget_bytes) {
         return NULL;
     c->dir_fd = dir_fd;
     c->budget_bytes = budget_bytes;
+    c->shelf = block_shelf_new(budget_bytes / CHUNK_SHELF_SHARE);
+    if (!c->shelf) {
+        free(c);
+        return NULL;
+    }
     (void)pthread_mutex_init(&c->lock, NULL);
     return c;
 }
@@ -76,6 +83,7 @@ static void cached_free(struct cached_chunk *k) {
     for (uint32_t i = 0; rollups && i < chunk_block_count(k->chunk); i++)
         free(atomic_load(&rollups[i]));
     free(rollups);
+    shelf_row_free(atomic_load(&k->shelf));
     chunk_close(k->chunk);
     if (atomic_load(&k->fd) >= 0)
         io_close(atomic_load(&k->fd));
@@ -91,6 +99,7 @@ void chunk_cache_free(struct chunk_cache *c) {
         k = older;
     }
     map_done(&c->by_key);
+    block_shelf_free(c->shelf);
     budget_give(BUDGET_QUERIES, c->charged_bytes);
     (void)pthread_mutex_destroy(&c->lock);
     free(c);
@@ -458,6 +467,24 @@ void cached_chunk_keep_rollup(struct cached_chunk *held, uint32_t block, uint32_
     if (!held->forgotten)
         c->total_bytes += cost;
     (void)pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- blocks put aside */
+
+struct shelf_row *cached_chunk_shelf(struct cached_chunk *held) {
+    struct shelf_row *row = atomic_load_explicit(&held->shelf, memory_order_acquire);
+    if (row)
+        return row;
+    struct shelf_row *fresh = shelf_row_new(held->cache->shelf, chunk_block_count(held->chunk));
+    if (fresh && !atomic_compare_exchange_strong(&held->shelf, &row, fresh)) {
+        shelf_row_free(fresh);
+        fresh = row;
+    }
+    return fresh;
+}
+
+void chunk_cache_shelf_stats(struct chunk_cache *c, uint64_t *ret_bytes, uint64_t *ret_count) {
+    block_shelf_stats(c->shelf, ret_bytes, ret_count);
 }
 
 void chunk_cache_forget(struct chunk_cache *c, uint64_t stream_id, uint64_t chunk_seq) {

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "block_shelf.h"
 #include "chunk.h"
 #include "err.h"
 #include "index.h"
@@ -69,6 +70,12 @@ bool cached_chunk_keep_fd(struct cached_chunk *held, int fd);
 struct str cached_chunk_rollup(const struct cached_chunk *held, uint32_t block, uint32_t offset);
 void cached_chunk_keep_rollup(struct cached_chunk *held, uint32_t block, uint32_t offset,
                               struct str raw);
+
+/* Where readers put its blocks aside, of all chunks together at most a CHUNK_SHELF_SHARE of the cache's budget, besides it.
+ * NULL without memory. */
+enum { CHUNK_SHELF_SHARE = 8 };
+struct shelf_row *cached_chunk_shelf(struct cached_chunk *held);
+void chunk_cache_shelf_stats(struct chunk_cache *c, uint64_t *ret_bytes, uint64_t *ret_count);
 
 /* The file is gone: forget it as soon as nobody holds it. */
 void chunk_cache_forget(struct chunk_cache *c, uint64_t stream_id, uint64_t chunk_seq);

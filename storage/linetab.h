@@ -35,12 +35,22 @@ uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e);
 /* For tests: lines of all makes have the same hash from now on. */
 void linetab_encoder_confuse(struct linetab_encoder *e);
 
+/* What a table needs while it is asked, and not between: many that are open can share it, for one thread at a time. */
+struct linetab_tools;
+struct linetab_tools *linetab_tools_new(void);
+void linetab_tools_free(struct linetab_tools *tools);
+
 struct linetab;
-struct linetab *linetab_new(void);
+struct linetab *linetab_new(void); /* with tools of its own */
+struct linetab *linetab_new_with(struct linetab_tools *tools);
 void linetab_free(struct linetab *t);
 
 /* Reads the plan of `encoded`, which must stay. -ECORRUPT, -ENOMEM. */
 int linetab_open(struct linetab *t, struct str encoded, uint32_t count, struct err *reterr);
+/* Goes on with a table that was opened with other tools, perhaps by another thread: columns that are unpacked stay so. */
+void linetab_resume(struct linetab *t, struct linetab_tools *tools);
+/* Memory that it holds, without tools. */
+size_t linetab_cost_bytes(const struct linetab *t);
 
 enum { LINETAB_SLACK = 64 }; /* readable bytes that linetab_encode needs behind its text */
 

@@ -243,9 +243,9 @@ static bool rows_equal(const struct linetab *t, const struct group *group, const
         for (uint32_t i = 0; i < b.n; i++)
             b.at[i] = text.data + offsets[rows[i]];
         if (group)
-            check_group(&b, group, t->aside.data);
+            check_group(&b, group, t->tools->aside.data);
         else
-            check_column(&b, t->root->odd, t->aside.data);
+            check_column(&b, t->root->odd, t->tools->aside.data);
         for (uint32_t i = 0; i < b.n; i++)
             b.differs |= b.at[i] != text.data + offsets[rows[i] + 1] - 1;
     }
@@ -265,9 +265,9 @@ int linetab_equals(struct linetab *t, struct str text, const uint32_t *offsets,
         if (table->groups[g].row_max > row_max)
             row_max = table->groups[g].row_max;
     }
-    uint32_t *members = arena_array(&t->arena, t->count, sizeof(*members));
-    buf_clear(&t->aside);
-    if (!members || buf_reserve(&t->aside, row_max + (size_t)LINETAB_SLACK) < 0)
+    uint32_t *members = arena_array(&t->tools->scratch, t->count, sizeof(*members));
+    buf_clear(&t->tools->aside);
+    if (!members || buf_reserve(&t->tools->aside, row_max + (size_t)LINETAB_SLACK) < 0)
         return err_set(reterr, -ENOMEM, "block: no memory to compare a table of lines");
     for (uint32_t i = 0; i < t->count; i++)
         members[starts[table->ids[i]] + table->rank[i]] = i;

@@ -37,7 +37,7 @@ static int ask_rows(struct linetab *t, struct column *c, const struct refusal *r
         int r = column_load_cells(t, c, reterr);
         if (r == 0)
             r = column_load_ids(t, c, reterr);
-        uint8_t *cells = r < 0 ? NULL : arena_array(&t->arena, c->n_distinct, 1);
+        uint8_t *cells = r < 0 ? NULL : arena_array(&t->tools->scratch, c->n_distinct, 1);
         if (!cells)
             return r < 0 ? r : no_memory(reterr);
         for (uint32_t i = 0; i < c->n_distinct; i++)
@@ -49,7 +49,7 @@ static int ask_rows(struct linetab *t, struct column *c, const struct refusal *r
     int r = column_load(t, c, reterr);
     if (r < 0)
         return r;
-    char *room = arena_alloc(&t->arena, (size_t)c->value_max + LINETAB_SLACK);
+    char *room = arena_alloc(&t->tools->scratch, (size_t)c->value_max + LINETAB_SLACK);
     if (!room)
         return no_memory(reterr);
     for (uint32_t i = 0; i < c->n; i++) {
@@ -71,7 +71,7 @@ static int refuse_group(struct linetab *t, struct group *g, enum linetab_form fo
         return f->n_parts > 0 && refusal->fn(refusal->ctx, f->parts[0].fixed, f->quoted);
     if (!field_is_slot(f))
         return 0;
-    *rows = arena_array(&t->arena, g->rows, 1);
+    *rows = arena_array(&t->tools->scratch, g->rows, 1);
     if (!*rows)
         return no_memory(reterr);
     int r = ask_rows(t, f->parts[0].column, refusal, *rows, reterr);
@@ -172,7 +172,7 @@ static bool note_field(void *ctx, const struct template_field *f) {
                                   .quoted = f->quoted,
                                   .may_be_null = is_json && may_be_null(f),
                                   .n_parts = f->n_parts};
-    found->parts = arena_array(&s->t->arena, f->n_parts + 1, sizeof(*found->parts));
+    found->parts = arena_array(&s->t->tools->scratch, f->n_parts + 1, sizeof(*found->parts));
     if (!found->parts) {
         s->status = no_memory(s->err);
         return true;
@@ -196,7 +196,7 @@ static int prepare_field(struct linetab *t, struct found_field *f, struct err *r
             return r;
         most += c->value_max;
     }
-    f->room = arena_alloc(&t->arena, most + LINETAB_SLACK);
+    f->room = arena_alloc(&t->tools->scratch, most + LINETAB_SLACK);
     return f->room ? 0 : no_memory(reterr);
 }
 
@@ -213,7 +213,7 @@ static int find_in_group(struct linetab *t, struct group *g, const struct lineta
         if (r < 0)
             return r;
     }
-    ret->list = arena_array(&t->arena, s.n + 1, sizeof(*ret->list));
+    ret->list = arena_array(&t->tools->scratch, s.n + 1, sizeof(*ret->list));
     if (!ret->list)
         return no_memory(reterr);
     memcpy(ret->list, s.list, s.n * sizeof(*ret->list));
@@ -228,7 +228,7 @@ static int count_combinations(struct linetab *t, struct group_fields *g, uint32_
     uint32_t total = 1, n_columns = 0;
     for (uint32_t i = 0; i < g->n; i++)
         n_columns += g->list[i].n_parts;
-    g->digits = arena_array(&t->arena, n_columns + 1, sizeof(*g->digits));
+    g->digits = arena_array(&t->tools->scratch, n_columns + 1, sizeof(*g->digits));
     if (!g->digits)
         return no_memory(reterr);
     for (uint32_t i = 0; i < g->n; i++) {
@@ -264,7 +264,7 @@ uint32_t linetab_fields_combination(const struct linetab *t, uint32_t i) {
 int linetab_find_fields(struct linetab *t, const struct linetab_question *q, struct err *reterr) {
     struct table *root = t->root;
     assert(q->n_wanted <= LINETAB_FIELDS_MAX);
-    t->fields = arena_array(&t->arena, root->n_groups + 1, sizeof(*t->fields));
+    t->fields = arena_array(&t->tools->scratch, root->n_groups + 1, sizeof(*t->fields));
     if (!t->fields)
         return no_memory(reterr);
     int any = 0;

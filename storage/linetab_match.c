@@ -114,7 +114,7 @@ static void raise_all(struct verdict *v, uint8_t level) {
 /* Per-row levels, zeroed at first use. */
 static uint8_t *verdict_rows(struct matcher *m, struct verdict *v) {
     if (!v->rows)
-        v->rows = arena_array(&m->t->arena, v->n, 1);
+        v->rows = arena_array(&m->t->tools->scratch, v->n, 1);
     return v->rows;
 }
 
@@ -230,7 +230,7 @@ static int match_dictionary(struct matcher *m, struct column *c, struct verdict 
     int r = column_load_cells(m->t, c, m->err);
     if (r < 0)
         return r;
-    uint8_t *levels = arena_array(&m->t->arena, c->n_distinct, 1);
+    uint8_t *levels = arena_array(&m->t->tools->scratch, c->n_distinct, 1);
     if (!levels)
         return no_memory(m->err);
     bool any = false;
@@ -375,7 +375,7 @@ static int side_of_values(struct matcher *m, const struct border *b, size_t from
     int r = column_load(m->t, c, m->err);
     if (r < 0)
         return r;
-    uint8_t *rows = arena_array(&m->t->arena, c->n, 1);
+    uint8_t *rows = arena_array(&m->t->tools->scratch, c->n, 1);
     if (!rows)
         return no_memory(m->err);
     bool any = false;
@@ -410,7 +410,7 @@ static int side_of(struct matcher *m, const struct border *b, size_t from, size_
     int r = column_load_cells(m->t, c, m->err);
     if (r < 0)
         return r;
-    uint8_t *cells = arena_array(&m->t->arena, c->n_distinct, 1);
+    uint8_t *cells = arena_array(&m->t->tools->scratch, c->n_distinct, 1);
     if (!cells)
         return no_memory(m->err);
     bool any = false;
@@ -563,7 +563,8 @@ static int spread(struct matcher *m, struct table *table, const struct verdict *
 }
 
 static int match_table(struct matcher *m, struct table *table, struct verdict *v) {
-    struct verdict *groups = arena_array(&m->t->arena, table->n_groups + 1, sizeof(*groups));
+    struct verdict *groups =
+        arena_array(&m->t->tools->scratch, table->n_groups + 1, sizeof(*groups));
     if (!groups)
         return no_memory(m->err);
     int r = 0;

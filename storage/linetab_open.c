@@ -1,5 +1,6 @@
 /* Reading the plan of an encoded table, and unpacking its columns. Nothing is trusted: sizes are compared with what
  * holds them, ids with what they count, and what a column says of its values is what the writer of rows relies on. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -15,18 +16,47 @@ enum {
     CELLS_CHUNK = 4096,
 };
 
-struct linetab *linetab_new(void) {
+struct linetab_tools *linetab_tools_new(void) {
+    struct linetab_tools *tools = calloc(1, sizeof(*tools));
+    if (!tools)
+        return NULL;
+    tools->scratch = arena_make(ARENA_MAX);
+    tools->aside = buf_make(ROW_MAX + (size_t)LINETAB_SLACK);
+    tools->zstd = ZSTD_createDCtx();
+    if (!tools->zstd) {
+        linetab_tools_free(tools);
+        return NULL;
+    }
+    return tools;
+}
+
+void linetab_tools_free(struct linetab_tools *tools) {
+    if (!tools)
+        return;
+    arena_done(&tools->scratch);
+    buf_done(&tools->aside);
+    ZSTD_freeDCtx(tools->zstd);
+    free(tools);
+}
+
+struct linetab *linetab_new_with(struct linetab_tools *tools) {
     struct linetab *t = calloc(1, sizeof(*t));
     if (!t)
         return NULL;
     t->arena = arena_make(ARENA_MAX);
     t->plan_buffer = t->text_buffer = buf_make(8 * (size_t)LINETAB_TEXT_MAX);
-    t->aside = buf_make(ROW_MAX + (size_t)LINETAB_SLACK);
-    t->zstd = ZSTD_createDCtx();
-    if (!t->zstd) {
-        linetab_free(t);
+    t->tools = tools;
+    return t;
+}
+
+struct linetab *linetab_new(void) {
+    struct linetab_tools *tools = linetab_tools_new();
+    struct linetab *t = tools ? linetab_new_with(tools) : NULL;
+    if (!t) {
+        linetab_tools_free(tools);
         return NULL;
     }
+    t->owns_tools = true;
     return t;
 }
 
@@ -36,9 +66,20 @@ void linetab_free(struct linetab *t) {
     arena_done(&t->arena);
     buf_done(&t->plan_buffer);
     buf_done(&t->text_buffer);
-    buf_done(&t->aside);
-    ZSTD_freeDCtx(t->zstd);
+    if (t->owns_tools)
+        linetab_tools_free(t->tools);
     free(t);
+}
+
+void linetab_resume(struct linetab *t, struct linetab_tools *tools) {
+    assert(!t->owns_tools);
+    t->tools = tools;
+    t->fields = NULL;
+    arena_reset(&tools->scratch);
+}
+
+size_t linetab_cost_bytes(const struct linetab *t) {
+    return sizeof(*t) + t->arena.total_bytes + t->plan_buffer.capacity + t->text_buffer.capacity;
 }
 
 static int corrupt(struct err *reterr, const char *what) {
@@ -351,7 +392,7 @@ static int unpack(struct linetab *t, struct str stored, uint32_t size, bool zstd
     buf_clear(out);
     if (buf_reserve(out, size + (size_t)LINETAB_PACKED_PAD) < 0)
         return no_memory(reterr);
-    if (ZSTD_decompressDCtx(t->zstd, out->data, size, stored.data, stored.size) != size)
+    if (ZSTD_decompressDCtx(t->tools->zstd, out->data, size, stored.data, stored.size) != size)
         return corrupt(reterr, "a stream does not decompress");
     *ret = str_make(out->data, size);
     return 0;
@@ -369,6 +410,7 @@ int linetab_open(struct linetab *t, struct str encoded, uint32_t count, struct e
         text_raw > LINETAB_TEXT_MAX)
         return corrupt(reterr, "sizes of its streams do not add up");
     arena_reset(&t->arena);
+    arena_reset(&t->tools->scratch);
     t->text = (struct str){0};
     t->stored_text = str_make(encoded.data + LINETAB_HEADER + plan_size, text_size);
     t->text_size = text_raw;
@@ -625,7 +667,7 @@ int table_load_ids(struct linetab *t, struct table *table, struct err *reterr) {
     if (table->rank)
         return 0;
     uint32_t n = table->n, filled[LINETAB_GROUPS_MAX + 1] = {0};
-    uint32_t *ids = arena_alloc(&t->arena, n * sizeof(*ids));
+    uint32_t *ids = arena_alloc(&t->tools->scratch, n * sizeof(*ids));
     uint32_t *rank = arena_alloc(&t->arena, n * sizeof(*rank));
     table->ids = arena_alloc(&t->arena, n);
     if (!ids || !table->ids || !rank)

@@ -63,14 +63,21 @@ struct table {
     struct group *groups; /* groups[id - 1] */
 };
 
+struct linetab_tools {
+    struct arena scratch; /* of answers about the table that is open, until the next is */
+    struct buf aside;
+    void *zstd;
+};
+
 struct linetab {
     struct arena arena;
+    struct linetab_tools *tools;
+    bool owns_tools;
     struct str plan, text, packed; /* text: empty until it is needed */
     struct str stored_text;
     uint32_t text_size;
     bool text_zstd;
-    struct buf plan_buffer, text_buffer, aside;
-    void *zstd;
+    struct buf plan_buffer, text_buffer;
     uint32_t count;
     struct table *root;
     struct group_fields *fields; /* of the root's groups, once asked for (linetab_field.c) */

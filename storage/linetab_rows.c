@@ -236,14 +236,14 @@ static uint32_t row_max(const struct table *table, uint32_t row) {
 /* A row whose longest form and slack would not fit is written aside. */
 static int put_aside(struct linetab *t, uint32_t row, char *out, size_t room, size_t *ret_size,
                      struct err *reterr) {
-    buf_clear(&t->aside);
-    if (buf_reserve(&t->aside, (size_t)row_max(t->root, row) + LINETAB_SLACK) < 0)
+    buf_clear(&t->tools->aside);
+    if (buf_reserve(&t->tools->aside, (size_t)row_max(t->root, row) + LINETAB_SLACK) < 0)
         return err_set(reterr, -ENOMEM, "block: no memory for a line of %u bytes",
                        row_max(t->root, row));
-    size_t size = (size_t)(put_row(t->root, row, t->aside.data) - t->aside.data);
+    size_t size = (size_t)(put_row(t->root, row, t->tools->aside.data) - t->tools->aside.data);
     if (size >= room)
         return err_set(reterr, -ECORRUPT, "block: table of lines: more bytes than it says");
-    memcpy(out, t->aside.data, size);
+    memcpy(out, t->tools->aside.data, size);
     *ret_size = size;
     return 0;
 }

@@ -388,6 +388,7 @@ void store_get_stats(struct store *s, struct store_stats *ret) {
     ret->replay_ns = s->replay_ns;
     ret->lost_wal_bytes = s->wal_found.lost_bytes;
     chunk_cache_stats(s->cache, &ret->chunk_cache_bytes, &ret->chunk_cache_count);
+    chunk_cache_shelf_stats(s->cache, &ret->shelved_bytes, &ret->shelved_blocks);
     if (s->wal)
         wal_get_stats(s->wal, &ret->wal);
     (void)index_get_stats(s->index, &ret->index);

@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <xxhash.h>
 
+#include "budget.h"
 #include "clock.h"
 #include "store_world.h"
 #include "test_random.h"
@@ -557,6 +558,16 @@ static void dense_against_the_model(void) {
     spread_s = SPAN_NS / NS_PER_S;
 }
 
+/* What was asked until now has used blocks that are put aside between queries: of them all that can be there are there, and
+ * go with their chunks. */
+static void check_shelf(void) {
+    struct store_stats stats;
+    store_get_stats(world.store, &stats);
+    CHECK_INT(stats.shelved_blocks, stats.flushed_chunks);
+    CHECK(stats.shelved_bytes > stats.shelved_blocks * 1000);
+    CHECK_INT(budget_used(BUDGET_QUERIES), stats.shelved_bytes);
+}
+
 /* Blocks whose lines are tables are searched by their parts. */
 static void tables_against_the_model(void) {
     effort = EFFORT_TABLE;
@@ -566,6 +577,7 @@ static void tables_against_the_model(void) {
     CHECK_INT(store_flush(world.store, NULL), 0);
     check_logs();
     check_metrics();
+    check_shelf();
     close_all();
     spread_s = SPAN_NS / NS_PER_S;
     against_the_model();
@@ -901,7 +913,8 @@ static void many_at_once(void) {
     open_all();
     fill(400);
     CHECK_INT(store_flush(world.store, NULL), 0);
-    fill(200);
+    if (effort != EFFORT_TABLE) /* else all is in blocks that the threads take from one another */
+        fill(200);
     pthread_t threads[12];
     for (size_t i = 0; i < 12; i++)
         if (pthread_create(&threads[i], NULL, ask_again_and_again, NULL) != 0)
@@ -917,6 +930,9 @@ int main(void) {
     RUN(dense_against_the_model);
     RUN(tables_against_the_model);
     RUN(many_at_once);
+    effort = EFFORT_TABLE;
+    RUN(many_at_once);
+    effort = EFFORT_FAST;
     RUN(numbers);
     RUN(lines_that_are_not_decoded);
     RUN(keeps_the_order_of_sort);

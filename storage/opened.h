@@ -1,0 +1,40 @@
+/* opened (private to storage): what has been read and decoded of an encoded block, without its lines: all that stays of it
+ * when it is put on the shelf between two queries (block_shelf.h). Columns of blocks that are not encoded yet use the
+ * same place. One thread at a time. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "block.h"
+#include "block_shelf.h"
+#include "buf.h"
+#include "linetab.h"
+
+struct opened {
+    struct shelved shelved;
+    bool have_times, have_head, have_all_meta, table_open;
+    bool reads_lines; /* with the columns that stand before them */
+    int64_t *times;
+    size_t times_capacity;
+    struct buf head;
+    uint32_t head_offset;  /* of head's first byte in the encoded block */
+    struct linetab *table; /* of the block's lines, when they are one; made at first use */
+    struct arena arena;
+    struct meta_column
+        *columns; /* encoded: one slot per section, .ids NULL = not decoded; rows: all */
+    size_t n_columns;
+};
+
+void opened_init(struct opened *o);
+void opened_done(struct opened *o);
+/* Forgets the block, keeps the memory. */
+void opened_reset(struct opened *o);
+
+/* A block of a chunk whose row on the shelf this is: as it was put there, or, for who is to put one there, empty. NULL:
+ * neither, or no memory. */
+struct opened *opened_take(struct shelf_row *row, uint32_t block);
+/* Puts it back, or, when it is not worth it, frees it. */
+void opened_put(struct opened *o, struct shelf_row *row, uint32_t block, bool worth);

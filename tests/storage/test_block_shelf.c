@@ -1,0 +1,144 @@
+#include "block_shelf.h"
+
+#include <stdlib.h>
+
+#include "budget.h"
+#include "test.h"
+
+enum { BUDGET = 1600, BLOCKS = 40, MOST = BUDGET / 16 };
+
+static struct block_shelf *shelf;
+static struct shelf_row *row;
+static unsigned n_alive;
+
+static void begin(void) {
+    shelf = block_shelf_new(BUDGET);
+    row = shelf_row_new(shelf, BLOCKS);
+}
+
+static void end(void) {
+    uint64_t bytes, count;
+    shelf_row_free(row);
+    block_shelf_stats(shelf, &bytes, &count);
+    CHECK_INT(bytes, 0);
+    CHECK_INT(count, 0);
+    CHECK_INT(n_alive, 0);
+    CHECK_INT(budget_used(BUDGET_QUERIES), 0);
+    block_shelf_free(shelf);
+}
+
+static void free_item(struct shelved *what) {
+    n_alive--;
+    free(what);
+}
+
+static struct shelved *item(void) {
+    struct shelved *what = calloc(1, sizeof(*what));
+    if (!what)
+        abort();
+    what->free = free_item;
+    n_alive++;
+    return what;
+}
+
+static uint64_t count_shelved(void) {
+    uint64_t bytes, count;
+    block_shelf_stats(shelf, &bytes, &count);
+    CHECK_INT(budget_used(BUDGET_QUERIES), bytes);
+    return count;
+}
+
+/* Reads the block for the second time, and puts it there. */
+static void fill(uint32_t block, size_t cost) {
+    struct shelved *what = NULL;
+    (void)shelf_take(row, block, &what);
+    CHECK_INT(shelf_take(row, block, &what), SHELF_FILL);
+    shelf_put(row, block, item(), cost);
+}
+
+static void kept_when_read_again(void) {
+    struct shelved *what = NULL, *first = item();
+    begin();
+    CHECK_INT(shelf_take(row, 3, &what), SHELF_PASS);
+    CHECK_INT(shelf_take(row, 3, &what), SHELF_FILL);
+    CHECK_INT(shelf_take(row, 3, &what),
+              SHELF_PASS); /* another reader is about to fill the place */
+    shelf_put(row, 3, first, 10);
+    CHECK_INT(count_shelved(), 1);
+    CHECK_INT(shelf_take(row, 3, &what), SHELF_USE);
+    CHECK(what == first);
+    CHECK_INT(count_shelved(), 0);
+    CHECK_INT(shelf_take(row, 3, &what), SHELF_PASS); /* it has one owner */
+    CHECK_INT(shelf_take(row, 4, &what), SHELF_PASS);
+    shelf_put(row, 3, first, 20);
+    CHECK_INT(count_shelved(), 1);
+    CHECK_INT(shelf_take(row, 3, &what), SHELF_USE);
+    first->free(first);
+    shelf_put(row, 3, NULL, 0);
+    CHECK_INT(shelf_take(row, 3, &what), SHELF_FILL);
+    shelf_put(row, 3, item(), 10);
+    end();
+}
+
+static void longest_unused_goes(void) {
+    struct shelved *what = NULL;
+    begin();
+    for (uint32_t i = 0; i < 16; i++)
+        fill(i, MOST);
+    CHECK_INT(count_shelved(), 16);
+    CHECK_INT(shelf_take(row, 0, &what), SHELF_USE); /* now the newest */
+    shelf_put(row, 0, what, MOST);
+    fill(16, MOST);
+    CHECK_INT(count_shelved(), 16);
+    CHECK_INT(shelf_take(row, 1, &what), SHELF_FILL);
+    shelf_put(row, 1, NULL, 0);
+    CHECK_INT(shelf_take(row, 0, &what), SHELF_USE);
+    shelf_put(row, 0, what, MOST);
+    fill(20, MOST + 1); /* too large */
+    CHECK_INT(count_shelved(), 16);
+    CHECK_INT(n_alive, 16);
+    end();
+}
+
+static void rows_go_with_what_they_have(void) {
+    begin();
+    struct shelf_row *other = row;
+    fill(0, 10);
+    fill(1, 10);
+    row = shelf_row_new(shelf, BLOCKS);
+    fill(0, 10);
+    shelf_row_free(other);
+    CHECK_INT(count_shelved(), 1);
+    CHECK_INT(n_alive, 1);
+    end();
+}
+
+/* Queries that lack memory get what is here, one block for each that is put aside. */
+static void gives_way(void) {
+    begin();
+    for (uint32_t i = 0; i < 4; i++)
+        fill(i, 50);
+    budget_set_limit(1000);
+    budget_force(BUDGET_QUERIES, 300);
+    CHECK(budget_is_tight(BUDGET_QUERIES));
+    struct shelved *what = NULL;
+    (void)shelf_take(row, 9, &what);
+    CHECK_INT(shelf_take(row, 9, &what), SHELF_FILL);
+    shelf_put(row, 9, item(), 10);
+    CHECK_INT(n_alive, 3);
+    CHECK_INT(shelf_take(row, 0, &what), SHELF_FILL);
+    shelf_put(row, 0, NULL, 0);
+    CHECK_INT(n_alive, 2);
+    budget_give(BUDGET_QUERIES, 300);
+    CHECK_INT(count_shelved(), 2);
+    budget_set_limit(0);
+    end();
+}
+
+int main(void) {
+    RUN(kept_when_read_again);
+    RUN(longest_unused_goes);
+    RUN(rows_go_with_what_they_have);
+    RUN(gives_way);
+    return test_done();
+}
