@@ -121,6 +121,25 @@ static int reduce(struct exec *x, enum vector_op op, const struct groups *g, con
     return 0;
 }
 
+static int compare_labels(const void *a, const void *b) {
+    const struct vec_series *x = a, *y = b;
+    return labels_order(x->labels, y->labels);
+}
+
+/* The same series in the order of their labels, so that of equal values the same ones are chosen whenever the query runs: in
+ * which order series come depends on which of the workers was first. */
+static int by_labels(struct exec *x, const struct vec *in, struct vec *ret) {
+    struct vec_series *sorted = arena_array(&x->arena, in->count, sizeof(*sorted));
+    if (!sorted)
+        return -ENOMEM;
+    for (size_t i = 0; i < in->count; i++)
+        sorted[i] = in->series[i];
+    if (in->count > 1)
+        qsort(sorted, in->count, sizeof(*sorted), compare_labels);
+    *ret = (struct vec){.series = sorted, .count = in->count};
+    return 0;
+}
+
 /* One series of a step, in the order of a selection: best first, NaN last, else as they came. */
 struct ranked {
     double value;
@@ -200,7 +219,14 @@ static int order(struct exec *x, bool descending, const struct vec *in, struct v
 int vec_aggregate(struct exec *x, const struct vector_agg *agg, const struct vec *in,
                   struct vec *ret, struct err *reterr) {
     struct groups groups;
-    int r = group_series(x, &agg->grouping, in, &groups);
+    struct vec sorted;
+    bool chooses = agg->op == AGG_TOPK || agg->op == AGG_BOTTOMK || agg->op == AGG_APPROX_TOPK ||
+                   agg->op == AGG_SORT || agg->op == AGG_SORT_DESC;
+    int r = chooses ? by_labels(x, in, &sorted) : 0;
+    if (chooses)
+        in = &sorted;
+    if (r == 0)
+        r = group_series(x, &agg->grouping, in, &groups);
     if (r < 0)
         return exec_no_memory(reterr);
     switch (agg->op) {
