@@ -117,6 +117,17 @@ ssize_t io_pread_now(int fd, void *data, size_t size, uint64_t offset) {
     return n >= 0 || errno == EINTR || errno == EOPNOTSUPP || errno == ENOSYS ? -EAGAIN : -errno;
 }
 
+bool io_is_cached(int fd, uint64_t offset) {
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    unsigned char state = 0;
+    void *map = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, (off_t)(offset / page * page));
+    if (map == MAP_FAILED)
+        return false;
+    bool known = mincore(map, page, &state) == 0;
+    (void)munmap(map, page);
+    return known && (state & 1);
+}
+
 int io_fsync(int fd) {
     int r = io_hook_ask(IO_FSYNC, NULL);
     if (r < 0)

@@ -46,6 +46,8 @@ int io_pwrite_all(int fd, const void *data, size_t size, uint64_t offset);
 ssize_t io_pread_all(int fd, void *data, size_t size, uint64_t offset);
 /* The same as far as no disk has to be waited for: -EAGAIN when one has, or when the file system cannot tell. */
 ssize_t io_pread_now(int fd, void *data, size_t size, uint64_t offset);
+/* Does the page cache have the byte at `offset`, which must be in the file? */
+bool io_is_cached(int fd, uint64_t offset);
 int io_fsync(int fd);
 int io_fdatasync(int fd);
 /* fsync of a folder, by name. */

@@ -25,6 +25,7 @@
 #include "hash.h"
 #include "io.h"
 #include "numbers.h"
+#include "wal_ahead.h"
 
 static const char MAGIC[8] = {'L', 'O', 'G', 'Q', 'W', 'A', 'L', '\n'};
 
@@ -121,36 +122,90 @@ int wal_segment_list(int dir_fd, uint64_t **ret, size_t *ret_count, struct err *
 
 /* ---- scanning one segment */
 
+/* Segments that are read one after the other, and where the present one stands among them. */
+struct course {
+    int dir_fd;
+    const uint64_t *numbers;
+    size_t count, i;
+    struct wal_ahead *ahead; /* NULL: none has begun */
+    bool asked;              /* it has been, or could not */
+};
+
 struct scanner {
     int fd;
     uint64_t file_size;
-    uint64_t offset;   /* of the next record */
-    struct buf window; /* bytes [window_offset, window_offset + window.size) of the file */
-    uint64_t window_offset;
+    uint64_t offset; /* of the next record */
+    /* Bytes [view_offset, view_offset + view.size) of the file, in a piece that was read ahead or in the window. */
+    struct str view;
+    uint64_t view_offset;
+    struct buf window;
+    struct course *course;
     bool read_failed;
 };
+
+/* A piece that was read ahead. A segment of one window's size is read without. */
+static const char *scanner_ahead(struct scanner *s, uint64_t offset, size_t *ret_size) {
+    struct course *c = s->course;
+    if (!c->asked && offset >= READ_AHEAD) {
+        c->asked = true;
+        c->ahead = wal_ahead_new(c->dir_fd, c->numbers, c->count, c->i, offset);
+    }
+    return c->ahead ? wal_ahead_get(c->ahead, c->i, offset, ret_size) : NULL;
+}
+
+/* Fills the window up to `size` bytes or more: with what the view has, with pieces, and with what nobody has read yet. */
+static void scanner_gather(struct scanner *s, size_t size) {
+    struct buf *w = &s->window;
+    uint64_t seen = s->offset - s->view_offset;
+    size_t kept = seen < s->view.size ? s->view.size - (size_t)seen : 0;
+    const char *from = kept > 0 ? s->view.data + seen : NULL;
+    bool in_window = kept > 0 && s->view.data == w->data;
+    if (in_window)
+        memmove(w->data, from, kept);
+    w->size = in_window ? kept : 0;
+    s->view = STR("");
+    if (buf_reserve(w, size - w->size) < 0)
+        return;
+    if (kept > 0 && !in_window)
+        buf_add(w, from, kept);
+    while (w->size < size) {
+        size_t n = 0;
+        const char *piece = scanner_ahead(s, s->offset + w->size, &n);
+        if (!piece)
+            break;
+        buf_add(w, piece, n < size - w->size ? n : size - w->size);
+    }
+    size_t wanted = size > READ_AHEAD ? size : READ_AHEAD;
+    if (wanted > s->file_size - s->offset)
+        wanted = (size_t)(s->file_size - s->offset);
+    if (w->size < size && buf_reserve(w, wanted - w->size) == 0) {
+        ssize_t n = io_pread_all(s->fd, w->data + w->size, wanted - w->size, s->offset + w->size);
+        w->size += n > 0 ? (size_t)n : 0;
+        if (w->size < size)
+            s->read_failed = n < 0;
+    }
+    s->view = buf_str(w);
+    s->view_offset = s->offset;
+}
 
 /* `size` bytes at s->offset, valid until the next call; NULL when the file ends before them, cannot be read
  * (read_failed) or memory is used up (window.failed). */
 static const uint8_t *scanner_peek(struct scanner *s, size_t size) {
     if (size > s->file_size - s->offset)
         return NULL;
-    if (s->offset + size > s->window_offset + s->window.size) {
-        size_t wanted = size > READ_AHEAD ? size : READ_AHEAD;
-        if (wanted > s->file_size - s->offset)
-            wanted = (size_t)(s->file_size - s->offset);
-        buf_clear(&s->window);
-        if (buf_reserve(&s->window, wanted) < 0)
-            return NULL;
-        ssize_t n = io_pread_all(s->fd, s->window.data, wanted, s->offset);
-        s->window_offset = s->offset;
-        s->window.size = n > 0 ? (size_t)n : 0;
-        if (s->window.size < size) {
-            s->read_failed = n < 0;
-            return NULL;
+    if (s->offset < s->view_offset || s->offset + size > s->view_offset + s->view.size) {
+        size_t n = 0;
+        const char *piece = scanner_ahead(s, s->offset, &n);
+        if (piece && n >= size) {
+            s->view = str_make(piece, n);
+            s->view_offset = s->offset;
+        } else {
+            scanner_gather(s, size);
         }
+        if (s->view.size < size)
+            return NULL;
     }
-    return (const uint8_t *)s->window.data + (s->offset - s->window_offset);
+    return (const uint8_t *)s->view.data + (s->offset - s->view_offset);
 }
 
 static bool all_zero(const uint8_t *p, size_t size) {
@@ -246,13 +301,14 @@ static int scan_records(struct scanner *s, uint64_t number, wal_replay_fn *fn, v
     }
 }
 
-int wal_segment_scan(int dir_fd, uint64_t number, wal_replay_fn *fn, void *ctx,
-                     struct wal_scan *ret, struct err *reterr) {
+static int scan_segment(struct course *c, wal_replay_fn *fn, void *ctx, struct wal_scan *ret,
+                        struct err *reterr) {
     char name[WAL_NAME_SIZE];
+    uint64_t number = c->numbers[c->i];
     wal_segment_name(name, number);
-    struct scanner s = {.fd = -1,
-                        .window = buf_make(WAL_RECORD_HEADER_SIZE + (size_t)WAL_RECORD_MAX)};
-    int r = io_open(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
+    struct scanner s = {
+        .fd = -1, .course = c, .window = buf_make(WAL_RECORD_HEADER_SIZE + (size_t)WAL_RECORD_MAX)};
+    int r = io_open(c->dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
     s.fd = r;
     if (r == -ENOENT) {
         *ret = (struct wal_scan){.missing = true};
@@ -301,19 +357,29 @@ out:
     return r;
 }
 
+int wal_segment_scan(int dir_fd, uint64_t number, wal_replay_fn *fn, void *ctx,
+                     struct wal_scan *ret, struct err *reterr) {
+    struct course c = {.dir_fd = dir_fd, .numbers = &number, .count = 1};
+    int r = scan_segment(&c, fn, ctx, ret, reterr);
+    wal_ahead_free(c.ahead);
+    return r;
+}
+
 int wal_replay(int dir_fd, wal_replay_fn *fn, void *ctx, struct wal_found *ret,
                struct err *reterr) {
     uint64_t *numbers = NULL;
     size_t count = 0;
     struct wal_found found = {0};
     int r = wal_segment_list(dir_fd, &numbers, &count, reterr);
-    for (size_t i = 0; r == 0 && i < count; i++) {
+    struct course c = {.dir_fd = dir_fd, .numbers = numbers, .count = count};
+    for (; r == 0 && c.i < count; c.i++) {
         struct wal_scan scan = {0};
-        r = wal_segment_scan(dir_fd, numbers[i], fn, ctx, &scan, reterr);
+        r = scan_segment(&c, fn, ctx, &scan, reterr);
         found.lost_bytes += scan.lost_bytes;
-        found.last_segment = scan.missing ? 0 : numbers[i];
+        found.last_segment = scan.missing ? 0 : numbers[c.i];
         found.last_used_bytes = scan.used_bytes;
     }
+    wal_ahead_free(c.ahead);
     free(numbers);
     if (r == 0)
         *ret = found;
