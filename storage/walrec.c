@@ -303,11 +303,9 @@ static bool take_line(struct cursor *c, struct lines_source *from, struct str *r
     return true;
 }
 
-/* Hands a stream's entries over, when they are wanted, with the bytes that they point to. */
+/* Hands a stream's entries over, with the bytes that they point to. */
 static int deliver(struct lines_source *from, const struct walrec_visitor *v, uint64_t id,
                    const struct entry *entries, size_t count) {
-    if (v->needs && !v->needs(id, count, v->ctx))
-        return 0;
     if (from->has_body && !from->unpacked) {
         if (!unsnap(from->packed, (char *)(uintptr_t)from->body.data, from->body.size))
             return -ECORRUPT;
@@ -324,13 +322,15 @@ static int read_stream(struct cursor *c, struct lines_source *from, struct arena
     /* Each entry takes at least three bytes: a false count cannot make us allocate much. */
     if (count > ENTRIES_PER_RECORD_MAX || count > (uint64_t)(c->end - c->at) / 3)
         return -ECORRUPT;
-    struct entry *entries = arena_array(arena, (size_t)count, sizeof(*entries));
+    bool wanted = !v->needs || v->needs(id, (size_t)count, v->ctx);
+    size_t room = wanted ? (size_t)count : 0;
+    struct entry *entries = arena_alloc(arena, room * sizeof(*entries)), passed;
     if (!entries)
         return -ENOMEM;
     uint64_t ts = 0;
     struct entry previous = {0};
     for (uint64_t i = 0; i < count; i++) {
-        struct entry *e = &entries[i];
+        struct entry *e = wanted ? &entries[i] : &passed;
         uint64_t delta, meta;
         if (!take_varint(c, &delta) || !take_line(c, from, &e->line) || !take_varint(c, &meta))
             return -ECORRUPT;
@@ -343,7 +343,7 @@ static int read_stream(struct cursor *c, struct lines_source *from, struct arena
             return r;
         previous = *e;
     }
-    return deliver(from, v, id, entries, (size_t)count);
+    return wanted ? deliver(from, v, id, entries, (size_t)count) : 0;
 }
 
 static int read_data(struct str data, struct lines_source *from, struct arena *arena,
