@@ -113,10 +113,12 @@ static void seal_rest(void *store) {
         seal_now(s, list[i]);
     if (list)
         registry_list_done(list, count);
+    atomic_store(&s->replay_excess_bytes, 0);
 }
 
 void store_seal_rest(struct store *s) {
-    (void)pool_submit_keyed(s->sealers, SEAL_REST_LANE, seal_rest, s);
+    if (pool_submit_keyed(s->sealers, SEAL_REST_LANE, seal_rest, s) < 0)
+        atomic_store(&s->replay_excess_bytes, 0);
 }
 
 /* Under append_lock: the record into the WAL. Streams without a definition in the segment that the record goes
@@ -178,7 +180,7 @@ static int append_locked(struct store *s, const struct batch *batch, struct walr
 static bool heads_are_full(const struct store *s) {
     uint64_t heads = atomic_load(&s->registry.head_bytes), budget = store_head_budget(s);
     uint64_t limit = budget_limit();
-    if (heads > 2 * budget)
+    if (heads > 2 * budget + atomic_load(&s->replay_excess_bytes))
         return true;
     return heads > budget && limit > 0 && budget_used(BUDGET_NONE) > limit / 4 * 3;
 }

@@ -77,6 +77,8 @@ struct store {
     atomic_uint_fast64_t flushes, flushed_chunks, flushed_bytes, flush_ns_total;
     atomic_uint_fast64_t flush_failures;
     uint64_t replayed_entries, replay_ns;
+    atomic_uint_fast64_t
+        replay_excess_bytes;    /* of heads above their budget, until they are sealed */
     struct wal_found wal_found; /* by replay */
 };
 

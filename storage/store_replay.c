@@ -1,8 +1,8 @@
 /* store_replay: what the WAL has of entries that are in no chunk file goes into the heads again.
  *
- * Two threads do it. One reads: checks records, decompresses them, finds their streams. The other, which has called, appends
- * what they hold to the heads, in the order of the log, and sees to memory. A few records are on the way between them. The
- * sealing threads encode meanwhile what has become a block. */
+ * Two threads do it, behind those that read ahead (wal_ahead.h). One checks records, decompresses them, finds their streams. The
+ * other, which has called, appends what they hold to the heads, in the order of the log, and sees to memory. A few records
+ * are on the way between them. What has become a block is encoded when the server is up, or when memory demands it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,6 +19,7 @@ enum {
     READY_MAX = 4,          /* records on the way: the threads seldom wait for each other */
     SCRATCH_KEPT = 8 << 20, /* from one record to the next: pushes are mostly smaller */
     PORTIONS_FIRST = 64,
+    BUDGET_FACTOR = 3, /* lines take six times as much before they are encoded */
 };
 
 /* Entries of a record that are of one stream. */
@@ -238,31 +239,39 @@ static void read_wal(void *arg) {
 
 /* ---- appending */
 
-/* Nobody pushes yet, and what is above the budget is flushed as soon as the server is up: replay may use half as much
- * again, unless others hold most of the memory. */
+/* Nobody pushes yet, and what is above the budget is sealed and flushed as soon as the server is up: replay may use three
+ * times as much, of the process's memory no more than what heads may ever have of it, unless others hold most of that. */
 static uint64_t replay_budget(const struct store *s) {
     uint64_t budget = store_head_budget(s), limit = budget_limit();
-    bool tight = limit > 0 && budget_used(BUDGET_NONE) > limit / 4 * 3;
-    return tight ? budget : budget / 2 * 3;
+    if (limit > 0 && budget_used(BUDGET_NONE) > limit / 4 * 3)
+        return budget;
+    uint64_t share = budget_share(BUDGET_HEADS), room = BUDGET_FACTOR * budget;
+    room = room < share ? room : share;
+    return room > budget ? room : budget;
 }
 
-/* Encoding costs more than all the rest of replay. What the sealing threads have no time for waits until the server is
- * up, or stays as it is for a reader, while memory allows. */
+/* Encoding costs three times as much as all the rest of replay. It waits until the server is up, or is never done for a
+ * reader, while memory allows. */
 static int replay_seal(struct replay *p, struct stream *stream) {
     struct store *s = p->store;
-    if (s->sealers && store_seal_submit(s, stream))
-        return 0;
     if (atomic_load(&s->registry.head_bytes) < replay_budget(s)) {
         p->left_raw = true;
         return 0;
     }
+    if (s->sealers && store_seal_submit(s, stream))
+        return 0;
     int r = head_seal(&s->registry, stream, s->encoder, true);
     return r == -E2BIG ? 0
                        : r; /* stays as it is: better in memory than a server that does not start */
 }
 
+/* Sealing makes room first. */
+static uint64_t flush_from(uint64_t budget) {
+    return budget + budget / 4;
+}
+
 /* A flush that fails (the disk may be full) is tried again when some more memory is used: to serve what is there is
- * worth twice the memory, as when pushes come faster than flushes. */
+ * worth half as much again. */
 static int relieve_memory(struct replay *p) {
     struct store *s = p->store;
     uint64_t bytes = atomic_load(&s->registry.head_bytes), budget = replay_budget(s);
@@ -273,8 +282,8 @@ static int relieve_memory(struct replay *p) {
     if (r < 0)
         store_log(s, LOG_LEVEL_WARN, "flush failed during replay", "error=\"%s\"", err.text);
     bytes = atomic_load(&s->registry.head_bytes);
-    p->flush_at_bytes = r < 0 ? bytes + budget / 4 : budget;
-    return bytes > 2 * budget ? r : 0;
+    p->flush_at_bytes = r < 0 ? bytes + budget / 4 : flush_from(budget);
+    return bytes > budget / 2 * 3 ? r : 0;
 }
 
 static int append_portion(struct replay *p, uint64_t lsn, const struct portion *portion) {
@@ -331,6 +340,13 @@ static int without_wal(struct store *s, int cause, struct err *reterr) {
     return 0;
 }
 
+/* Pushes are not refused for what replay has left to do. */
+static void seal_later(struct store *s) {
+    uint64_t heads = atomic_load(&s->registry.head_bytes), budget = store_head_budget(s);
+    atomic_store(&s->replay_excess_bytes, heads > budget ? heads - budget : 0);
+    store_seal_rest(s);
+}
+
 int store_replay(struct store *s, struct err *reterr) {
     int wal_fd = io_open(s->dir_fd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (wal_fd == -ENOENT && s->options.read_only)
@@ -345,13 +361,13 @@ int store_replay(struct store *s, struct err *reterr) {
                        .wal_fd = wal_fd,
                        .ids_arena = arena_make(ARENA_MAX),
                        .segment = UINT64_MAX,
-                       .flush_at_bytes = replay_budget(s)};
+                       .flush_at_bytes = flush_from(replay_budget(s))};
     (void)pthread_mutex_init(&p.lock, NULL);
     (void)pthread_cond_init(&p.moved, NULL);
     slots_init(&p);
     int r = read_and_append(&p, reterr);
     if (r == 0 && p.left_raw && s->sealers)
-        store_seal_rest(s);
+        seal_later(s);
     slots_done(&p);
     arena_done(&p.ids_arena);
     (void)pthread_cond_destroy(&p.moved);

@@ -404,6 +404,27 @@ static void test_replay_encodes_all(void) {
     world_end(&world);
 }
 
+/* What replay leaves to be encoded may be more than pushes may ever use of memory: none is refused for it. */
+static void test_replay_leaves_room_for_pushes(void) {
+    world_begin(&world);
+    pid_t pid = fork();
+    if (pid == 0)
+        push_many_blocks();
+    int status = -1;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    static const struct store_options o = {.head_budget_bytes = 2600000,
+                                           .wal = {.sync = WAL_SYNC_OFF}};
+    struct store *s = world_open(&world, o);
+    const struct entry entry = {.ts_ns = 1, .line = STR("x")};
+    CHECK_INT(world_append_app(s, STR("t"), "other", &entry, 1), 0);
+    world_close(&world);
+    s = world_open(&world, o);
+    struct store_stats stats;
+    store_get_stats(s, &stats);
+    CHECK_INT(stats.replayed_entries, 0);
+    world_end(&world);
+}
+
 static void test_unknown_format_is_refused(void) {
     world_begin(&world);
     open_store();
@@ -460,6 +481,7 @@ int main(void) {
     RUN(test_one_server_per_directory);
     RUN(test_wal_packing);
     RUN(test_replay_encodes_all);
+    RUN(test_replay_leaves_room_for_pushes);
     RUN(test_unknown_format_is_refused);
     RUN(test_deletion_waits_for_snapshots);
     return test_done();
