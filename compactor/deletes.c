@@ -344,6 +344,11 @@ void deletes_close(struct deletes *d) {
         delete_request_unref(d->requests);
         d->requests = next;
     }
+    while (d->erased) {
+        struct erased_lines *next = d->erased->next;
+        free(d->erased);
+        d->erased = next;
+    }
     pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->change_lock);
     free(d);
@@ -569,5 +574,37 @@ void deletes_get_stats(struct deletes *d, int64_t now_ns, struct deletes_stats *
         if (waited_ns > ret->longest_due_ns)
             ret->longest_due_ns = waited_ns;
     }
+    pthread_mutex_unlock(&d->lock);
+}
+
+static struct erased_lines *erased_new(struct str tenant) {
+    struct erased_lines *e = malloc(sizeof(*e) + tenant.size);
+    if (!e)
+        return NULL;
+    memcpy(e + 1, tenant.data, tenant.size);
+    *e = (struct erased_lines){.tenant = str_make((const char *)(e + 1), tenant.size)};
+    return e;
+}
+
+void deletes_count_erased(struct deletes *d, struct str tenant, uint64_t lines) {
+    if (lines == 0)
+        return;
+    pthread_mutex_lock(&d->lock);
+    struct erased_lines *e = d->erased;
+    while (e && !str_eq(e->tenant, tenant))
+        e = e->next;
+    if (!e && (e = erased_new(tenant)) != NULL) {
+        e->next = d->erased;
+        d->erased = e;
+    }
+    if (e)
+        e->lines += lines;
+    pthread_mutex_unlock(&d->lock);
+}
+
+void deletes_walk_erased(struct deletes *d, deletes_erased_fn *fn, void *ctx) {
+    pthread_mutex_lock(&d->lock);
+    for (const struct erased_lines *e = d->erased; e; e = e->next)
+        fn(e->tenant, e->lines, ctx);
     pthread_mutex_unlock(&d->lock);
 }

@@ -99,3 +99,6 @@ struct deletes_stats {
     int64_t longest_due_ns; /* how long the oldest of these has waited */
 };
 void deletes_get_stats(struct deletes *d, int64_t now_ns, struct deletes_stats *ret);
+/* Lines that requests have removed since the start, of each tenant with any; fn must not call back. */
+typedef void deletes_erased_fn(struct str tenant, uint64_t lines, void *ctx);
+void deletes_walk_erased(struct deletes *d, deletes_erased_fn *fn, void *ctx);

@@ -20,6 +20,13 @@ struct request {
     void *compiled; /* NULL: it does not compile */
 };
 
+/* Lines that requests of a tenant have removed since the start. */
+struct erased_lines {
+    struct erased_lines *next;
+    uint64_t lines;
+    struct str tenant; /* own memory, behind the struct */
+};
+
 struct erase_set;
 struct deletes {
     struct store *store;
@@ -28,10 +35,11 @@ struct deletes {
     atomic_uint_fast64_t
         n_hiding; /* unprocessed requests of all tenants: 0 spares queries the lock */
     pthread_mutex_t change_lock; /* one change of the list and the index at a time; before lock */
-    pthread_mutex_t lock;        /* guards: requests, sets, and what changes in a request */
+    pthread_mutex_t lock;        /* guards: requests, sets, erased, and what changes in a request */
     struct request *requests;    /* the oldest first */
     size_t n_requests;
     struct erase_set *sets;
+    struct erased_lines *erased;
     uint64_t received;
     atomic_int_fast64_t cancel_period_ns;
 };
@@ -56,5 +64,7 @@ struct request_progress {
 /* Makes it durable and visible in the list. -ECANCELED: it has been taken back. */
 int deletes_save_progress(struct deletes *d, struct request *q,
                           const struct request_progress *progress, struct err *reterr);
+/* Counts them for deletes_walk_erased; without memory for a new tenant they are not counted. */
+void deletes_count_erased(struct deletes *d, struct str tenant, uint64_t lines);
 /* Queries need not hide any more what processed requests of the tenant have meant. */
 void deletes_show_again(struct deletes *d, struct str tenant);

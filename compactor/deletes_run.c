@@ -402,6 +402,7 @@ static int process(struct run *run) {
     else if (r == 0)
         r = finish(run);
     add_receipt(&run->result->sums, &before, &run->receipt);
+    deletes_count_erased(d, q->tenant, run->receipt.lines - before.lines);
     return r;
 }
 

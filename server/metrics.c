@@ -350,6 +350,11 @@ static void write_store(const struct store_stats *s, struct buf *out) {
     metrics_write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
 }
 
+static void write_erased(struct str tenant, uint64_t lines, void *ctx) {
+    buf_addf(ctx, "loki_compactor_deleted_lines{user=\"%.*s\"} %llu\n", STR_ARG(tenant),
+             (unsigned long long)lines);
+}
+
 static void write_compactor(struct compactor *compactor, const struct compactor_stats *stats,
                             struct buf *out) {
     struct compactor_stats c = *stats;
@@ -410,6 +415,10 @@ static void write_compactor(struct compactor *compactor, const struct compactor_
          "Entries that stood there twice and were written once.", (double)c.merges.sums.duplicates},
     };
     metrics_write_figures(out, figures, sizeof(figures) / sizeof(figures[0]));
+    metrics_write_help(out, "loki_compactor_deleted_lines", "counter",
+                       "Entries removed by delete requests, by tenant.");
+    if (compactor_deletes(compactor))
+        deletes_walk_erased(compactor_deletes(compactor), write_erased, out);
 }
 
 static void write_memory(struct buf *out) {

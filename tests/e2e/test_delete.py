@@ -176,7 +176,7 @@ def removed(s):
           (400, "deletion of request which is in process or already processed is not allowed"))
     _, _, metrics = s.get("/metrics")
     equal("nothing is due", waiting(s), (0, 0))
-    check("metrics", b"logq_delete_lines_total 240\n" in metrics and b"logq_delete_requests_pending 0\n" in metrics)
+    check("metrics", b"logq_delete_lines_total 240\n" in metrics and b'loki_compactor_deleted_lines{user="fake"} 240\n' in metrics and b"logq_delete_requests_pending 0\n" in metrics)
     s.stop()
     s.start()
     equal("after a restart", (len(lines(s, '{app="disk"}')), len(lines(s, '{app="gone"}'))), (360, 10))
