@@ -219,7 +219,7 @@ static void mark_hits(const struct finder *finder, const uint32_t *offsets, stru
 static uint32_t find_hits(struct scanner *s, uint32_t from, uint32_t to) {
     uint64_t marks[SCAN_SEGMENT / 64] = {0};
     for (size_t i = 0; i < s->plan->n_search; i++)
-        mark_hits(&s->plan->search[i], s->offsets, s->lines, from, to, marks);
+        mark_hits(&s->plan->search[i], s->places, s->lines, from, to, marks);
     uint32_t count = 0;
     for (uint32_t w = 0; w < SCAN_SEGMENT / 64; w++) {
         for (uint64_t bits = marks[w]; bits; bits &= bits - 1) {
@@ -328,6 +328,8 @@ static int load_lines(struct scanner *s, struct err *reterr) {
         if (r != 0)
             return r < 0 ? r : 0;
     }
+    if (sift_takes_part(s))
+        return sift_part(s, &s->lines, reterr);
     int r = scan_offsets(s, reterr);
     s->places = s->offsets;
     return r < 0 ? r : block_reader_lines(s->reader, &s->lines, reterr);

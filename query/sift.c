@@ -202,6 +202,19 @@ int sift_block(struct scanner *s, struct str *ret, struct err *reterr) {
     return r < 0 ? r : 1;
 }
 
+bool sift_takes_part(const struct scanner *s) {
+    return s->to - s->from < s->info.count / SIFT_SHARE;
+}
+
+int sift_part(struct scanner *s, struct str *ret, struct err *reterr) {
+    int r = reserve_levels(s, reterr);
+    if (r < 0)
+        return r;
+    for (uint32_t i = s->from; i < s->to; i++)
+        s->wanted[i / 64] |= UINT64_C(1) << (i % 64);
+    return block_reader_some_lines(s->reader, s->wanted, ret, &s->places, reterr);
+}
+
 bool sift_is_worth(const struct scanner *s) {
     const struct plan *p = s->plan;
     bool may_leave_few = s->n_sifts < ASK_MIN || s->n_sifted * 4 >= s->n_sifts;

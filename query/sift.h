@@ -11,5 +11,9 @@ bool sift_is_worth(const struct scanner *s);
  * in `ret`; 0: the lines have to be looked at. */
 int sift_block(struct scanner *s, struct str *ret, struct err *reterr);
 
+/* Where few of a block's lines are in the range: these alone, into `ret` and s->places. */
+bool sift_takes_part(const struct scanner *s);
+int sift_part(struct scanner *s, struct str *ret, struct err *reterr);
+
 /* Are there fields in place of the line? */
 bool sift_takes_fields(const struct scanner *s, uint32_t entry);
