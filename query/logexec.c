@@ -517,7 +517,12 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
         .n_workers = crew_slots(x->crew),
         .candidates = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX),
     };
-    pthread_mutex_init(&q.lock, NULL);
+    /* It is held for less than a sleep takes. */
+    pthread_mutexattr_t adaptive;
+    pthread_mutexattr_init(&adaptive);
+    pthread_mutexattr_settype(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&q.lock, &adaptive);
+    pthread_mutexattr_destroy(&adaptive);
     result->type = RESULT_STREAMS;
     int r = scan_all(&q, log, reterr);
     if (r == 0)
