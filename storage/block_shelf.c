@@ -7,6 +7,9 @@
 #include "budget.h"
 
 enum {
+    /* When the shelf is full, one block of so many that might be put there is: queries that go through more than fits,
+     * time and again, would else drive out each block before they come back to it. */
+    FULL_SHARE = 8,
     COST_SHARE = 16, /* of the budget: what costs more would drive out too many others */
 };
 
@@ -26,6 +29,7 @@ struct block_shelf {
     pthread_mutex_t lock; /* guards all below, places and what stands there */
     struct shelved *newest, *oldest;
     size_t total_bytes, count;
+    size_t n_asked; /* for a place while it was full */
 };
 
 struct block_shelf *block_shelf_new(size_t budget_bytes) {
@@ -90,6 +94,11 @@ static struct shelved *clear(struct block_shelf *s, struct place *place, struct 
     return what;
 }
 
+/* No room for another of the size that they have. */
+static bool is_full(const struct block_shelf *s) {
+    return s->count > 0 && s->total_bytes + s->total_bytes / s->count > s->budget_bytes;
+}
+
 static struct shelved *clear_oldest(struct block_shelf *s, struct shelved *list) {
     const struct shelved *oldest = s->oldest;
     return clear(s, &oldest->row->places[oldest->block], list);
@@ -135,6 +144,8 @@ enum shelf_answer shelf_take(struct shelf_row *row, uint32_t block, struct shelv
         place->state = SEEN;
         break;
     case SEEN:
+        if (is_full(s) && ++s->n_asked % FULL_SHARE != 0)
+            break;
         place->state = AWAY;
         answer = SHELF_FILL;
         break;

@@ -35,6 +35,8 @@ struct block_reader {
     size_t offsets_capacity;
     uint32_t *places; /* of some lines in lines_buffer */
     size_t places_capacity;
+    uint8_t *found; /* levels of one literal */
+    size_t found_capacity;
     char *lines_buffer;
     size_t lines_capacity;
     struct buf scratch, stored_lines;
@@ -122,6 +124,7 @@ void block_reader_free(struct block_reader *r) {
     free(r->times_buffer);
     free(r->offsets_buffer);
     free(r->places);
+    free(r->found);
     free(r->lines_buffer);
     free(r->order);
     opened_done(&r->own);
@@ -556,12 +559,32 @@ int block_reader_lines(struct block_reader *r, struct str *ret, struct err *rete
     return status;
 }
 
+/* The same for a block that goes back to the shelf, which remembers. */
+static int match_and_remember(struct block_reader *r, struct str literal, bool fold,
+                              uint8_t *levels, struct err *reterr) {
+    uint32_t count = r->info->count;
+    if (grow((void **)&r->found, &r->found_capacity, count, 1) < 0)
+        return err_set(reterr, -ENOMEM, "no memory to search a block");
+    memset(r->found, LINETAB_NO, count);
+    int status = linetab_match(r->open->table, literal, fold, r->found, reterr);
+    if (status < 0)
+        return status;
+    opened_remember(r->open, count, literal, fold, r->found);
+    for (uint32_t i = 0; i < count; i++)
+        levels[i] = r->found[i] > levels[i] ? r->found[i] : levels[i];
+    return 0;
+}
+
 int block_reader_match(struct block_reader *r, struct str literal, bool fold, uint8_t *levels,
                        struct err *reterr) {
+    bool shares = r->open != &r->own;
+    if (shares && opened_recall(r->open, r->info->count, literal, fold, levels))
+        return 1;
     int status = open_table(r, reterr);
     if (status <= 0)
         return status;
-    status = linetab_match(r->open->table, literal, fold, levels, reterr);
+    status = shares ? match_and_remember(r, literal, fold, levels, reterr)
+                    : linetab_match(r->open->table, literal, fold, levels, reterr);
     return status < 0 ? blame(r, status, reterr) : 1;
 }
 

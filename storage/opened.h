@@ -13,6 +13,15 @@
 #include "buf.h"
 #include "linetab.h"
 
+/* The literal that was looked for last, and what the table says of it: a search that is asked again asks for the same. */
+enum { OPENED_LITERAL_MAX = 48 };
+struct opened_answer {
+    bool is_known, fold;
+    uint8_t size;
+    char literal[OPENED_LITERAL_MAX];
+    uint64_t *maybe, *yes; /* a bit per line */
+};
+
 struct opened {
     struct shelved shelved;
     bool have_times, have_head, have_all_meta, table_open;
@@ -26,12 +35,20 @@ struct opened {
     struct meta_column
         *columns; /* encoded: one slot per section, .ids NULL = not decoded; rows: all */
     size_t n_columns;
+    struct opened_answer answer;
 };
 
 void opened_init(struct opened *o);
 void opened_done(struct opened *o);
 /* Forgets the block, keeps the memory. */
 void opened_reset(struct opened *o);
+
+/* Raises levels of the block's lines as linetab_match does. False: the literal was not the last one. */
+bool opened_recall(const struct opened *o, uint32_t count, struct str literal, bool fold,
+                   uint8_t *levels);
+/* `levels`: what linetab_match has made of zeros. */
+void opened_remember(struct opened *o, uint32_t count, struct str literal, bool fold,
+                     const uint8_t *levels);
 
 /* A block of a chunk whose row on the shelf this is: as it was put there, or, for who is to put one there, empty. NULL:
  * neither, or no memory. */
