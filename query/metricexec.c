@@ -138,9 +138,20 @@ static int make_steps(const struct query *q, struct steps *ret, struct err *rete
     return 0;
 }
 
+static int compare_points(const void *a, const void *b) {
+    const struct result_point *x = a, *y = b;
+    if (x->ts_ns != y->ts_ns)
+        return x->ts_ns < y->ts_ns ? -1 : 1;
+    return (x->value > y->value) - (x->value < y->value);
+}
+
+/* Of equal labels, as `or` and label_replace make them, the lower value is first: so that the answer is the same each time. */
 static int compare_series(const void *a, const void *b) {
     const struct result_series *x = a, *y = b;
-    return labels_order(x->labels, y->labels);
+    int order = labels_order(x->labels, y->labels);
+    if (order != 0 || x->n_points == 0 || y->n_points == 0)
+        return order;
+    return compare_points(x->points, y->points);
 }
 
 static int copy_points(struct exec *x, const struct vec_series *from, struct arena *arena,
@@ -161,11 +172,6 @@ static int copy_points(struct exec *x, const struct vec_series *from, struct are
     ret->points = points;
     ret->n_points = count;
     return exec_copy_labels(arena, from->labels, &ret->labels);
-}
-
-static int compare_points(const void *a, const void *b) {
-    const struct result_point *x = a, *y = b;
-    return (x->ts_ns > y->ts_ns) - (x->ts_ns < y->ts_ns);
 }
 
 /* Series with the same labels, as `or` and label_replace make them, are one in a matrix. Sorted by labels on the way in
