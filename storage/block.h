@@ -86,6 +86,11 @@ struct block_input {
     uint32_t count;
     const int64_t *times;
     const struct str *lines;
+    /* Lines that stand one behind the other in the order of their times need not be copied: line i is
+     * [offsets[i], offsets[i + 1] - 1) of `text`, from 0 on, '\n' is behind each, and LINETAB_SLACK more bytes can be
+     * read. NULL: they do not, or nobody knows. Of no use where times are out of order. */
+    const char *text;
+    const uint32_t *offsets;
     /* Metadata: entry i has the set meta_sets[meta_ids[i]]; a set is sorted by name. Set 0 is always empty. */
     const uint32_t *meta_ids;
     const struct labels *meta_sets;

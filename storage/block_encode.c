@@ -40,16 +40,19 @@ struct timed {
 struct block_encoder {
     struct meta_builder *meta;
     struct gram_builder *grams;
-    struct buf places; /* of metadata in the filter */
+    struct buf value_places; /* of metadata in the filter */
     struct pattern_miner *patterns;
     void *lz4_state, *lz4hc_state;
     ZSTD_CCtx *zstd;
     struct linetab_encoder *table;
-    uint32_t *offsets;    /* of the lines, for the table */
-    struct timed *sorted; /* two halves: the array and the space to merge in */
+    uint32_t *offsets; /* of copied lines, for the table */
+    struct str text;   /* the lines at hand; in `coded` as a table, if they are one */
+    bool is_table;
+    const uint32_t *places; /* theirs in it */
+    struct timed *sorted;   /* two halves: the array and the space to merge in */
     uint32_t *order;
     uint8_t *ids; /* of one metadata column, by entry */
-    struct buf lines, column, body;
+    struct buf lines, coded, column, body;
     struct buf block, block_filter; /* of block_encode_view */
     struct buf room;                /* the caller's */
     struct section sections[BLOCK_SECTIONS_MAX];
@@ -69,9 +72,10 @@ struct block_encoder *block_encoder_new(void) {
     e->order = malloc(BLOCK_ENTRIES_MAX * sizeof(e->order[0]));
     e->ids = malloc(BLOCK_ENTRIES_MAX);
     e->lines = buf_make(BLOCK_RAW_MAX + LINETAB_SLACK);
+    e->coded = buf_make(BLOCK_RAW_MAX);
     e->column = buf_make(BLOCK_RAW_MAX);
     e->body = buf_make(UINT32_MAX);
-    e->places = e->block = e->block_filter = e->room = buf_make(BUF_NO_MAX);
+    e->value_places = e->block = e->block_filter = e->room = buf_make(BUF_NO_MAX);
     if (!e->meta || !e->grams || !e->patterns || !e->lz4_state || !e->sorted || !e->order ||
         !e->ids) {
         block_encoder_free(e);
@@ -95,7 +99,8 @@ void block_encoder_free(struct block_encoder *e) {
     free(e->order);
     free(e->ids);
     buf_done(&e->lines);
-    buf_done(&e->places);
+    buf_done(&e->value_places);
+    buf_done(&e->coded);
     buf_done(&e->column);
     buf_done(&e->body);
     buf_done(&e->block);
@@ -247,19 +252,24 @@ static int add_section(struct block_encoder *e, enum block_effort effort, enum s
     return 0;
 }
 
-/* The lines: as a table when that is asked for and pays. */
-static int add_lines(struct block_encoder *e, enum block_effort effort, uint32_t count) {
-    struct str raw = buf_str(&e->lines);
-    if (effort != EFFORT_TABLE)
-        return add_section(e, effort, SECTION_LINES, 0, raw);
-    size_t from = e->body.size;
-    int r = linetab_encode(e->table, raw, e->offsets, count, &e->body);
-    if (r <= 0)
-        return r < 0 ? r : add_section(e, effort, SECTION_LINES, 0, raw);
+/* The lines as a table, when that is asked for and pays. This comes before what else looks at lines: it reads all of them
+ * from the first to the last, which memory does best, and patterns read some here and there. */
+static int make_table(struct block_encoder *e, enum block_effort effort, uint32_t count) {
+    buf_clear(&e->coded);
+    int r =
+        effort == EFFORT_TABLE ? linetab_encode(e->table, e->text, e->places, count, &e->coded) : 0;
+    e->is_table = r == 1;
+    return r < 0 ? r : 0;
+}
+
+static int add_lines(struct block_encoder *e, enum block_effort effort) {
+    if (!e->is_table)
+        return add_section(e, effort, SECTION_LINES, 0, e->text);
+    buf_add(&e->body, e->coded.data, e->coded.size);
     struct section s = {
-        .kind = SECTION_LINES, .codec = CODEC_TABLE, .raw_size = (uint32_t)raw.size};
-    note_section(e, s, e->body.size - from);
-    return 0;
+        .kind = SECTION_LINES, .codec = CODEC_TABLE, .raw_size = (uint32_t)e->text.size};
+    note_section(e, s, e->coded.size);
+    return e->body.failed ? -ENOMEM : 0;
 }
 
 static unsigned find_scale(const int64_t *times, uint32_t count) {
@@ -338,19 +348,20 @@ static int add_times(struct block_encoder *e, enum block_effort effort,
     return add_section(e, effort, SECTION_TIMES, 0, buf_str(&e->column));
 }
 
-/* Copies the lines and writes their lengths in one pass. */
+/* The lines as one text, copied unless they are one. */
 static int gather_lines(struct block_encoder *e, const struct block_input *in,
                         const uint32_t *order, size_t raw_size) {
-    buf_clear(&e->lines);
-    buf_clear(&e->column);
+    if (in->text && !order) {
+        assert(in->offsets[0] == 0 && in->offsets[in->count] == raw_size);
+        e->text = str_make(in->text, raw_size);
+        e->places = in->offsets;
+        return 0;
+    }
     int r = buf_reserve(&e->lines, raw_size + LINETAB_SLACK);
-    if (r == 0)
-        r = buf_reserve(&e->column, (size_t)in->count * VARINT_MAX_BYTES);
     if (r < 0)
         return r;
     char *line_at = e->lines.data;
     uint32_t *offsets = e->offsets; /* NULL: no table was ever asked for */
-    uint8_t *length_at = (uint8_t *)e->column.data;
     for (uint32_t k = 0; k < in->count; k++) {
         struct str line = in->lines[order ? order[k] : k];
         if (offsets)
@@ -359,40 +370,63 @@ static int gather_lines(struct block_encoder *e, const struct block_input *in,
             memcpy(line_at, line.data, line.size);
         line_at += line.size;
         *line_at++ = '\n';
-        length_at = put_varint(length_at, line.size);
     }
     if (offsets)
         offsets[in->count] = (uint32_t)raw_size;
-    e->lines.size = raw_size;
     assert(line_at == e->lines.data + raw_size);
-    e->column.size = (size_t)((char *)length_at - e->column.data);
+    e->text = str_make(e->lines.data, raw_size);
+    e->places = offsets;
     return 0;
 }
 
-/* The lengths, of which e->column has the varints and, for a table, e->offsets the places. */
-static int add_lengths(struct block_encoder *e, enum block_effort effort, uint32_t count) {
-    struct str varints = buf_str(&e->column);
+static int add_length_varints(struct block_encoder *e, enum block_effort effort,
+                              const struct block_input *in, const uint32_t *order) {
+    buf_clear(&e->column);
+    int r = buf_reserve(&e->column, (size_t)in->count * VARINT_MAX_BYTES);
+    if (r < 0)
+        return r;
+    uint8_t *p = (uint8_t *)e->column.data;
+    for (uint32_t k = 0; k < in->count; k++)
+        p = put_varint(p, in->lines[order ? order[k] : k].size);
+    e->column.size = (size_t)((char *)p - e->column.data);
+    return add_section(e, effort, SECTION_LENGTHS, 0, buf_str(&e->column));
+}
+
+/* Bytes that the lengths take as varints. */
+static size_t varints_size(const uint32_t *offsets, uint32_t count) {
+    size_t size = count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t length = offsets[i + 1] - offsets[i] - 1;
+        size += (length >= 1u << 7) + (length >= 1u << 14) + (length >= 1u << 21) +
+                (length >= 1u << 28);
+    }
+    return size;
+}
+
+/* A table's lengths are packed when that is shorter. */
+static int add_lengths(struct block_encoder *e, enum block_effort effort,
+                       const struct block_input *in, const uint32_t *order) {
     if (effort != EFFORT_TABLE)
-        return add_section(e, effort, SECTION_LENGTHS, 0, varints);
-    size_t groups = count / TIME_GROUP + 1;
+        return add_length_varints(e, effort, in, order);
+    size_t groups = in->count / TIME_GROUP + 1, raw_size = varints_size(e->places, in->count);
     int r = buf_reserve(&e->body, groups * (1 + VARINT_MAX_BYTES + TIME_GROUP_MAX_BYTES + 8));
     if (r < 0)
         return r;
     uint8_t *from = (uint8_t *)e->body.data + e->body.size, *p = from;
     uint64_t lengths[TIME_GROUP];
-    for (uint32_t i = 0, n = 0; i < count; i++) {
-        lengths[n++] = e->offsets[i + 1] - e->offsets[i] - 1;
-        if (n == TIME_GROUP || i + 1 == count) {
+    for (uint32_t i = 0, n = 0; i < in->count; i++) {
+        lengths[n++] = e->places[i + 1] - e->places[i] - 1;
+        if (n == TIME_GROUP || i + 1 == in->count) {
             p = put_time_group(p, lengths, n);
             n = 0;
         }
     }
     size_t size = (size_t)(p - from);
-    if (size > varints.size - varints.size / COLUMN_PAYS_SHARE)
-        return add_section(e, effort, SECTION_LENGTHS, 0, varints);
+    if (size > raw_size - raw_size / COLUMN_PAYS_SHARE)
+        return add_length_varints(e, effort, in, order);
     e->body.size += size;
     struct section s = {
-        .kind = SECTION_LENGTHS, .codec = CODEC_PACKED, .raw_size = (uint32_t)varints.size};
+        .kind = SECTION_LENGTHS, .codec = CODEC_PACKED, .raw_size = (uint32_t)raw_size};
     note_section(e, s, size);
     return 0;
 }
@@ -450,7 +484,7 @@ static int add_rollups(struct block_encoder *e, enum block_effort effort,
 /* No room in the table of sections: the columns are worth more. Few lines: whoever asks finds them as fast. */
 static int add_patterns(struct block_encoder *e, enum block_effort effort,
                         const struct block_input *in, const uint32_t *order) {
-    size_t line_bytes = e->lines.size - in->count;
+    size_t line_bytes = e->text.size - in->count;
     if (in->no_patterns || line_bytes < PATTERNS_LEAST_BYTES ||
         e->n_sections + 2 > BLOCK_SECTIONS_MAX)
         return 0;
@@ -486,11 +520,11 @@ static uint32_t incompatible_flags(const struct block_encoder *e) {
 /* Values of metadata that the next filter is to know. */
 static int note_meta(struct block_encoder *e) {
     size_t n = meta_builder_values(e->meta);
-    buf_clear(&e->places);
-    int r = buf_reserve(&e->places, n * GRAM_VALUE_BITS * sizeof(uint32_t));
+    buf_clear(&e->value_places);
+    int r = buf_reserve(&e->value_places, n * GRAM_VALUE_BITS * sizeof(uint32_t));
     if (r < 0)
         return r;
-    uint32_t *places = (uint32_t *)(void *)e->places.data;
+    uint32_t *places = (uint32_t *)(void *)e->value_places.data;
     for (size_t i = 0; i < n; i++)
         gram_value_places(meta_builder_hash(e->meta, i), places + i * GRAM_VALUE_BITS);
     gram_builder_add(e->grams, places, n * GRAM_VALUE_BITS);
@@ -544,7 +578,9 @@ static int encode_sections(struct block_encoder *e, const struct block_input *in
     if (r == 0)
         r = gather_lines(e, in, order, raw_size);
     if (r == 0)
-        r = add_lengths(e, effort, in->count);
+        r = make_table(e, effort, in->count);
+    if (r == 0)
+        r = add_lengths(e, effort, in, order);
     if (r == 0)
         r = add_meta(e, effort, in, order);
     if (r == 0)
@@ -552,7 +588,7 @@ static int encode_sections(struct block_encoder *e, const struct block_input *in
     if (r == 0)
         r = add_patterns(e, effort, in, order);
     if (r == 0)
-        r = add_lines(e, effort, in->count);
+        r = add_lines(e, effort);
     return r;
 }
 
@@ -579,10 +615,9 @@ static void trim(struct buf *b) {
 
 /* A table has told most grams' first places; the filter is the same. */
 static size_t build_filter(struct block_encoder *e) {
-    struct str lines = buf_str(&e->lines);
-    bool is_table = e->sections[e->n_sections - 1].codec == CODEC_TABLE;
+    struct str lines = e->text;
     uint32_t n = 0;
-    const struct gram_span *fresh = is_table ? linetab_encoder_fresh(e->table, &n) : NULL;
+    const struct gram_span *fresh = e->is_table ? linetab_encoder_fresh(e->table, &n) : NULL;
     return n > 0 ? gram_build_spans(e->grams, lines, fresh, n, e->filter)
                  : gram_build(e->grams, lines, e->filter);
 }
@@ -622,7 +657,7 @@ static int encode(struct block_encoder *e, const struct block_input *in, enum bl
         .header_size = header_size,
         .first_ns = in->times[order ? order[0] : 0],
         .last_ns = in->times[order ? order[in->count - 1] : in->count - 1],
-        .escapes = find_escapes(buf_str(&e->lines)),
+        .escapes = find_escapes(e->text),
     };
     r = write_block(e, &info, out);
     if (r == 0)
@@ -639,9 +674,10 @@ int block_encode(struct block_encoder *e, const struct block_input *in, enum blo
     if (r == 0)
         r = encode(e, in, effort, raw_size, out, filter);
     trim(&e->lines);
+    trim(&e->coded);
     trim(&e->column);
     trim(&e->body);
-    trim(&e->places);
+    trim(&e->value_places);
     return r;
 }
 

@@ -174,6 +174,8 @@ static int part_input(const struct mem_block *raw, const uint32_t *order, uint32
     *ret = (struct block_input){.count = n,
                                 .times = order ? times : rows->times + from,
                                 .lines = lines,
+                                .text = order || from > 0 ? NULL : rows->lines,
+                                .offsets = rows->offsets,
                                 .meta_ids = order ? meta_ids : rows->meta_ids + from,
                                 .meta_sets = sets,
                                 .n_meta_sets = raw->n_sets,

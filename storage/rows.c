@@ -83,7 +83,7 @@ struct room {
 
 static size_t rows_size(struct room room) {
     return sizeof(struct rows) + (size_t)room.entries * (8 + 4 + 4) + 4 + (size_t)room.sets * 8 +
-           room.lines;
+           room.lines + LINETAB_SLACK;
 }
 
 /* One allocation: the struct, then the arrays, those of the largest elements first. */
