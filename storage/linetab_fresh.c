@@ -10,6 +10,8 @@
  *   - of a dictionary that is done where each value stood first, as all around it is fixed. Is the value of another
  *     column so near before it that a run touches both (they are close), the bytes before it are noted for every row;
  *   - of a column that is split again its own columns are noted, by the same rules. */
+#include <string.h>
+
 #include "linetab_encoder.h"
 
 enum { BEFORE = LINETAB_RUN - 1, LOOK = 32 };
@@ -77,20 +79,54 @@ static void add_changes(struct linetab_encoder *e, struct gram_span *spans,
     }
 }
 
-/* Of each row; all of a value when a column is close before it. */
-static void add_rows(struct linetab_encoder *e, const struct column_plan *plan) {
-    size_t bytes = plan->n * sizeof(struct gram_span);
-    if (buf_reserve(&e->fresh, bytes) < 0)
-        return;
+/* Numbers from a range that is small beside the rows come again and again: each is noted once, when that spares a
+ * quarter of them. False: it does not, and nothing is noted. */
+static bool add_distinct(struct linetab_encoder *e, struct gram_span *spans, uint32_t before,
+                         const struct column_plan *plan, uint32_t *ret_n) {
+    uint64_t least = UINT64_MAX, most = 0;
+    for (uint32_t i = 0; i < plan->n; i++) {
+        least = plan->numbers[i] < least ? plan->numbers[i] : least;
+        most = plan->numbers[i] > most ? plan->numbers[i] : most;
+    }
+    uint64_t range = most - least, words = range / 64 + 1;
+    uint64_t *seen = range < plan->n ? SCRATCH(e, words, uint64_t) : NULL;
+    if (!seen)
+        return false;
+    memset(seen, 0, words * sizeof(*seen));
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < plan->n; i++) {
+        struct piece v = plan->values[i];
+        uint64_t at = plan->numbers[i] - least, *word = &seen[at / 64];
+        uint32_t from = v.offset + plan->prefix;
+        spans[n] =
+            (struct gram_span){from > before ? from - before : 0, v.offset + v.size - plan->suffix};
+        n += !(*word >> (at & 63) & 1);
+        *word |= UINT64_C(1) << (at & 63);
+    }
+    *ret_n = n;
+    return n < plan->n / 4 * 3;
+}
+
+/* Of each row; all of a value when a column is close before it. False: not of each, as some are like others. */
+static bool add_rows(struct linetab_encoder *e, const struct column_plan *plan) {
+    uint32_t n = plan->n;
+    if (buf_reserve(&e->fresh, n * sizeof(struct gram_span)) < 0)
+        return true;
     struct gram_span *spans = (struct gram_span *)(void *)(e->fresh.data + e->fresh.size);
     if (plan->distance < BEFORE)
         add_values(spans, plan, 0, BEFORE);
-    else if (plan->kind == COLUMN_NUMBER || plan->kind == COLUMN_HEX) /* first digits seldom stay */
-        add_values(spans, plan, plan->prefix,
-                   digit_before(e, plan->values[0].offset + plan->prefix) ? BEFORE : BEFORE - 1);
-    else
+    else if (plan->kind == COLUMN_NUMBER ||
+             plan->kind == COLUMN_HEX) { /* first digits seldom stay */
+        uint32_t before =
+            digit_before(e, plan->values[0].offset + plan->prefix) ? BEFORE : BEFORE - 1;
+        if (plan->kind != COLUMN_NUMBER || !add_distinct(e, spans, before, plan, &n)) {
+            add_values(spans, plan, plan->prefix, before);
+            n = plan->n;
+        }
+    } else
         add_changes(e, spans, plan);
-    e->fresh.size += bytes;
+    e->fresh.size += n * sizeof(struct gram_span);
+    return n == plan->n;
 }
 
 /* What the column close before has noted of each row goes on to this one's values, or to their ends. */
@@ -109,7 +145,7 @@ size_t fresh_column(struct linetab_encoder *e, const struct column_plan *plan, s
     if (close && has_before)
         extend(e, before, plan, by_row);
     else if (by_row)
-        add_rows(e, plan);
+        by_row = add_rows(e, plan);
     else if (close)
         for (uint32_t i = 0; i < plan->n; i++)
             fresh_piece(e, (struct piece){plan->values[i].offset, 0});

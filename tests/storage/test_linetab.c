@@ -484,6 +484,23 @@ static size_t row_agrees(struct str literal) {
     return decided;
 }
 
+/* Numbers of a small range stand in many lines, next to others and with zeros in front. */
+static void numbers_again_and_again(void) {
+    static const char *const forms[] = {"page %u of %u", "page %u-%u", "%u/%03u",
+                                        "p%02u.%u",      "%u%u x",     "a=%u b=%u"};
+    for (unsigned round = 0; round < 60; round++) {
+        uint32_t range = 2 + below(round % 3 ? 40 : 4000), base = below(100000);
+        start();
+        for (unsigned i = 0; i < 1000; i++) {
+            buf_addf(&text, "GET /items?");
+            buf_addf(&text, forms[round % 6], base + below(range), below(range));
+            buf_addf(&text, " done in %u ms", below(range));
+            end_line();
+        }
+        CHECK(round_trip() > 0);
+    }
+}
+
 static void searches_are_right(void) {
     size_t decided = 0, by_row = 0, all = 0;
     for (unsigned round = 0; round < 300; round++) {
@@ -838,6 +855,7 @@ int main(void) {
     RUN(many_lines_and_large_ones);
     RUN(random_lines);
     RUN(close_columns);
+    RUN(numbers_again_and_again);
     RUN(searches_are_right);
     RUN(words_are_decided);
     RUN(fields_are_right);
