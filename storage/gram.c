@@ -71,7 +71,8 @@ struct gram_builder *gram_builder_new(void) {
     }
 #if GRAM_AVX2
     __builtin_cpu_init();
-    b->scalar = !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("popcnt");
+    b->scalar = !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") ||
+                !__builtin_cpu_supports("popcnt");
     b->avx512 = !b->scalar && __builtin_cpu_supports("avx512vpopcntdq");
 #else
     b->scalar = true;
@@ -316,9 +317,8 @@ static void shrink_scalar(const uint32_t *bits, uint32_t m, uint8_t *out) {
 #if GRAM_AVX2
 /* With m = c << k, k <= 14, the 64 scratch bits of a word go to at most 8 neighbouring places, and which bits go to
  * which place repeats after 2^(14 - k) words. So the word is compared with one mask per place, all at
- * once; there is no branch per bit. Small maps have few set bits, larger ones are rare: both go the scalar
- * way. */
-enum { SHRINK_M_MIN = 4 << 10, SHRINK_M_MAX = 7 << 14, SHRINK_PATTERNS = 16 };
+ * once; there is no branch per bit. Small maps have few set bits and go the scalar way; for larger ones see shrink_runs. */
+enum { SHRINK_M_MIN = 4 << 10, SHRINK_RUNS_MIN = 4 << 14, SHRINK_PATTERNS = 16 };
 
 struct shrink_masks {
     _Alignas(64) uint64_t of[SHRINK_PATTERNS][8];
@@ -382,12 +382,66 @@ __attribute__((target("avx512f"))) static void shrink_avx512(const uint32_t *bit
     for (; base < m; base += 32, pending >>= 32)
         put_le32(out + base / 8, (uint32_t)pending);
 }
+
+/* Of k >= 14: a word's bits go to a whole number of places, those of each place being a run of so many or of one more. All
+ * words are alike. */
+struct shrink_runs {
+    unsigned places, run; /* of a word, bits of the shorter runs */
+    uint64_t begin, more; /* bits at which runs begin, and those of them that have one more */
+};
+
+static struct shrink_runs find_runs(uint32_t m) {
+    struct shrink_runs r = {.places = m >> (GRAM_HASH_BITS - 6), .run = SCRATCH_BITS / m};
+    for (uint64_t x = 0, next; x < 64; x = next) {
+        for (next = x; next * m >> GRAM_HASH_BITS == x * m >> GRAM_HASH_BITS;)
+            next++;
+        r.begin |= UINT64_C(1) << x;
+        r.more |= (uint64_t)(next - x > r.run) << x;
+    }
+    return r;
+}
+
+/* Each bit becomes "one of mine and the run - 1 next ones": in steps of 1, 2, 4 ... and what is left. Where runs begin, this
+ * is what their places are to hold. */
+__attribute__((target("avx2,bmi2"))) static void shrink_runs(const uint32_t *bits, uint32_t m,
+                                                             uint8_t *out) {
+    const struct shrink_runs r = find_runs(m);
+    const __m256i more = _mm256_set1_epi64x((long long)r.more);
+    const __m128i run = _mm_cvtsi32_si128((int)r.run);
+    uint64_t pending = 0;
+    unsigned n = 0;
+    for (uint32_t i = 0; i < SCRATCH_BITS / 32; i += 8) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(bits + i)), any = x;
+        unsigned covered = 1;
+        for (; covered * 2 <= r.run; covered *= 2)
+            any = _mm256_or_si256(any, _mm256_srl_epi64(any, _mm_cvtsi32_si128((int)covered)));
+        any =
+            _mm256_or_si256(any, _mm256_srl_epi64(any, _mm_cvtsi32_si128((int)(r.run - covered))));
+        any = _mm256_or_si256(any, _mm256_and_si256(_mm256_srl_epi64(x, run), more));
+        uint64_t words[4];
+        memcpy(words, &any, sizeof(any));
+        for (unsigned k = 0; k < 4; k++) {
+            uint64_t places = _pext_u64(words[k], r.begin);
+            pending |= places << n;
+            n += r.places;
+            if (n < 64)
+                continue;
+            put_le64(out, pending);
+            out += 8;
+            n -= 64;
+            pending = n > 0 ? places >> (r.places - n) : 0;
+        }
+    }
+    assert(n == 0);
+}
 #endif
 
 static void shrink(const struct gram_builder *b, uint32_t m, uint8_t *out) {
 #if GRAM_AVX2
-    if (!b->scalar && m >= SHRINK_M_MIN && m <= SHRINK_M_MAX) {
-        if (b->avx512)
+    if (!b->scalar && m >= SHRINK_M_MIN) {
+        if (m >= SHRINK_RUNS_MIN)
+            shrink_runs(b->bits, m, out);
+        else if (b->avx512)
             shrink_avx512(b->bits, m, out);
         else
             shrink_avx2(b->bits, m, out);

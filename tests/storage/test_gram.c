@@ -264,6 +264,23 @@ static void size_and_rates(void) {
     free(big);
 }
 
+/* Bitmaps of all sizes, so that each way to shrink the scratch map is gone. */
+static void all_sizes(void) {
+    enum { MOST = 3 << 20 };
+    static bool seen[FILTER_MAX + 1];
+    char *text = malloc(MOST);
+    unsigned n_sizes = 0;
+    for (size_t i = 0; i < MOST; i++)
+        text[i] = (char)random_below(256);
+    for (size_t n = 100; n < MOST; n += n / 8) {
+        size_t size = build(str_make(text, n));
+        n_sizes += !seen[size];
+        seen[size] = true;
+    }
+    CHECK_INT(n_sizes, 45); /* 512 to 2^20 bits, four in each octave */
+    free(text);
+}
+
 /* The same lines twice, of which the first ones are told in spans that overlap, and in places are too long. */
 static void spans_of_new_lines(void) {
     enum { HALF = 30000, SPANS_MAX = HALF };
@@ -302,6 +319,7 @@ int main(void) {
     RUN(malformed_filters);
     RUN(joined_queries);
     RUN(size_and_rates);
+    RUN(all_sizes);
     gram_builder_free(fast);
     gram_builder_free(scalar);
     return test_done();
