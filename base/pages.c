@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-enum { FIRST_BYTES = 64 << 10 }; /* a page of any system */
+enum {
+    FIRST_BYTES = 64 << 10, /* a page of any system */
+    HUGE_FROM = 4 << 20,    /* smaller mappings hardly hold a huge page */
+};
 
 int pages_reserve(struct pages *p, size_t capacity) {
     if (capacity <= p->capacity)
@@ -18,6 +21,8 @@ int pages_reserve(struct pages *p, size_t capacity) {
                 : mmap(NULL, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)
         return -ENOMEM;
+    if (wanted >= HUGE_FROM)
+        (void)madvise(data, wanted, MADV_HUGEPAGE); /* a wish */
     p->data = data;
     p->capacity = wanted;
     return 0;

@@ -1,6 +1,7 @@
 /* pages: bytes in mapped memory that begins at a page. Growing moves the mapping, not the bytes, and what is given back goes to
- * the system as a whole: for buffers of megabytes that come and go and would leave holes in the heap. One thread at a
- * time. */
+ * the system as a whole: for buffers of megabytes that come and go and would leave holes in the heap. Large ones have huge
+ * pages where the system gives some: the kernel looks up each page that goes past the page cache to a disk. One thread
+ * at a time. */
 #pragma once
 
 #include <stddef.h>
