@@ -566,3 +566,20 @@ bool filters_take(const struct filters *f, uint32_t i, struct buf *out) {
     out->size = size;
     return true;
 }
+
+uint32_t filters_size(const struct filters *f, uint32_t i) {
+    return f ? f->layout.sizes[i] : 0;
+}
+
+bool filters_take_part(const struct filters *f, uint32_t i, uint32_t from, uint32_t to,
+                       uint8_t *out) {
+    if (!filters_has(f, i))
+        return false;
+    assert(from <= to && to <= f->layout.sizes[i] - GRAM_FILTER_HEADER);
+    if (is_sliced(f))
+        slices_take_part(&f->slices, i, body_of(f)->bytes, f->layout.sizes[i], from, to, out);
+    else
+        memcpy(out + GRAM_FILTER_HEADER + from, lone_filter(f, i).data + GRAM_FILTER_HEADER + from,
+               to - from);
+    return true;
+}

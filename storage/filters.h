@@ -68,3 +68,9 @@ int filters_try(const struct filters *f, int fd, const struct gram_query *q, boo
 bool filters_has(const struct filters *f, uint32_t i);
 /* That filter as gram.h made it, into `out`; false: it has none, or no memory. */
 bool filters_take(const struct filters *f, uint32_t i, struct buf *out);
+/* Its size as gram.h made it; 0: it has none. */
+uint32_t filters_size(const struct filters *f, uint32_t i);
+/* Bytes [from, to) of its bitmap, where they are in the filter as gram.h made it: `out` has room for all of that. False:
+ * it has none, or it is damaged. */
+bool filters_take_part(const struct filters *f, uint32_t i, uint32_t from, uint32_t to,
+                       uint8_t *out);

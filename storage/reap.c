@@ -8,6 +8,7 @@
 #include "io.h"
 #include "numbers.h"
 #include "pack.h"
+#include "sieve.h"
 #include "snapshot.h"
 
 /* The file goes when no running snapshot needs it. Without memory the orphan sweep will find it. */
@@ -275,8 +276,9 @@ static bool is_doomed(struct store *s, uint64_t seq) {
 
 static int sweep_file(const char *name, bool is_dir, void *ctx) {
     struct sweep *w = ctx;
-    uint64_t seq;
-    if (is_dir || !parse_name(name, &seq) || seq >= w->first_new_seq)
+    uint64_t seq = 0;
+    bool cut_sieve = strcmp(name, SIEVE_NAME ".tmp") == 0; /* the compactor writes none meanwhile */
+    if (is_dir || (!cut_sieve && (!parse_name(name, &seq) || seq >= w->first_new_seq)))
         return 0;
     bool temporary = str_ends(str_from(name), STR(".tmp"));
     if (!temporary && (numbers_have(&w->known, seq) || is_doomed(w->store, seq)))

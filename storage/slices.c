@@ -110,26 +110,34 @@ void slices_put(const struct slices *s, uint32_t i, const uint8_t *filter, uint3
     }
 }
 
-void slices_take(const struct slices *s, uint32_t i, const uint8_t *slices, uint32_t size,
-                 uint8_t *out) {
-    uint32_t piece = piece_size(s, i), stride = slices_stride(s), m = gram_filter_bits(size);
-    unsigned stretch = stretch_of(s, i, m);
-    put_le32(out, m);
-    put_le32(out + 4, 0);
+void slices_take_part(const struct slices *s, uint32_t i, const uint8_t *slices, uint32_t size,
+                      uint32_t from_byte, uint32_t to_byte, uint8_t *out) {
+    uint32_t piece = piece_size(s, i), stride = slices_stride(s);
+    unsigned stretch = stretch_of(s, i, gram_filter_bits(size));
+    if (from_byte == to_byte)
+        return;
     out += GRAM_FILTER_HEADER;
     if (stretch == 0) {
-        for (uint32_t slice = 0; slice >> s->shift == 0; slice++)
+        for (uint32_t slice = from_byte / piece; slice <= (to_byte - 1) / piece; slice++)
             copy_piece(out + (size_t)slice * piece,
                        slices + (uint64_t)slice * stride + s->offsets[i], piece);
         return;
     }
-    memset(out, 0, m / 8);
-    for (uint32_t bit = 0; bit < m; bit++) {
+    memset(out + from_byte, 0, to_byte - from_byte);
+    for (uint32_t bit = from_byte * 8; bit < to_byte * 8; bit++) {
         uint64_t stored = (uint64_t)bit << stretch;
         const uint8_t *from = slices + stored / 8 / piece * stride + s->offsets[i];
         if (bit_get(from, stored % ((uint64_t)piece * 8)))
             out[bit >> 3] = (uint8_t)(out[bit >> 3] | 1u << (bit & 7));
     }
+}
+
+void slices_take(const struct slices *s, uint32_t i, const uint8_t *slices, uint32_t size,
+                 uint8_t *out) {
+    uint32_t m = gram_filter_bits(size);
+    put_le32(out, m);
+    put_le32(out + 4, 0);
+    slices_take_part(s, i, slices, size, 0, m / 8, out);
 }
 
 /* ---- asking */

@@ -45,6 +45,9 @@ void slices_put(const struct slices *s, uint32_t i, const uint8_t *filter, uint3
 /* Puts the filter of block i, `size` bytes as it was given to slices_make, together again. */
 void slices_take(const struct slices *s, uint32_t i, const uint8_t *slices, uint32_t size,
                  uint8_t *out);
+/* Bytes [from, to) of its bitmap alone, where slices_take would put them; bytes near them may be written, too. */
+void slices_take_part(const struct slices *s, uint32_t i, const uint8_t *slices, uint32_t size,
+                      uint32_t from, uint32_t to, uint8_t *out);
 
 /* The slice in which a gram's bits are. */
 uint32_t slices_find(const struct slices *s, uint32_t hash);

@@ -11,6 +11,7 @@
 
 #include "chunk_ahead.h"
 #include "clock.h"
+#include "snapshot_sieve.h"
 #include "snapshot_union.h"
 
 enum { SNAPSHOT_ARENA_MAX = 1 << 30, SELECT_ATTEMPTS = 4 };
@@ -36,6 +37,8 @@ struct plan {
     struct memory_part *part;
     struct index_chunk *chunks;
     size_t n_chunks;
+    const struct index_chunk **wanted; /* those that are opened */
+    size_t n_wanted;
 };
 
 struct builder {
@@ -405,8 +408,8 @@ static int build_stream(struct builder *b, const struct plan *p) {
     int r = b->sel->tap ? note_seam(b, p->id, p->part) : 0;
     b->n_refs = 0;
     size_t streams_before = snap->n_streams;
-    for (size_t i = 0; i < p->n_chunks && r == 0; i++)
-        r = add_chunk(b, &p->chunks[i]);
+    for (size_t i = 0; i < p->n_wanted && r == 0; i++)
+        r = add_chunk(b, p->wanted[i]);
     if (r == 0 && p->part)
         r = add_memory(b, p->part, p->chunks, p->n_chunks);
     struct labels labels = p->part ? p->part->stream->labels : p->row->labels;
@@ -446,11 +449,41 @@ static int plan_streams(struct builder *b, const struct index_stream *rows, size
     return r;
 }
 
+/* Of each stream the chunks that are to be opened, one stream after the other. Blocks of those that are not are counted
+ * as excluded, also where they begin or end outside the range: that could only be told by opening them. */
+static int sift_chunks(struct builder *b, const struct index_chunk **rows, size_t *ret_n) {
+    struct arena *arena = &b->snap->arena;
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_plans; i++)
+        for (size_t k = 0; k < b->plans[i].n_chunks; k++)
+            rows[n++] = &b->plans[i].chunks[k];
+    bool *wanted = arena_array(arena, n + 1, sizeof(*wanted));
+    int r = wanted ? snapshot_sieve(b->store, b->sel, rows, n, arena, wanted) : -ENOMEM;
+    size_t from = 0, kept = 0;
+    for (size_t i = 0; i < b->n_plans && r == 0; i++) {
+        struct plan *p = &b->plans[i];
+        p->wanted = rows + kept;
+        for (size_t end = from + p->n_chunks; from < end; from++) {
+            if (wanted[from])
+                p->wanted[p->n_wanted++] = rows[from];
+            else
+                b->snap->n_excluded += rows[from]->sums.blocks;
+        }
+        kept += p->n_wanted;
+    }
+    *ret_n = kept;
+    return r;
+}
+
 static int plan_chunks(struct builder *b) {
     struct snapshot *snap = b->snap;
+    size_t n = 0;
     const struct index_chunk **rows = arena_array(&snap->arena, b->n_chunks + 1, sizeof(*rows));
-    snap->held = calloc(b->n_chunks + 1, sizeof(struct cached_chunk *));
-    if (!rows || !snap->held)
+    int r = rows ? sift_chunks(b, rows, &n) : -ENOMEM;
+    if (r < 0)
+        return r;
+    snap->held = calloc(n + 1, sizeof(struct cached_chunk *));
+    if (!snap->held)
         return -ENOMEM;
     b->ahead = (struct chunk_ahead){.cache = b->store->cache,
                                     .tenant = b->sel->tenant,
@@ -459,10 +492,8 @@ static int plan_chunks(struct builder *b) {
                                     .grams = b->sel->grams,
                                     .later = b->sel->later,
                                     .share = b->sel->share,
-                                    .rows = rows};
-    for (size_t i = 0; i < b->n_plans; i++)
-        for (size_t k = 0; k < b->plans[i].n_chunks; k++)
-            rows[b->ahead.n++] = &b->plans[i].chunks[k];
+                                    .rows = rows,
+                                    .n = n};
     return 0;
 }
 

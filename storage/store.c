@@ -19,6 +19,7 @@
 
 #include "clock.h"
 #include "io.h"
+#include "sieve_cache.h"
 #include "store_private.h"
 #include "units.h"
 
@@ -110,6 +111,7 @@ static void release(struct store *s) {
     wal_close(s->wal);
     index_close(s->index);
     chunk_cache_free(s->cache);
+    sieve_cache_free(s->sieves.cache);
     registry_done(&s->registry);
     block_encoder_free(s->encoder);
     store_forget_thinned(s);
@@ -157,7 +159,8 @@ int store_open(const struct store_options *o, struct store **ret, struct err *re
         goto fail;
     s->cache = chunk_cache_new(s->dir_fd,
                                o->chunk_cache_bytes ? o->chunk_cache_bytes : CHUNK_CACHE_DEFAULT);
-    if (!s->cache) {
+    s->sieves.cache = sieve_cache_new();
+    if (!s->cache || !s->sieves.cache) {
         r = err_set(reterr, -ENOMEM, "no memory");
         goto fail;
     }
@@ -387,6 +390,9 @@ void store_get_stats(struct store *s, struct store_stats *ret) {
     ret->replayed_entries = s->replayed_entries;
     ret->replay_ns = s->replay_ns;
     ret->lost_wal_bytes = s->wal_found.lost_bytes;
+    ret->sieve_queries = atomic_load(&s->sieves.asked);
+    ret->sieve_chunks_skipped = atomic_load(&s->sieves.chunks_skipped);
+    ret->sieves_damaged = atomic_load(&s->sieves.damaged);
     chunk_cache_stats(s->cache, &ret->chunk_cache_bytes, &ret->chunk_cache_count);
     chunk_cache_shelf_stats(s->cache, &ret->shelved_bytes, &ret->shelved_blocks);
     if (s->wal)

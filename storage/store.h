@@ -217,7 +217,8 @@ struct store_stats {
     uint64_t flushes, flushed_chunks, flushed_bytes, flush_ns_total;
     uint64_t flush_failures; /* passes that failed; each is tried again */
     uint64_t chunk_cache_bytes, chunk_cache_count;
-    uint64_t shelved_bytes, shelved_blocks; /* block_shelf.h */
+    uint64_t shelved_bytes, shelved_blocks;                       /* block_shelf.h */
+    uint64_t sieve_queries, sieve_chunks_skipped, sieves_damaged; /* sieve.h */
     uint64_t replayed_entries, replay_ns, lost_wal_bytes;
     struct wal_stats wal;
     struct index_stats index;

@@ -39,6 +39,11 @@ struct store {
     struct wal *wal; /* NULL when read-only */
     struct index *index;
     struct chunk_cache *cache;
+    struct {
+        struct sieve_cache *cache;
+        /* Queries that asked some, chunks that those then left alone, sieves that could not be used. */
+        atomic_uint_fast64_t asked, chunks_skipped, damaged;
+    } sieves;
     struct pool *sealers;
     struct block_encoder *encoder; /* of the flusher's thread; flush_lock */
 
@@ -103,6 +108,11 @@ enum flush_mode {
 int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr);
 void flush_wake(struct store *s);
 void *flush_thread(void *store);
+
+/* ---- sieve_cache.c */
+
+/* The day's sieve has been written anew, or removed. */
+void store_forget_sieve(struct store *s, struct str tenant, int32_t day);
 
 /* ---- reap.c */
 void store_forget_thinned(struct store *s);

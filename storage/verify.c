@@ -21,6 +21,7 @@
 #include "io.h"
 #include "map.h"
 #include "pack.h"
+#include "sieve.h"
 #include "store_private.h"
 #include "wal_segment.h"
 #include "walrec.h"
@@ -573,6 +574,23 @@ static int check_pack(struct verify *v) {
     return r;
 }
 
+/* ---- sieves, which hold nothing that is not in the chunks */
+
+static int check_sieve(struct verify *v) {
+    struct sieve *sieve = NULL;
+    struct err err = {0};
+    int r = sieve_open(v->dir_fd, v->path, &sieve, &err);
+    if (r == 0)
+        r = sieve_check(sieve, &err);
+    sieve_close(sieve);
+    if (r == -EFORMAT)
+        note(v, v->path, "a sieve of a newer format; queries go without");
+    if (r != -ECORRUPT && r != -EIO)
+        return r == -ENOMEM ? err_set(v->reterr, r, "%s", err.text) : 0;
+    damage(v, v->path, err.text, "nothing is lost: the server makes it anew");
+    return v->o->repair ? quarantine(v, v->path) : 0;
+}
+
 /* ---- walking the folders; a name of somebody else's is left alone */
 
 /* Puts a name behind the path, whose size was `outside`; false when it has no room there: it cannot be ours. */
@@ -597,7 +615,10 @@ static int visit_file(const char *name, bool is_dir, void *ctx) {
         r = check_chunk(v);
     else if (!is_dir && str_ends(s, STR(".pack")))
         r = check_pack(v);
-    else if (!is_dir && (str_ends(s, STR(".chunk.tmp")) || str_ends(s, STR(".pack.tmp"))))
+    else if (!is_dir && str_eq(s, STR(SIEVE_NAME)))
+        r = check_sieve(v);
+    else if (!is_dir && (str_ends(s, STR(".chunk.tmp")) || str_ends(s, STR(".pack.tmp")) ||
+                         str_eq(s, STR(SIEVE_NAME ".tmp"))))
         note(v, v->path, "an unfinished file; the server removes it");
     else
         note(v, v->path, "this is not logqd's");

@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "merge.h"
+#include "sieve_days.h"
 #include "store_private.h"
 #include "test.h"
 #include "test_folder.h"
@@ -127,6 +128,7 @@ static void merge(void) {
     if (m)
         (void)merger_run(m, &policy, BASE_NS + NS_PER_DAY, &result, NULL);
     merger_free(m);
+    sieve_days_write(world.store, world_tenant(0));
 }
 
 /* Without reading, whose own failures would say nothing. */

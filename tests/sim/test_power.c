@@ -1,4 +1,4 @@
-/* Lost power: a random history of a store (pushes, retries, flushes, merges, retention, deletes, sweeps, kills, restarts,
+/* Lost power: a random history of a store (pushes, retries, flushes, merges, sieves, retention, deletes, sweeps, kills, restarts,
  * rebuilt indexes) runs over the simulated disk of disk.h. Then the power fails before each single call of that
  * history in turn, and the store is opened on what the disk may hold: it must open, show each acknowledged entry once
  * and unaltered, and nothing that was never pushed; so after a flush, a sweep, and after the clients have retried.
@@ -14,6 +14,7 @@
 #include "erasure.h"
 #include "merge.h"
 #include "retention.h"
+#include "sieve_days.h"
 #include "store_private.h"
 #include "test.h"
 #include "test_folder.h"
@@ -122,6 +123,8 @@ static void step_merge(void) {
     CHECK_INT(result.failures, 0);
     n_merges += result.rewrites;
     merger_free(m);
+    if (dice(4) == 0)
+        sieve_days_write(world.store, world_tenant((uint32_t)dice(2)));
     (void)store_reap(world.store);
 }
 
@@ -161,6 +164,7 @@ static void kill_merge(void) {
     struct merger *m = merger_new(world.store, &hooks);
     (void)merger_run(m, &policy, BASE_NS + NS_PER_DAY, &result, NULL);
     merger_free(m);
+    sieve_days_write(world.store, world_tenant(0));
 }
 
 /* kill -9 in the middle of something: what was written stays, durable or not. */
@@ -243,6 +247,7 @@ static void retry_pushes(void) {
 }
 
 static void check_crashed(unsigned depth) {
+    sieve_days_check(crashed);
     if (!open_world(&view, crashed))
         return;
     CHECK_INT(world_check(&view, "after the power failed"), 0);
