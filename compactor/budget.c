@@ -15,15 +15,22 @@ int budget_add(struct budget *b, const struct budget_item *item) {
     if (item->tenant >= b->n_tenants) {
         size_t n = (size_t)item->tenant + 1;
         uint64_t *bytes = realloc(b->tenant_bytes, sizeof(*bytes) * n);
-        if (!bytes)
+        b->tenant_bytes = bytes ? bytes : b->tenant_bytes;
+        uint64_t *others = realloc(b->other_bytes, sizeof(*others) * n);
+        b->other_bytes = others ? others : b->other_bytes;
+        if (!bytes || !others)
             return -ENOMEM;
         for (size_t i = b->n_tenants; i < n; i++)
-            bytes[i] = 0;
-        b->tenant_bytes = bytes;
+            bytes[i] = others[i] = 0;
         b->n_tenants = n;
     }
     b->items[b->n_items++] = *item;
     return 0;
+}
+
+void budget_add_other(struct budget *b, uint32_t tenant, uint64_t bytes) {
+    if (tenant < b->n_tenants)
+        b->other_bytes[tenant] += bytes;
 }
 
 static int compare_items(const void *a, const void *b) {
@@ -73,6 +80,10 @@ static enum retention_cause cause_of(const struct budget *b, const struct budget
 void budget_decide(struct budget *b) {
     uint64_t freed = 0;
     b->store_bytes = 0;
+    for (size_t i = 0; i < b->n_tenants; i++) {
+        b->tenant_bytes[i] += b->other_bytes[i];
+        b->store_bytes += b->other_bytes[i];
+    }
     for (size_t i = 0; i < b->n_items; i++)
         count(b, &b->items[i], true);
     if (b->n_items > 0)
@@ -93,6 +104,7 @@ void budget_decide(struct budget *b) {
 void budget_done(struct budget *b) {
     free(b->items);
     free(b->tenant_bytes);
+    free(b->other_bytes);
     b->items = NULL;
-    b->tenant_bytes = NULL;
+    b->tenant_bytes = b->other_bytes = NULL;
 }

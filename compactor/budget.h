@@ -23,11 +23,14 @@ struct budget {
     size_t n_items, capacity;
     uint64_t *tenant_bytes; /* per tenant */
     size_t n_tenants;
+    uint64_t *other_bytes; /* per tenant: what is not in chunks (budget_add_other) */
     uint64_t store_bytes, rule_bytes[BUDGET_RULES_MAX];
 };
 
 /* 0 or -ENOMEM. */
 int budget_add(struct budget *b, const struct budget_item *item);
+/* Bytes that count for the store and the tenant, and go by themselves when chunks do. A tenant without items has none. */
+void budget_add_other(struct budget *b, uint32_t tenant, uint64_t bytes);
 /* Sorts the items, the oldest first, and sets their causes. The sums become those of what stays. */
 void budget_decide(struct budget *b);
 void budget_done(struct budget *b);

@@ -245,6 +245,15 @@ static void merge_progress(void *ctx, const struct rewrite_result *done) {
     pthread_mutex_unlock(&c->lock);
 }
 
+static struct merge_hooks merge_hooks_of(struct compactor *c) {
+    return (struct merge_hooks){.ctx = c,
+                                .enter = merge_enter,
+                                .leave = merge_leave,
+                                .stopped = is_stopping,
+                                .progress = merge_progress,
+                                .log = c->o.log};
+}
+
 static void log_round(const struct compactor *c, int code, const struct merge_result *result,
                       int64_t duration_ns, const struct err *err) {
     if (!c->o.log || code == -ECANCELED)
@@ -286,6 +295,32 @@ static int merge_round(struct compactor *c, const struct merge_policy *policy,
     return r;
 }
 
+/* A needle is answered without sieves, too: what keeps them from being written is logged, and that is all. */
+static void sieve_round(struct compactor *c, const struct merge_policy *policy) {
+    struct sieves_result done = {0};
+    struct err err = {0};
+    const struct merge_hooks hooks = merge_hooks_of(c);
+    pthread_mutex_lock(&c->round_lock);
+    int r = sieves_run(c->store, policy, &hooks, clock_now_ns(), &done, &err);
+    pthread_mutex_unlock(&c->round_lock);
+    if (r < 0 && r != -ECANCELED && c->o.log) {
+        struct buf pairs = buf_make(PAIRS_MAX);
+        buf_addf(&pairs, "err=");
+        go_quote(&pairs, str_from(err.text));
+        buf_add_char(&pairs, '\0');
+        c->o.log(LOG_WARN, "round of sieves failed", pairs.failed ? "" : pairs.data);
+        buf_done(&pairs);
+    }
+    pthread_mutex_lock(&c->lock);
+    c->stats.sieves.written += done.written;
+    c->stats.sieves.removed += done.removed;
+    c->stats.sieves.failures += done.failures + (r < 0 && r != -ECANCELED);
+    c->stats.sieves.written_bytes += done.written_bytes;
+    if (r == 0)
+        c->stats.sieves.file_bytes = done.file_bytes;
+    pthread_mutex_unlock(&c->lock);
+}
+
 int compactor_merge_once(struct compactor *c, bool everything, struct merge_result *ret,
                          struct err *reterr) {
     pthread_mutex_lock(&c->lock);
@@ -294,6 +329,8 @@ int compactor_merge_once(struct compactor *c, bool everything, struct merge_resu
     policy.everything = everything;
     struct err err = {0};
     int r = merge_round(c, &policy, ret, &err);
+    if (r == 0)
+        sieve_round(c, &policy);
     return r < 0 ? err_set(reterr, r, "%s", err.text) : 0;
 }
 
@@ -326,6 +363,8 @@ static void *merge_main(void *arg) {
             struct err err = {0};
             if (enabled)
                 (void)merge_round(c, &policy, &result, &err);
+            if (!atomic_load(&c->stopping))
+                sieve_round(c, &policy);
             at_ns = clock_mono_ns() + c->o.interval_ns;
             pthread_mutex_lock(&c->lock);
             continue;
@@ -409,12 +448,7 @@ int compactor_start(struct store *store, struct retention_policy *policy,
     pthread_cond_init(&c->finished, NULL);
     pthread_mutex_init(&c->round_lock, NULL);
     pthread_mutex_init(&c->chunks_lock, NULL);
-    struct merge_hooks hooks = {.ctx = c,
-                                .enter = merge_enter,
-                                .leave = merge_leave,
-                                .stopped = is_stopping,
-                                .progress = merge_progress,
-                                .log = o->log};
+    const struct merge_hooks hooks = merge_hooks_of(c);
     c->merger = merger_new(store, &hooks);
     if (!c->merger) {
         compactor_free(c);

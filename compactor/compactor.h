@@ -1,11 +1,12 @@
 /* compactor: the background threads that keep the store in shape. One makes passes: retention, delete requests,
  * orphan sweep, delayed file deletion, LMDB reader slots. The other one merges chunks (merge.h), at low priority; it stands aside while a
- * pass changes chunks. */
+ * pass changes chunks, and writes the sieves of days (sieves.h) when it has merged. */
 #pragma once
 
 #include "deletes.h"
 #include "merge.h"
 #include "retention.h"
+#include "sieves.h"
 #include "store.h"
 
 struct compactor;
@@ -35,7 +36,7 @@ int compactor_run_once(struct compactor *c, struct err *reterr);
 
 /* Other rules for merging from the next round on. */
 void compactor_set_merge(struct compactor *c, bool enabled, const struct merge_policy *policy);
-/* Runs one whole round of merges in the calling thread, beside or after one that runs; `everything`: the present day,
+/* Runs one whole round of merges, and of sieves, in the calling thread, beside or after one that runs; `everything`: the present day,
  * too. Works when merging is switched off as well. */
 int compactor_merge_once(struct compactor *c, bool everything, struct merge_result *ret,
                          struct err *reterr);
@@ -53,6 +54,7 @@ struct compactor_stats {
     struct deletes_result deletes;
     uint64_t merge_rounds, merge_failures; /* rounds that ended with an error */
     int64_t last_merge_ns, last_merge_duration_ns;
-    struct merge_result merges; /* grows while a round runs */
+    struct merge_result merges;  /* grows while a round runs */
+    struct sieves_result sieves; /* file_bytes: after the last round */
 };
 void compactor_get_stats(struct compactor *c, struct compactor_stats *ret);

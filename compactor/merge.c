@@ -46,7 +46,7 @@ static uint64_t target_of(const struct merge_policy *p) {
     return bytes < TARGET_MIN ? TARGET_MIN : bytes;
 }
 
-static bool is_settled(const struct merge_policy *p, int32_t day, int64_t now_ns) {
+bool merge_is_settled(const struct merge_policy *p, int32_t day, int64_t now_ns) {
     int64_t settle_ns = p->settle_ns > 0 ? p->settle_ns : SETTLE_DEFAULT_NS;
     int64_t over_ns;
     if (p->everything)
@@ -178,7 +178,7 @@ void merge_choose(const struct index_chunk *chunks, size_t count, const struct m
         job_bytes = max_bytes;
     if (count == 0)
         return;
-    if (is_settled(p, chunks[0].day, now_ns))
+    if (merge_is_settled(p, chunks[0].day, now_ns))
         choose_settled(chunks, count, p, job_bytes, ret);
     else
         choose_tier(chunks, count, p, job_bytes, ret);

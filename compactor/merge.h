@@ -27,6 +27,9 @@ enum merge_grade { GRADE_FLUSHED = 0, GRADE_JOINED = 1, GRADE_SETTLED = 2 };
 /* The one place that says how hard what is compressed. */
 enum block_effort merge_effort(enum merge_grade grade);
 
+/* Is the day over, so that little will come? */
+bool merge_is_settled(const struct merge_policy *p, int32_t day, int64_t now_ns);
+
 /* Which of the chunks of one stream and day, in order of time, are rewritten together next: their numbers in the list,
  * ascending. 0 when all is well. Pure. */
 struct merge_choice {

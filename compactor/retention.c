@@ -25,6 +25,7 @@
 #include "budget.h"
 #include "index.h"
 #include "io.h"
+#include "sieves.h"
 
 enum {
     BATCH_ROWS = 1000, /* rows removed per transaction: some milliseconds, flushes wait meanwhile */
@@ -352,6 +353,8 @@ static int collect(struct collection *c, const struct str *tenants, size_t n_ten
         p->tenant = tenants[i];
         c->tenant = (uint32_t)i;
         r = index_walk_streams(store_index(p->store), tenants[i], collect_stream, c, p->reterr);
+        if (r == 0)
+            budget_add_other(b, c->tenant, sieves_bytes(p->store, tenants[i]));
     }
     /* After the files that have gone for other reasons have given their space back. */
     (void)store_reap(p->store);

@@ -78,7 +78,7 @@ def clean(s):
     chunks = os.path.join(s.data, "chunks")
 
     def settled():  # no merge is running
-        names = files_of(chunks)
+        names = [n for n in files_of(chunks) if n != "day.sieve"]
         return all(n.endswith(".chunk") for n in names) and len(names) == s.metric("logq_index_chunks")
 
     check("no orphan files", wait_for(settled, 20))
