@@ -14,6 +14,7 @@ struct name_state {
     uint64_t stream_stamp;
     struct str value;
     int32_t base_index; /* among the stream's labels, -1 = not there */
+    uint32_t stage;     /* labelset.stage when the name was extracted */
     uint32_t suffixed;  /* id of name + "_extracted", NAME_NONE until first needed */
     uint8_t group;      /* enum label_group of the line's own value; GROUP_NONE = none */
     bool deleted;       /* hides the stream's label; stays when the label is set again */
@@ -47,7 +48,9 @@ struct labelset {
     uint32_t meta_ids[16]; /* names of the line before, by position: blocks repeat them */
     size_t n_found;        /* of the required */
     size_t place;          /* fields seen on this line */
+    uint32_t stage;        /* stages that have begun (labelset_stage), ever */
     struct str error, details;
+    bool preserved;  /* the error does not fail the query */
     uint32_t hidden; /* NAME_NONE = none */
     bool failed;
 
@@ -322,6 +325,7 @@ void labelset_line(struct labelset *s, const struct label *meta, size_t meta_cou
     s->n_found = 0;
     s->place = 0;
     s->error = s->details = STR("");
+    s->preserved = false;
     add_meta(s, meta, meta_count);
 }
 
@@ -361,6 +365,7 @@ void labelset_set(struct labelset *s, enum label_group group, uint32_t id, struc
         return;
     if (group == GROUP_PARSED && !n->extracted) {
         n->extracted = true;
+        n->stage = s->stage;
         s->n_found += n->required;
     }
     n->group = (uint8_t)group;
@@ -389,6 +394,10 @@ bool labelset_wants(const struct labelset *s, uint32_t id) {
     return s->hints.n_required == 0 || s->states[id].required;
 }
 
+bool labelset_wants_all(const struct labelset *s) {
+    return s->hints.n_required == 0;
+}
+
 bool labelset_wants_prefix(const struct labelset *s, uint32_t id) {
     if (s->hints.n_required == 0)
         return true;
@@ -405,6 +414,14 @@ bool labelset_extracted(const struct labelset *s, uint32_t id) {
     return state_is_live(s, &s->states[id]) && s->states[id].extracted;
 }
 
+void labelset_stage(struct labelset *s) {
+    s->stage++;
+}
+
+bool labelset_extracted_before(const struct labelset *s, uint32_t id) {
+    return labelset_extracted(s, id) && s->states[id].stage != s->stage;
+}
+
 bool labelset_all_found(const struct labelset *s) {
     return s->hints.n_required > 0 && s->n_found == s->hints.n_required;
 }
@@ -414,8 +431,18 @@ bool labelset_nothing_wanted(const struct labelset *s) {
 }
 
 void labelset_error(struct labelset *s, struct str error, struct str details) {
+    s->preserved = s->preserved && str_eq(error, s->error);
     s->error = error;
     s->details = details;
+}
+
+void labelset_parser_error(struct labelset *s, struct str error, struct str details) {
+    labelset_error(s, error, details);
+    s->preserved = s->hints.keeps_errors;
+}
+
+bool labelset_fails(const struct labelset *s) {
+    return s->error.size > 0 && !s->preserved;
 }
 
 struct str labelset_get_error(const struct labelset *s) {
@@ -580,7 +607,7 @@ const struct line_labels *labelset_intern_group(struct labelset *s, const struct
         return NULL;
     }
     /* A line with an error keeps its whole set, so that the error is not lost in a group. */
-    bool whole = !g->present || (s->error.size > 0 && !s->hints.keeps_errors);
+    bool whole = !g->present || labelset_fails(s);
     size_t count;
     if (whole)
         count = gather(s);

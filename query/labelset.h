@@ -31,8 +31,8 @@ struct label_hints {
     bool no_labels;
     const uint32_t *required; /* fixed ids */
     size_t n_required;
-    /* __error__ is among what the query asks for by name: lines with an error are grouped like others, and a metric
-     * query does not fail for them. */
+    /* __error__ is among what the query asks for by name: lines with an error of a parser are grouped like others, and a
+     * metric query does not fail for them. */
     bool keeps_errors;
 };
 
@@ -65,14 +65,22 @@ void labelset_delete(struct labelset *s, uint32_t id);
 uint32_t labelset_target(struct labelset *s, uint32_t id);
 bool labelset_stream_has(const struct labelset *s, uint32_t id);
 bool labelset_wants(const struct labelset *s, uint32_t id); /* hints let it be extracted */
+bool labelset_wants_all(const struct labelset *s);          /* there are no hints */
 bool labelset_wants_prefix(const struct labelset *s,
                            uint32_t id); /* something below it may be wanted */
 bool labelset_extracted(const struct labelset *s,
                         uint32_t id);                   /* an earlier field had it: first wins */
 bool labelset_nothing_wanted(const struct labelset *s); /* parser stages are skipped */
+/* A stage begins that keeps the last of equal names: what it makes itself does not count as had by an earlier field. */
+void labelset_stage(struct labelset *s);
+bool labelset_extracted_before(const struct labelset *s, uint32_t id); /* by an earlier stage */
 bool labelset_all_found(const struct labelset *s);
 
 void labelset_error(struct labelset *s, struct str error, struct str details);
+/* The same of a parser stage: where the query asks for __error__ by name, it does not fail for these (and only these). */
+void labelset_parser_error(struct labelset *s, struct str error, struct str details);
+/* Has the line an error for which a metric query fails? */
+bool labelset_fails(const struct labelset *s);
 struct str labelset_get_error(const struct labelset *s);
 struct str labelset_get_details(const struct labelset *s);
 

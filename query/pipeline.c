@@ -68,6 +68,20 @@ uint32_t compiler_name(struct stage_compiler *c, struct str name) {
     return (uint32_t)c->n_names++;
 }
 
+/* An expression of logfmt whose name another one has behind it is never asked. */
+static void drop_repeated(struct extract_step *step, uint32_t *names, struct str *sources) {
+    size_t n = 0;
+    for (size_t i = 0; i < step->count; i++) {
+        bool again = false;
+        for (size_t j = i + 1; j < step->count; j++)
+            again = again || names[j] == names[i];
+        names[n] = names[i];
+        sources[n] = sources[i];
+        n += !again;
+    }
+    step->count = n;
+}
+
 static int compile_extract(struct stage_compiler *c, const struct stage *s,
                            struct extract_step *ret) {
     *ret = (struct extract_step){.strict = s->extract.strict, .keep_empty = s->extract.keep_empty};
@@ -88,6 +102,8 @@ static int compile_extract(struct stage_compiler *c, const struct stage *s,
         if (names[i] == NAME_NONE)
             return -ENOMEM;
     }
+    if (s->kind != STAGE_JSON)
+        drop_repeated(ret, names, sources);
     ret->paths = paths;
     ret->names = names;
     ret->sources = sources;
@@ -567,10 +583,6 @@ uint32_t pipeline_field_number(void *ctx, const struct str *path, size_t depth) 
     return LINETAB_UNWANTED;
 }
 
-bool pipeline_keeps_errors(const struct pipeline *p) {
-    return p->hints.keeps_errors;
-}
-
 bool pipeline_needs_meta(const struct pipeline *p) {
     return !p->meta_limited || p->n_meta_names > 0;
 }
@@ -753,6 +765,10 @@ bool pipeline_run_line(struct pipeline_run *r, const struct pipeline_line *in,
     }
     ret->line = run->line;
     return true;
+}
+
+bool pipeline_run_fails(const struct pipeline_run *r) {
+    return labelset_fails(r->run.set);
 }
 
 const struct line_labels *pipeline_run_labels(struct pipeline_run *r) {

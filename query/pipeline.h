@@ -47,8 +47,6 @@ void pipeline_free(struct pipeline *p);
 /* Facts for the planner. */
 bool pipeline_needs_line(
     const struct pipeline *p); /* some stage reads or the result shows line bytes */
-/* The query asks for __error__ by name: errors do not fail it. */
-bool pipeline_keeps_errors(const struct pipeline *p);
 bool pipeline_needs_meta(const struct pipeline *p); /* metadata is looked at or shown */
 /* With only_meta, exactly these metadata names are looked at (label filters, grouping); else all. */
 bool pipeline_meta_names(const struct pipeline *p, const struct str **ret, size_t *ret_count);
@@ -128,6 +126,10 @@ struct pipeline_output {
 /* Runs all stages. False when the line is dropped. */
 bool pipeline_run_line(struct pipeline_run *r, const struct pipeline_line *in,
                        struct pipeline_output *ret);
+
+/* Does a metric query fail for the error of the line that just passed? Not for one of a parser when the query asks for
+ * __error__ by name. */
+bool pipeline_run_fails(const struct pipeline_run *r);
 
 /* The labels of the line that just passed. The set is interned in the run: the same set gives the same pointer, so
  * grouping is one pointer comparison. Lives as long as the run. */

@@ -113,7 +113,7 @@ static int line_series(struct range_worker *w, struct err *reterr) {
     const struct line_labels *labels = pipeline_run_group(w->scanner.run, &w->query->grouping);
     if (!labels)
         return exec_no_memory(reterr);
-    if (labels->error.size > 0 && !pipeline_keeps_errors(w->query->plan.pipeline))
+    if (labels->error.size > 0 && pipeline_run_fails(w->scanner.run))
         return pipeline_error(labels, reterr);
     if (labels->id >= w->n_groups) {
         size_t n = w->n_groups ? w->n_groups * 2 : GROUPS_FIRST;

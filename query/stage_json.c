@@ -242,6 +242,23 @@ static enum outcome take_field(struct run *r, uint32_t id, struct str raw, bool 
     return labelset_all_found(set) ? STOP : GO_ON;
 }
 
+/* A string of a packed object. Loki gathers these first and sets them all at the end: of equal names the last is kept; and
+ * what it compares with other labels is the key before it is made a name. */
+static enum outcome take_packed(struct run *r, uint32_t id, struct str key, struct str raw,
+                                bool escaped) {
+    struct labelset *set = r->set;
+    if (str_eq(labelset_name_text(set, id), key)) {
+        id = labelset_target(set, id);
+        if (id == NAME_NONE || !labelset_wants(set, id) || labelset_extracted_before(set, id))
+            return GO_ON;
+    } else if (!labelset_wants_all(set)) {
+        return GO_ON;
+    }
+    struct str value = string_value(r, raw, escaped);
+    labelset_set(set, GROUP_PARSED, id, value);
+    return run_refuses(r, id, value) ? REFUSED : GO_ON;
+}
+
 /* A leaf: key and value have been read. */
 static enum outcome leaf(struct scanner *s, uint32_t parent, struct str key, struct str raw,
                          bool is_string, bool escaped) {
@@ -256,8 +273,8 @@ static enum outcome leaf(struct scanner *s, uint32_t parent, struct str key, str
     uint32_t id = labelset_key(set, parent, key);
     if (id == NAME_NONE)
         return GO_ON;
-    enum outcome o = take_field(s->run, id, raw, is_string, escaped);
-    return o == STOP && s->purpose != EXTRACT ? GO_ON : o;
+    return s->purpose == UNPACK ? take_packed(s->run, id, key, raw, escaped)
+                                : take_field(s->run, id, raw, is_string, escaped);
 }
 
 /* A key with escapes, unescaped; an empty data pointer on a bad escape. */
@@ -603,12 +620,12 @@ static bool json_run_paths(const struct extract_step *step, struct run *r) {
     if (line.size == 0)
         return true;
     if (line.data[0] != '{' && line.data[0] != '[' && line.data[0] != '"') {
-        labelset_error(r->set, STR("JSONParserErr"), labelset_get_details(r->set));
+        labelset_parser_error(r->set, STR("JSONParserErr"), labelset_get_details(r->set));
         return true;
     }
     struct str error = json_find_paths(r, step->paths, step->count, line, set_found);
     if (error.size > 0)
-        labelset_error(r->set, STR("JSONParserErr"), error);
+        labelset_parser_error(r->set, STR("JSONParserErr"), error);
     set_missing(step, r);
     return true;
 }
@@ -675,7 +692,7 @@ bool json_run(const struct extract_step *step, struct run *r) {
     struct scanner s = {.run = r};
     enum outcome o = object(&s, r->line.data, r->line.data + r->line.size, NAME_NONE, 0);
     if (o == BROKEN)
-        labelset_error(r->set, STR("JSONParserErr"), s.error);
+        labelset_parser_error(r->set, STR("JSONParserErr"), s.error);
     return o != REFUSED;
 }
 
@@ -709,18 +726,19 @@ bool unpack_run(struct run *r) {
     if (line.size == 0 || labelset_nothing_wanted(r->set))
         return true;
     if (line.data[0] != '{') {
-        labelset_error(r->set, STR("JSONParserErr"),
-                       STR("expecting json object(6), but it is not"));
+        labelset_parser_error(r->set, STR("JSONParserErr"),
+                              STR("expecting json object(6), but it is not"));
         return true;
     }
     struct scanner s = {.purpose = FIND_ENTRY, .run = r};
     if (object(&s, line.data, line.data + line.size, NAME_NONE, 0) == BROKEN) {
-        labelset_error(r->set, STR("JSONParserErr"), s.error);
+        labelset_parser_error(r->set, STR("JSONParserErr"), s.error);
         return true;
     }
     if (!s.entry.data)
         return true;
     s.purpose = UNPACK;
+    labelset_stage(r->set);
     r->line = s.entry;
     return object(&s, line.data, line.data + line.size, NAME_NONE, 0) != REFUSED;
 }

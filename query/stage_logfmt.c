@@ -194,7 +194,7 @@ static void set_error(struct logfmt_scanner *s, struct run *r) {
     int n = s->unexpected ? snprintf(text, 96, "logfmt syntax error at pos %zu : unexpected '%c'",
                                      at, s->unexpected)
                           : snprintf(text, 96, "logfmt syntax error at pos %zu : %s", at, s->error);
-    labelset_error(r->set, STR("LogfmtParserErr"), str_make(text, (size_t)n));
+    labelset_parser_error(r->set, STR("LogfmtParserErr"), str_make(text, (size_t)n));
 }
 
 /* The expression that asks for a key, or is named like it; step->count for none. Loki asks the hints for the key where it
@@ -231,7 +231,9 @@ static bool run_expressions(const struct extract_step *step, struct run *r) {
         uint32_t id = labelset_target(set, step->names[i]);
         if (id == NAME_NONE || (id != step->names[i] && !labelset_wants(set, id)))
             break;
-        labelset_set(set, GROUP_PARSED, id, run_clean_utf8(r, s.value));
+        /* Not cleaned, as without expressions, but left empty. */
+        bool clean = run_clean_utf8(r, s.value).data == s.value.data;
+        labelset_set(set, GROUP_PARSED, id, clean ? s.value : STR(""));
         if (labelset_all_found(set))
             break;
     }

@@ -426,6 +426,9 @@ static void expressions(void) {
         {"{a=\"b\"} | logfmt m, n=\"o\"", "m=1 o=2 m=3", "m=3,n=2|m=1 o=2 m=3"},
         {"{a=\"b\"} | logfmt m, app=\"o\"", "o=2", "app_extracted=2,m=|o=2"},
         {"{a=\"b\"} | logfmt m, app, trace", "o=2", "m=|o=2"},
+        {"{a=\"b\"} | logfmt m=\"o\", m=\"p\"", "o=1", "m=|o=1"},
+        {"{a=\"b\"} | logfmt m=\"p\", m=\"o\"", "o=1", "m=1|o=1"},
+        {"{a=\"b\"} | logfmt m", "m=x\xef\xbf\xbdy", "m=|m=x\xef\xbf\xbdy"},
         {"{a=\"b\"} | logfmt m, app, trace", "trace=x app=y",
          "app_extracted=y,m=,trace_extracted=x|"
          "trace=x app=y"},
@@ -471,6 +474,34 @@ static void expressions_with_hints(void) {
     }
 }
 
+/* Where a query asks for __error__ by name it does not fail for what parsers could not read; for other errors it does. */
+static void errors_asked_for(void) {
+    static const struct {
+        const char *query, *line;
+        bool fails;
+    } rows[] = {
+        {"{a=\"b\"} | json", "x", false},
+        {"{a=\"b\"} | json | drop __error_details__", "x", false},
+        {"{a=\"b\"} | logfmt --strict", "=", false},
+        {"{a=\"b\"} | unpack", "x", false},
+        {"{a=\"b\"} | logfmt | m > 1", "m=x", true},
+        {"{a=\"b\"} | logfmt | m > 1", "m=2", false},
+    };
+    static const struct str names[] = {STR_INIT("__error__")};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        for (int asks = 0; asks < 2; asks++) {
+            struct fixture f;
+            struct pipeline_output out;
+            struct label_needs needs = {.all = !asks, .names = names, .count = 1};
+            CHECK(open_with(&f, rows[i].query, needs));
+            pipeline_run_stream(f.run, stream);
+            CHECK(run_line(&f, str_from(rows[i].line), &out));
+            bool errs = rows[i].fails || strcmp(rows[i].line, "m=2") != 0;
+            CHECK_INT(pipeline_run_fails(f.run), asks ? rows[i].fails : errs);
+            close_query(&f);
+        }
+}
+
 static void other_parsers(void) {
     static const struct row rows[] = {
         {"{a=\"b\"} | regexp `(?P<m>\\w+) (?P<app>x)?`", "GET x", "app_extracted=x,m=GET|GET x"},
@@ -483,6 +514,12 @@ static void other_parsers(void) {
         {"{a=\"b\"} | unpack", "{\"_entry\":\"l \\\"q\\\"\",\"p\":\"v\",\"n\":1,\"app\":\"z\"}",
          "app_extracted=z,p=v|l \"q\""},
         {"{a=\"b\"} | unpack", "{\"p\":\"v\"}", "|{\"p\":\"v\"}"},
+        {"{a=\"b\"} | unpack", "{\"p\":\"1\",\"p\":\"2\",\"_entry\":\"l\"}", "p=2|l"},
+        {"{a=\"b\"} | unpack", "{\"app\":\"1\",\"app\":\"2\",\"_entry\":\"l\"}",
+         "app_extracted=2|l"},
+        {"{a=\"b\"} | unpack", "{\" app\":\"1\",\"_entry\":\"l\"}", "app=1|l"},
+        {"{a=\"b\"} | json | unpack", "{\"p\":\"1\",\"p\":\"2\",\"_entry\":\"l\"}",
+         "_entry=l,p=1|l"},
         {"{a=\"b\"} | unpack", "{\"p\":", JSON_ERROR_LABELS("Malformed JSON error") "|{\"p\":"},
         {"{a=\"b\"} | unpack", "x",
          JSON_ERROR_LABELS("expecting json object(6), but it is not") "|x"},
@@ -621,6 +658,7 @@ int main(void) {
     RUN(unwraps);
     RUN(expressions);
     RUN(expressions_with_hints);
+    RUN(errors_asked_for);
     RUN(other_parsers);
     RUN(names_with_the_suffix);
     RUN(label_format);
