@@ -4,8 +4,8 @@
  * a record are decided when it is appended; the thread only follows, so positions never change.
  *
  * Order of a batch: for each run of records in one segment: create the segment when it is new (allocate, fsync
- * the folder), write the run, fdatasync; a segment that is left gets its last fdatasync and is cut to its used
- * size. Only then completions are called.
+ * the folder), write the run, fdatasync; a segment that is left gets its last fdatasync. Only then completions are
+ * called, and only after them it is cut to its used size.
  *
  * Crash states: see wal_replay.c; the folder is fsynced before a record in a new segment is acknowledged, so
  * a segment with acknowledged records cannot vanish. The file with the highest number is never removed, so a
@@ -121,6 +121,8 @@ struct wal {
     struct batch batches[2];
     int fd; /* of the open segment, or -1 */
     uint64_t fd_segment;
+    int left_fd; /* of the segment before, until it is cut to left_used; or -1 */
+    uint64_t left_used;
     bool direct; /* fd is open with O_DIRECT */
     char *
         last_page; /* PAGE bytes, aligned: what stands in the page that holds written_end, up to there */
@@ -338,13 +340,23 @@ static void note_closed(struct wal *w, uint64_t number, uint64_t used_bytes) {
     w->closed[w->n_closed++] = (struct segment){.number = number, .used_bytes = used_bytes};
 }
 
-/* Closes the open segment, cut to `used_bytes`. A failed cut leaves zeros or a torn tail, which replay
- * knows how to read. */
+/* Cuts the segment that was left to its used size, and closes it: some milliseconds, for which no push waits. A failed
+ * cut leaves zeros or a torn tail, which replay knows how to read. */
+static void cut_left(struct wal *w) {
+    if (w->left_fd < 0)
+        return;
+    (void)io_truncate(w->left_fd, w->left_used);
+    io_close(w->left_fd);
+    w->left_fd = -1;
+}
+
+/* The open segment takes no more records; cut_left follows. */
 static void leave_segment(struct wal *w, uint64_t used_bytes) {
     if (w->fd < 0)
         return;
-    (void)io_truncate(w->fd, used_bytes);
-    io_close(w->fd);
+    cut_left(w);
+    w->left_fd = w->fd;
+    w->left_used = used_bytes;
     w->fd = -1;
     pthread_mutex_lock(&w->lock);
     note_closed(w, w->fd_segment, used_bytes);
@@ -493,6 +505,7 @@ static int step_back(struct wal *w, int r) {
     } else {
         r = -EIO; /* nothing is known about the file: it is left as it is */
     }
+    cut_left(w);
     w->unsynced = false;
     return r;
 }
@@ -599,6 +612,7 @@ static void begin_fresh(struct wal *w) {
     if (r == 0) {
         leave_segment(w, w->written_end);
         r = create_segment(w, number, WAL_HEADER_SIZE);
+        cut_left(w);
     }
     pthread_mutex_lock(&w->lock);
     if (r < 0)
@@ -738,7 +752,7 @@ int wal_open(int dir_fd, const struct wal_options *o, struct wal **ret, struct e
     if (!w)
         return err_set(reterr, -ENOMEM, "no memory for the WAL");
     w->dir_fd = dir_fd;
-    w->fd = -1;
+    w->fd = w->left_fd = -1;
     w->o = *o;
     if (w->o.segment_bytes == 0)
         w->o.segment_bytes = WAL_SEGMENT_DEFAULT;
@@ -796,6 +810,7 @@ void wal_close(struct wal *w) {
         io_close(w->fd);
     else
         leave_segment(w, w->good_end);
+    cut_left(w);
     wal_free(w);
 }
 
