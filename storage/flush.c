@@ -456,7 +456,7 @@ static int put_stream(struct index_txn *txn, const struct take *t, struct err *r
     const struct stream *s = t->stream;
     struct arena arena = arena_make(1 << 20);
     struct index_stream row;
-    int r = index_txn_stream(txn, s->id, &arena, &row, reterr);
+    int r = s->indexed ? index_txn_stream(txn, s->id, &arena, &row, reterr) : -ENOENT;
     if (r == -ENOENT)
         row = (struct index_stream){.first_ns = INT64_MAX, .last_ns = INT64_MIN};
     else if (r < 0)

@@ -18,6 +18,7 @@ enum {
     INDEX_HASH_KEY = 16,
     INDEX_DELETE_CHECKSUM = 4, /* behind a delete request: it must outlive a damaged index */
     INDEX_DBI_MAX = 32,
+    INDEX_TENANT_KEPT = 64, /* bytes of a tenant's name; longer ones are looked up each time */
 };
 
 struct index {
@@ -39,6 +40,10 @@ struct index_txn {
     struct index *ix;
     MDB_txn *txn;
     struct buf scratch;
+    /* The tenant that was looked for last: rows of one come in a row. Size 0: none. */
+    char tenant[INDEX_TENANT_KEPT];
+    size_t tenant_size;
+    uint32_t tenant_id;
     uint64_t sum_change; /* what this transaction adds to the sum of all rows */
     bool changed;        /* it did something */
 };

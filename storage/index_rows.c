@@ -18,14 +18,13 @@ static void change_sum(struct index_txn *t, uint64_t change) {
 }
 
 int index_row_put(struct index_txn *t, MDB_dbi dbi, MDB_val key, MDB_val value) {
-    MDB_val old;
-    int rc = mdb_get(t->txn, dbi, &key, &old);
-    if (rc != 0 && rc != MDB_NOTFOUND)
-        return rc;
+    MDB_val old = value; /* most rows are new: one way down the tree for these */
+    int rc = mdb_put(t->txn, dbi, &key, &old, MDB_NOOVERWRITE);
     uint64_t change = row_hash(t, dbi, key, value);
-    if (rc == 0)
+    if (rc == MDB_KEYEXIST) {
         change -= row_hash(t, dbi, key, old);
-    rc = mdb_put(t->txn, dbi, &key, &value, 0);
+        rc = mdb_put(t->txn, dbi, &key, &value, 0);
+    }
     if (rc == 0)
         change_sum(t, change);
     return rc;

@@ -39,8 +39,8 @@ static int tenant_last(struct index_txn *t, uint32_t *ret) {
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int tenant_find_or_add(struct index_txn *t, struct str tenant, uint32_t *ret,
-                              struct err *reterr) {
+static int look_up_tenant(struct index_txn *t, struct str tenant, uint32_t *ret,
+                          struct err *reterr) {
     int r = index_tenant_find(t->ix, t->txn, tenant, ret);
     if (r == -EINVAL)
         return err_set(reterr, r, "index: a tenant's name has 1 to %d bytes, the first not NUL",
@@ -66,6 +66,21 @@ static int tenant_find_or_add(struct index_txn *t, struct str tenant, uint32_t *
         return write_fail(t, rc, "cannot write the tenant", reterr);
     *ret = id;
     return 0;
+}
+
+static int tenant_find_or_add(struct index_txn *t, struct str tenant, uint32_t *ret,
+                              struct err *reterr) {
+    if (tenant.size > 0 && str_eq(tenant, str_make(t->tenant, t->tenant_size))) {
+        *ret = t->tenant_id;
+        return 0;
+    }
+    int r = look_up_tenant(t, tenant, ret, reterr);
+    if (r == 0 && tenant.size <= sizeof(t->tenant)) {
+        memcpy(t->tenant, tenant.data, tenant.size);
+        t->tenant_size = tenant.size;
+        t->tenant_id = *ret;
+    }
+    return r;
 }
 
 /* ---- streams */

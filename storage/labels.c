@@ -266,7 +266,24 @@ static void encode_varint(struct buf *out, uint64_t v) {
     buf_add(out, bytes, (size_t)(put_varint(bytes, v) - bytes));
 }
 
+static size_t varint_size(uint64_t v) {
+    uint8_t bytes[VARINT_MAX_BYTES];
+    return (size_t)(put_varint(bytes, v) - bytes);
+}
+
+static size_t encoded_size(struct labels labels) {
+    size_t size = varint_size(labels.count);
+    for (size_t i = 0; i < labels.count; i++) {
+        size_t name = labels.items[i].name.size, value = labels.items[i].value.size;
+        size += varint_size(name) + varint_size(value) + name + value;
+    }
+    return size;
+}
+
 void labels_encode(struct buf *out, struct labels labels) {
+    /* All of it at once: a buffer that grew on the way was copied two or three times. */
+    if (buf_reserve(out, encoded_size(labels)) < 0)
+        return;
     encode_varint(out, labels.count);
     for (size_t i = 0; i < labels.count; i++) {
         encode_varint(out, labels.items[i].name.size);
@@ -277,8 +294,7 @@ void labels_encode(struct buf *out, struct labels labels) {
 }
 
 static const char *skip_varint(const char *at, uint64_t v) {
-    uint8_t bytes[VARINT_MAX_BYTES];
-    return at + (put_varint(bytes, v) - bytes);
+    return at + varint_size(v);
 }
 
 struct labels labels_place(struct labels labels, const char *encoded, struct label *items) {
