@@ -82,8 +82,49 @@ static void nothing_to_help_with(void) {
     world_end(&world);
 }
 
+/* How the lines of a stream's oldest block are encoded, of which there are so many. */
+static enum block_codec codec_of(size_t lines, int64_t first_ns, size_t blocks) {
+    struct registry registry;
+    struct label label = {.name = STR("app"), .value = STR("a")};
+    struct stream_identity identity = {.first_ns = INT64_MAX, .last_ns = INT64_MIN};
+    struct stream *s = NULL;
+    struct block_encoder *encoder = block_encoder_new();
+    bool sealable;
+    CHECK_INT(registry_init(&registry), 0);
+    registry.effort = EFFORT_TABLE;
+    CHECK_INT(registry_add(&registry, STR("t"), (struct labels){.items = &label, .count = 1},
+                           &identity, &s),
+              0);
+    for (size_t i = 0; i < lines; i++) {
+        char text[LINE_BYTES];
+        int n = snprintf(text, sizeof(text), "level=info line %05zu %0150d", i, 0);
+        struct entry entry = {.ts_ns = first_ns + (int64_t)i, .line = str_make(text, (size_t)n)};
+        CHECK_INT(head_append(&registry, s, &entry, 1, i + 1, NULL, &sealable), 0);
+    }
+    CHECK_INT(head_cut(&registry, s), 0);
+    CHECK_INT(head_seal(&registry, s, encoder, true), 0);
+    enum block_codec codec = block_section(&s->sealed[0]->info, SECTION_LINES)->codec;
+    CHECK_INT(s->n_sealed, blocks);
+    CHECK_INT(s->sealed[0]->count, lines / blocks);
+    CHECK(s->sealed[0]->memory_bytes >= s->sealed[0]->encoded_size + s->sealed[0]->filter_size);
+    stream_unpin(s);
+    registry_done(&registry);
+    block_encoder_free(encoder);
+    return codec;
+}
+
+/* Few lines are not worth a table, and what counts is how many a block gets: one per day of its cut. */
+static void few_lines_are_no_table(void) {
+    const int64_t noon_ns = BASE_NS - BASE_NS % NS_PER_DAY + NS_PER_DAY / 2;
+    CHECK_INT(codec_of(20, noon_ns, 1), CODEC_ZSTD);
+    CHECK_INT(codec_of(60, noon_ns, 1), CODEC_TABLE);
+    CHECK_INT(codec_of(60, noon_ns + NS_PER_DAY / 2 - 30, 2), CODEC_ZSTD);
+    CHECK_INT(codec_of(200, noon_ns + NS_PER_DAY / 2 - 100, 2), CODEC_TABLE);
+}
+
 int main(void) {
     RUN(all_hands_help);
     RUN(nothing_to_help_with);
+    RUN(few_lines_are_no_table);
     return test_done();
 }
