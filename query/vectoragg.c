@@ -11,6 +11,23 @@ struct groups {
     size_t count;
 };
 
+/* The labels that by (...) names, empty ones as well: a label that a parser has left empty makes another group than none. */
+static int keep_labels(struct arena *arena, struct labels set, const struct grouping *g,
+                       struct labels *ret) {
+    struct label *items = arena_array(arena, set.count ? set.count : 1, sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    size_t count = 0;
+    for (size_t i = 0; i < set.count && g->present; i++)
+        for (size_t k = 0; k < g->count; k++)
+            if (str_eq(g->names[k], set.items[i].name)) {
+                items[count++] = set.items[i];
+                break;
+            }
+    *ret = (struct labels){.items = items, .count = count};
+    return 0;
+}
+
 static int group_series(struct exec *x, const struct grouping *g, const struct vec *in,
                         struct groups *ret) {
     struct label_index index;
@@ -20,8 +37,9 @@ static int group_series(struct exec *x, const struct grouping *g, const struct v
         return -ENOMEM;
     for (size_t i = 0; i < in->count; i++) {
         struct labels key;
-        r = labels_reduce(&x->arena, in->series[i].labels, g->names, g->present ? g->count : 0,
-                          !(g->present && g->without), &key);
+        r = g->present && g->without
+                ? labels_reduce(&x->arena, in->series[i].labels, g->names, g->count, false, &key)
+                : keep_labels(&x->arena, in->series[i].labels, g, &key);
         if (r == 0)
             r = label_index_find(&index, key, &of_series[i], NULL);
         if (r < 0)

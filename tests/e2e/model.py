@@ -513,11 +513,11 @@ def key(labels):
 
 
 def reduce_labels(labels, grouping):
-    """grouping: (without, names); None keeps all."""
+    """grouping: (without, names); None keeps all. Only `without` leaves out what is empty."""
     if grouping is None:
         return dict(labels)
     without, names = grouping
-    return {k: v for k, v in labels.items() if v and (k in names) != without}
+    return {k: v for k, v in labels.items() if (v or not without) and (k in names) != without}
 
 
 def grouping_text(grouping):

@@ -148,6 +148,8 @@ def errors(s):
     check("pipeline error", status == 400 and got.startswith("pipeline error: 'JSONParserErr' for series: '"), got[:200])
     status, _, got = text(s, "/loki/api/v1/query", query='sum(count_over_time({app="bad"} | json [10m]))', time=S + 60)
     equal("no label is needed, no parser, no error", json.loads(got)["data"]["result"][0]["value"][1], "2")
+    status, _, got = text(s, "/loki/api/v1/query", query='sum by (x) (count_over_time({app="bad"} | logfmt x [10m]))', time=S + 60)
+    equal("an empty label makes a group", json.loads(got)["data"]["result"][0]["metric"], {"x": ""})
     equal("404", s.get("/nope")[2], b"404 page not found\n")
     hostile = ["{a=~\"" + "(" * 5000 + "\"}", '{a="b"} |~ "' + "(a{1,1000}){1,1000}" + '"', "(" * 20000 + "1" + ")" * 20000, "1" + "+1" * 20000,
                '{a="b"}' + ' |= "x"' * 20000, "\x00\xff", '{a="' + "x" * 200000 + '"}', "sum(" * 5000, "-" * 50000 + "1", '{a="b"} | ' + "(" * 9999]
