@@ -195,6 +195,13 @@ static int64_t earlier(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+/* Or until there is something else to do. The lock is held. */
+static void wait_until(struct compactor *c, int64_t until_ns) {
+    struct timespec until = {.tv_sec = until_ns / NS_PER_SECOND,
+                             .tv_nsec = until_ns % NS_PER_SECOND};
+    (void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
+}
+
 static void *compactor_main(void *arg) {
     struct compactor *c = arg;
     int64_t pass_at_ns = clock_mono_ns() + c->o.interval_ns;
@@ -212,10 +219,7 @@ static void *compactor_main(void *arg) {
             chores_at_ns = clock_mono_ns() + CHORES_NS;
             pthread_mutex_lock(&c->lock);
         } else {
-            int64_t until_ns = earlier(pass_at_ns, chores_at_ns);
-            struct timespec until = {.tv_sec = until_ns / NS_PER_SECOND,
-                                     .tv_nsec = until_ns % NS_PER_SECOND};
-            (void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
+            wait_until(c, earlier(pass_at_ns, chores_at_ns));
         }
     }
     pthread_mutex_unlock(&c->lock);
@@ -349,28 +353,42 @@ static void lower_priority(void) {
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), MERGE_NICE);
 }
 
+/* Have chunks come since the last round of sieves? Others go by merges and passes, after which there is a round in any case. */
+static bool chunks_have_come(const struct compactor *c, uint64_t *known) {
+    struct store_stats stats;
+    store_get_stats(c->store, &stats);
+    bool come = stats.flushed_chunks != *known;
+    *known = stats.flushed_chunks;
+    return come;
+}
+
+/* Merges and sieves each interval; between, sieves for what a load of many lines at once, or a start, has left without. */
 static void *merge_main(void *arg) {
     struct compactor *c = arg;
     lower_priority();
-    int64_t at_ns = clock_mono_ns() + c->o.interval_ns;
+    int64_t at_ns = clock_mono_ns() + c->o.interval_ns, sieves_at_ns = clock_mono_ns() + CHORES_NS;
+    uint64_t known = UINT64_MAX;
     pthread_mutex_lock(&c->lock);
     while (!c->stop) {
-        if (clock_mono_ns() >= at_ns) {
-            struct merge_policy policy = c->o.merge_policy;
-            bool enabled = c->o.merge;
-            pthread_mutex_unlock(&c->lock);
-            struct merge_result result = {0};
-            struct err err = {0};
-            if (enabled)
-                (void)merge_round(c, &policy, &result, &err);
-            if (!atomic_load(&c->stopping))
-                sieve_round(c, &policy);
-            at_ns = clock_mono_ns() + c->o.interval_ns;
-            pthread_mutex_lock(&c->lock);
+        int64_t now_ns = clock_mono_ns();
+        if (now_ns < at_ns && now_ns < sieves_at_ns) {
+            wait_until(c, earlier(at_ns, sieves_at_ns));
             continue;
         }
-        struct timespec until = {.tv_sec = at_ns / NS_PER_SECOND, .tv_nsec = at_ns % NS_PER_SECOND};
-        (void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
+        struct merge_policy policy = c->o.merge_policy;
+        bool merges = now_ns >= at_ns, enabled = merges && c->o.merge;
+        pthread_mutex_unlock(&c->lock);
+        struct merge_result result = {0};
+        struct err err = {0};
+        if (enabled)
+            (void)merge_round(c, &policy, &result, &err);
+        bool come = chunks_have_come(c, &known);
+        if ((merges || come) && !atomic_load(&c->stopping))
+            sieve_round(c, &policy);
+        now_ns = clock_mono_ns();
+        at_ns = merges ? now_ns + c->o.interval_ns : at_ns;
+        sieves_at_ns = now_ns + CHORES_NS;
+        pthread_mutex_lock(&c->lock);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;

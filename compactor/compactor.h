@@ -1,6 +1,7 @@
 /* compactor: the background threads that keep the store in shape. One makes passes: retention, delete requests,
- * orphan sweep, delayed file deletion, LMDB reader slots. The other one merges chunks (merge.h), at low priority; it stands aside while a
- * pass changes chunks, and writes the sieves of days (sieves.h) when it has merged. */
+ * orphan sweep, delayed file deletion, LMDB reader slots. The other one merges chunks (merge.h), at low priority; it stands
+ * aside while a pass changes chunks, and writes the sieves of days (sieves.h) when it has merged, and each minute when
+ * chunks have come. */
 #pragma once
 
 #include "deletes.h"
