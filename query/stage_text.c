@@ -145,7 +145,8 @@ static const char *sequence_end(const char *p, const char *end) {
 
 void decolorize_run(struct run *r) {
     struct str line = r->line;
-    if (!memchr(line.data, '\x1b', line.size) && !memmem(line.data, line.size, "\xc2\x9b", 2))
+    if (line.size == 0 ||
+        (!memchr(line.data, '\x1b', line.size) && !memmem(line.data, line.size, "\xc2\x9b", 2)))
         return;
     char *out = run_scratch(r, line.size);
     if (!out)
