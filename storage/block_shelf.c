@@ -27,7 +27,7 @@ struct shelf_row {
 struct block_shelf {
     size_t budget_bytes;
     pthread_mutex_t lock; /* guards all below, places and what stands there */
-    struct shelved *newest, *oldest;
+    struct lru shelved;
     size_t total_bytes, count;
     size_t n_asked; /* for a place while it was full */
 };
@@ -44,7 +44,7 @@ struct block_shelf *block_shelf_new(size_t budget_bytes) {
 void block_shelf_free(struct block_shelf *s) {
     if (!s)
         return;
-    assert(!s->newest && s->total_bytes == 0);
+    assert(!s->shelved.newest && s->total_bytes == 0);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -60,27 +60,14 @@ struct shelf_row *shelf_row_new(struct block_shelf *s, uint32_t n_blocks) {
 
 /* ---- with the lock held */
 
-static void link_newest(struct block_shelf *s, struct shelved *what) {
-    what->older = s->newest;
-    what->newer = NULL;
-    if (s->newest)
-        s->newest->newer = what;
-    else
-        s->oldest = what;
-    s->newest = what;
+static void link_shelved(struct block_shelf *s, struct shelved *what) {
+    lru_add(&s->shelved, &what->link);
     s->total_bytes += what->cost_bytes;
     s->count++;
 }
 
 static void unlink_shelved(struct block_shelf *s, struct shelved *what) {
-    if (what->newer)
-        what->newer->older = what->older;
-    else
-        s->newest = what->older;
-    if (what->older)
-        what->older->newer = what->newer;
-    else
-        s->oldest = what->newer;
+    lru_remove(&s->shelved, &what->link);
     s->total_bytes -= what->cost_bytes;
     s->count--;
 }
@@ -90,7 +77,7 @@ static struct shelved *clear(struct block_shelf *s, struct place *place, struct 
     struct shelved *what = place->what;
     unlink_shelved(s, what);
     *place = (struct place){.state = SEEN};
-    what->older = list;
+    what->next = list;
     return what;
 }
 
@@ -100,7 +87,7 @@ static bool is_full(const struct block_shelf *s) {
 }
 
 static struct shelved *clear_oldest(struct block_shelf *s, struct shelved *list) {
-    const struct shelved *oldest = s->oldest;
+    const struct shelved *oldest = LRU_OWNER(s->shelved.oldest, struct shelved, link);
     return clear(s, &oldest->row->places[oldest->block], list);
 }
 
@@ -109,7 +96,7 @@ static struct shelved *clear_oldest(struct block_shelf *s, struct shelved *list)
 /* What was taken off the shelf is no longer charged. */
 static void free_list(struct shelved *what) {
     while (what) {
-        struct shelved *next = what->older;
+        struct shelved *next = what->next;
         budget_give(BUDGET_QUERIES, what->cost_bytes);
         what->free(what);
         what = next;
@@ -181,11 +168,11 @@ void shelf_put(struct shelf_row *row, uint32_t block, struct shelved *what, size
         what->block = block;
         what->cost_bytes = cost_bytes;
         *place = (struct place){.state = HERE, .what = what};
-        link_newest(s, what);
+        link_shelved(s, what);
     }
     while (s->total_bytes > s->budget_bytes)
         gone = clear_oldest(s, gone);
-    if (is_tight && s->oldest)
+    if (is_tight && s->shelved.oldest)
         gone = clear_oldest(s, gone);
     (void)pthread_mutex_unlock(&s->lock);
     free_list(gone);

@@ -11,12 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lru.h"
+
 struct block_shelf;
 struct shelf_row;
 
 /* The head of what is put aside. */
 struct shelved {
-    struct shelved *newer, *older;
+    struct lru_link link;
+    struct shelved *next; /* of those that are to be freed */
     struct shelf_row *row;
     uint32_t block;
     size_t cost_bytes;

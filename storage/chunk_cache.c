@@ -10,6 +10,7 @@
 
 #include "budget.h"
 #include "io.h"
+#include "lru.h"
 #include "map.h"
 
 /* The bytes by which the map finds a chunk: a path would have to be made for each look. */
@@ -33,10 +34,11 @@ struct cached_chunk {
     struct chunk_cache *cache;
     /* Per block one or NULL; all NULL until the first is kept. Written once, by whichever reader comes first. */
     _Atomic(_Atomic(struct kept_rollup *) *) rollups;
-    _Atomic(struct shelf_row *) shelf;  /* NULL until a block is read by who puts blocks aside */
-    struct cached_chunk *newer, *older; /* LRU list of those that nobody holds */
+    _Atomic(struct shelf_row *) shelf; /* NULL until a block is read by who puts blocks aside */
+    struct lru_link link;              /* of those that nobody holds */
+    struct cached_chunk *next;         /* of those that are to be freed */
     /* Those that keep a descriptor, in the order of opening. Written under the lock, closed when nobody holds it. */
-    struct cached_chunk *later, *earlier;
+    struct lru_link file;
     atomic_int fd; /* or -1 */
     unsigned holders;
     bool forgotten; /* out of the map; freed with its last holder */
@@ -52,10 +54,10 @@ struct chunk_cache {
     struct block_shelf *shelf;
     pthread_mutex_t lock; /* guards all below and the links and holders of each chunk */
     struct map by_key;
-    struct cached_chunk *newest, *oldest; /* of those that nobody holds */
+    struct lru unheld;
     size_t total_bytes;
-    size_t charged_bytes;                        /* to BUDGET_QUERIES: what is beyond the budget */
-    struct cached_chunk *last_file, *first_file; /* that keep a descriptor */
+    size_t charged_bytes; /* to BUDGET_QUERIES: what is beyond the budget */
+    struct lru files;     /* chunks that keep a descriptor */
     unsigned n_files;
 };
 
@@ -93,10 +95,10 @@ static void cached_free(struct cached_chunk *k) {
 void chunk_cache_free(struct chunk_cache *c) {
     if (!c)
         return;
-    for (struct cached_chunk *k = c->newest; k;) {
-        struct cached_chunk *older = k->older;
+    while (c->unheld.oldest) {
+        struct cached_chunk *k = LRU_OWNER(c->unheld.oldest, struct cached_chunk, link);
+        lru_remove(&c->unheld, &k->link);
         cached_free(k);
-        k = older;
     }
     map_done(&c->by_key);
     block_shelf_free(c->shelf);
@@ -105,63 +107,29 @@ void chunk_cache_free(struct chunk_cache *c) {
     free(c);
 }
 
-static void unlink_chunk(struct chunk_cache *c, struct cached_chunk *k) {
-    if (k->newer)
-        k->newer->older = k->older;
-    else
-        c->newest = k->older;
-    if (k->older)
-        k->older->newer = k->newer;
-    else
-        c->oldest = k->newer;
-    k->newer = k->older = NULL;
-}
-
-static void link_newest(struct chunk_cache *c, struct cached_chunk *k) {
-    k->older = c->newest;
-    k->newer = NULL;
-    if (c->newest)
-        c->newest->newer = k;
-    else
-        c->oldest = k;
-    c->newest = k;
-}
-
 /* ---- descriptors. Lock held. */
 
 static void link_file(struct chunk_cache *c, struct cached_chunk *k) {
-    k->earlier = c->last_file;
-    k->later = NULL;
-    if (c->last_file)
-        c->last_file->later = k;
-    else
-        c->first_file = k;
-    c->last_file = k;
+    lru_add(&c->files, &k->file);
     c->n_files++;
 }
 
 static void unlink_file(struct chunk_cache *c, struct cached_chunk *k) {
-    if (k->later)
-        k->later->earlier = k->earlier;
-    else
-        c->last_file = k->earlier;
-    if (k->earlier)
-        k->earlier->later = k->later;
-    else
-        c->first_file = k->later;
-    k->later = k->earlier = NULL;
+    lru_remove(&c->files, &k->file);
     c->n_files--;
 }
 
 /* Takes the descriptor of the file that was opened first of those which nobody holds; -1: all are held. */
 static int take_file(struct chunk_cache *c) {
-    struct cached_chunk *k = c->first_file;
-    for (unsigned i = 0; k && k->holders > 0 && i < FILES_LOOK; i++)
-        k = k->later;
-    if (!k || k->holders > 0)
-        return -1;
-    unlink_file(c, k);
-    return atomic_exchange(&k->fd, -1);
+    struct lru_link *at = c->files.oldest;
+    for (unsigned i = 0; at && i < FILES_LOOK; i++, at = at->newer) {
+        struct cached_chunk *k = LRU_OWNER(at, struct cached_chunk, file);
+        if (k->holders > 0)
+            continue;
+        unlink_file(c, k);
+        return atomic_exchange(&k->fd, -1);
+    }
+    return -1;
 }
 
 /* ---- the budget. Lock held. */
@@ -170,7 +138,7 @@ static int take_file(struct chunk_cache *c) {
 static void drop(struct chunk_cache *c, struct cached_chunk *k) {
     (void)map_remove(&c->by_key, key_str(&k->key));
     if (k->holders == 0)
-        unlink_chunk(c, k);
+        lru_remove(&c->unheld, &k->link);
     if (atomic_load(&k->fd) >= 0)
         unlink_file(c, k); /* closed with the chunk */
     c->total_bytes -= k->cost_bytes;
@@ -180,10 +148,10 @@ static void drop(struct chunk_cache *c, struct cached_chunk *k) {
 /* Unlinks unheld chunks beyond the budget into a list to be freed without the lock. */
 static struct cached_chunk *evict(struct chunk_cache *c) {
     struct cached_chunk *dropped = NULL;
-    while (c->oldest && c->total_bytes > c->budget_bytes) {
-        struct cached_chunk *k = c->oldest;
+    while (c->unheld.oldest && c->total_bytes > c->budget_bytes) {
+        struct cached_chunk *k = LRU_OWNER(c->unheld.oldest, struct cached_chunk, link);
         drop(c, k);
-        k->older = dropped;
+        k->next = dropped;
         dropped = k;
     }
     return dropped;
@@ -202,7 +170,7 @@ static bool charge(struct chunk_cache *c) {
 
 static void free_list(struct cached_chunk *k) {
     while (k) {
-        struct cached_chunk *next = k->older;
+        struct cached_chunk *next = k->next;
         cached_free(k);
         k = next;
     }
@@ -213,7 +181,7 @@ static struct cached_chunk *hold_present(struct chunk_cache *c, const struct chu
     if (!k)
         return NULL;
     if (k->holders++ == 0)
-        unlink_chunk(c, k);
+        lru_remove(&c->unheld, &k->link);
     return k;
 }
 
@@ -229,7 +197,7 @@ int chunk_id_path(const struct chunk_id *id, char out[static CHUNK_PATH_MAX]) {
                             : chunk_path(out, id->tenant, id->day, id->stream_id, id->chunk_seq);
 }
 
-static struct chunk_span span_of(const struct chunk_id *id) {
+struct chunk_span chunk_id_span(const struct chunk_id *id) {
     if (id->pack_seq == 0)
         return (struct chunk_span){.likely_size = id->size, .likely_blocks = id->blocks};
     return (struct chunk_span){
@@ -262,8 +230,8 @@ static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
     int r = chunk_id_path(id, path);
     if (r < 0)
         return r;
-    r = fd < 0 ? chunk_open_at(c->dir_fd, path, span_of(id), &chunk, reterr)
-               : chunk_open_begun(fd, c->dir_fd, path, span_of(id), &chunk, reterr);
+    r = fd < 0 ? chunk_open_at(c->dir_fd, path, chunk_id_span(id), &chunk, reterr)
+               : chunk_open_begun(fd, c->dir_fd, path, chunk_id_span(id), &chunk, reterr);
     if (r < 0)
         return r;
     if (!is_the_one(chunk, id)) {
@@ -337,7 +305,7 @@ int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct c
     if (r < 0)
         return r;
     struct chunk *chunk;
-    int fd = chunk_begin(c->dir_fd, path, span_of(id), &chunk);
+    int fd = chunk_begin(c->dir_fd, path, chunk_id_span(id), &chunk);
     if (fd < 0 || !chunk)
         return fd;
     if (is_the_one(chunk, id)) {
@@ -361,7 +329,7 @@ void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held) {
     bool last = --held->holders == 0;
     bool gone = last && held->forgotten;
     if (last && !gone)
-        link_newest(c, held);
+        lru_add(&c->unheld, &held->link);
     struct cached_chunk *dropped = evict(c);
     (void)charge(c);
     (void)pthread_mutex_unlock(&c->lock);

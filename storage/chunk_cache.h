@@ -39,6 +39,8 @@ static inline struct chunk_id chunk_id_of(struct str tenant, const struct index_
 
 /* The name of the file that it stands in. */
 int chunk_id_path(const struct chunk_id *id, char out[static CHUNK_PATH_MAX]);
+/* Where it stands in it. */
+struct chunk_span chunk_id_span(const struct chunk_id *id);
 
 /* The chunk, held until chunk_cache_put. Errors of chunk_open. */
 int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret,

@@ -6,16 +6,17 @@
 
 #include "bytes.h"
 #include "io.h"
+#include "lru.h"
 
 enum {
     KNOWN_MAX = 1024,        /* days, most of them without a sieve */
     OPEN_MAX = 128,          /* sieves: a descriptor each */
-    BYTES_MAX = 32 << 20,    /* of their tables: 50 KB per GB of lines */
     LIKELY_BYTES = 128 << 10 /* what opening reads */
 };
 
 struct known_sieve {
-    struct known_sieve *newer, *older; /* of those that nobody holds */
+    struct lru_link link;     /* of those that nobody holds */
+    struct known_sieve *next; /* of those that are to be freed */
     unsigned holders;
     bool forgotten;      /* freed with its last holder */
     bool told;           /* that it is damaged */
@@ -26,17 +27,20 @@ struct known_sieve {
 };
 
 struct sieve_cache {
+    size_t max_bytes;
     pthread_mutex_t lock; /* guards all below and all but `sieve` and `key` of each */
     struct map by_key;
-    struct known_sieve *newest, *oldest;
+    struct lru unheld;
     size_t n_open, total_bytes;
     uint64_t forgotten; /* how often something was: what was opened before that may be old */
 };
 
-struct sieve_cache *sieve_cache_new(void) {
+struct sieve_cache *sieve_cache_new(size_t max_bytes) {
     struct sieve_cache *c = calloc(1, sizeof(*c));
-    if (c)
-        (void)pthread_mutex_init(&c->lock, NULL);
+    if (!c)
+        return NULL;
+    c->max_bytes = max_bytes;
+    (void)pthread_mutex_init(&c->lock, NULL);
     return c;
 }
 
@@ -48,10 +52,10 @@ static void known_free(struct known_sieve *k) {
 void sieve_cache_free(struct sieve_cache *c) {
     if (!c)
         return;
-    while (c->newest) {
-        struct known_sieve *older = c->newest->older;
-        known_free(c->newest);
-        c->newest = older;
+    while (c->unheld.oldest) {
+        struct known_sieve *k = LRU_OWNER(c->unheld.oldest, struct known_sieve, link);
+        lru_remove(&c->unheld, &k->link);
+        known_free(k);
     }
     map_done(&c->by_key);
     (void)pthread_mutex_destroy(&c->lock);
@@ -60,32 +64,10 @@ void sieve_cache_free(struct sieve_cache *c) {
 
 /* ---- lock held */
 
-static void unlink_known(struct sieve_cache *c, struct known_sieve *k) {
-    if (k->newer)
-        k->newer->older = k->older;
-    else
-        c->newest = k->older;
-    if (k->older)
-        k->older->newer = k->newer;
-    else
-        c->oldest = k->newer;
-    k->newer = k->older = NULL;
-}
-
-static void link_newest(struct sieve_cache *c, struct known_sieve *k) {
-    k->older = c->newest;
-    k->newer = NULL;
-    if (c->newest)
-        c->newest->newer = k;
-    else
-        c->oldest = k;
-    c->newest = k;
-}
-
 static void drop(struct sieve_cache *c, struct known_sieve *k) {
     (void)map_remove(&c->by_key, k->key);
     if (k->holders == 0)
-        unlink_known(c, k);
+        lru_remove(&c->unheld, &k->link);
     if (k->sieve) {
         c->n_open--;
         c->total_bytes -= sieve_cost_bytes(k->sieve);
@@ -96,11 +78,11 @@ static void drop(struct sieve_cache *c, struct known_sieve *k) {
 /* Takes what is beyond the limits out, into a list to be freed without the lock. */
 static struct known_sieve *evict(struct sieve_cache *c) {
     struct known_sieve *dropped = NULL;
-    while (c->oldest &&
-           (c->by_key.count > KNOWN_MAX || c->n_open > OPEN_MAX || c->total_bytes > BYTES_MAX)) {
-        struct known_sieve *k = c->oldest;
+    while (c->unheld.oldest &&
+           (c->by_key.count > KNOWN_MAX || c->n_open > OPEN_MAX || c->total_bytes > c->max_bytes)) {
+        struct known_sieve *k = LRU_OWNER(c->unheld.oldest, struct known_sieve, link);
         drop(c, k);
-        k->older = dropped;
+        k->next = dropped;
         dropped = k;
     }
     return dropped;
@@ -109,7 +91,7 @@ static struct known_sieve *evict(struct sieve_cache *c) {
 static struct known_sieve *hold(struct sieve_cache *c, struct str key) {
     struct known_sieve *k = map_get(&c->by_key, key);
     if (k && k->holders++ == 0)
-        unlink_known(c, k);
+        lru_remove(&c->unheld, &k->link);
     return k;
 }
 
@@ -117,9 +99,9 @@ static struct known_sieve *hold(struct sieve_cache *c, struct str key) {
 
 static void free_list(struct known_sieve *k) {
     while (k) {
-        struct known_sieve *older = k->older;
+        struct known_sieve *next = k->next;
         known_free(k);
-        k = older;
+        k = next;
     }
 }
 
@@ -204,7 +186,7 @@ void sieve_put(struct store *s, struct known_sieve *held) {
     (void)pthread_mutex_lock(&c->lock);
     bool last = --held->holders == 0, gone = last && held->forgotten;
     if (last && !gone)
-        link_newest(c, held);
+        lru_add(&c->unheld, &held->link);
     struct known_sieve *dropped = evict(c);
     (void)pthread_mutex_unlock(&c->lock);
     if (gone)

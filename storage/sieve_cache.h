@@ -6,7 +6,8 @@
 
 struct known_sieve;
 
-struct sieve_cache *sieve_cache_new(void);
+/* `max_bytes`: of the tables of open ones, 50 KB per GB of lines; what queries hold may be more. */
+struct sieve_cache *sieve_cache_new(size_t max_bytes);
 void sieve_cache_free(struct sieve_cache *c); /* NULL is fine */
 
 /* The day's sieve, held until sieve_put; NULL: there is none that can be used. One that is damaged is logged and counted

@@ -93,12 +93,8 @@ static bool stopped(const struct work *w) {
 static int open_chunk(const struct work *w, uint32_t row, struct chunk **ret) {
     struct chunk_id id = chunk_id_of(w->order->tenant, &w->order->rows[row]);
     char path[CHUNK_PATH_MAX];
-    struct chunk_span span = {.likely_size = id.size, .likely_blocks = id.blocks};
-    if (id.pack_seq > 0)
-        span = (struct chunk_span){
-            .offset = id.pack_offset, .size = id.size, .likely_blocks = id.blocks};
     int r = chunk_id_path(&id, path);
-    return r < 0 ? r : chunk_open_at(w->store->dir_fd, path, span, ret, NULL);
+    return r < 0 ? r : chunk_open_at(w->store->dir_fd, path, chunk_id_span(&id), ret, NULL);
 }
 
 /* The class of filters of that size, or a negative number. */

@@ -26,6 +26,7 @@
 enum {
     HEAD_BUDGET_DEFAULT = 128 << 20,
     HEAD_BUDGET_LEAST = 8 << 20, /* whatever else holds memory */
+    SIEVES_SHARE = 8,   /* of the chunk cache's budget, besides it: tables of open sieves */
     PRESSURE_SHARE = 5, /* of the budget: kept free for what comes while heads are flushed */
     CHUNK_CACHE_DEFAULT = 256 << 20,
     ARENA_MAX = 1 << 30,
@@ -157,9 +158,9 @@ int store_open(const struct store_options *o, struct store **ret, struct err *re
     r = store_open_index(s, reterr);
     if (r < 0)
         goto fail;
-    s->cache = chunk_cache_new(s->dir_fd,
-                               o->chunk_cache_bytes ? o->chunk_cache_bytes : CHUNK_CACHE_DEFAULT);
-    s->sieves.cache = sieve_cache_new();
+    uint64_t cache_bytes = o->chunk_cache_bytes ? o->chunk_cache_bytes : CHUNK_CACHE_DEFAULT;
+    s->cache = chunk_cache_new(s->dir_fd, cache_bytes);
+    s->sieves.cache = sieve_cache_new(cache_bytes / SIEVES_SHARE);
     if (!s->cache || !s->sieves.cache) {
         r = err_set(reterr, -ENOMEM, "no memory");
         goto fail;
