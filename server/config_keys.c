@@ -62,15 +62,15 @@ const struct config_key config_keys[] = {
     KEY("logq.query_threads", KEY_U32, AT(query_threads), "0",
         "Threads that scan for queries; 0 = one per core."),
     KEY("logq.head_budget", KEY_BYTES, AT(head_budget_bytes), "128MB",
-        "Memory for entries that are not in chunk files yet. Flushing for its sake begins at three "
-        "quarters of it."),
+        "Memory for entries that are not in chunk files yet. Flushing for its sake begins at four "
+        "fifths of it."),
     KEY("logq.chunk_cache", KEY_BYTES, AT(chunk_cache_bytes), "256MB",
         "Open chunk files: headers of their blocks, and of their mapped filters the sixteenth that "
         "searches touch, which is page cache. About 0.5 % of raw; a search over more than fits "
-        "opens files again. What one query holds beyond it counts as memory of queries. An eighth "
-        "as "
-        "much besides is for blocks that were read twice, kept open for the next query. At most a "
-        "quarter of memory.limit."),
+        "opens files again. What one query holds beyond it counts as memory of queries. Besides, "
+        "an eighth as much is for blocks that were read twice, kept open for the next query, and "
+        "an "
+        "eighth for tables of sieves. At most a quarter of memory.limit."),
     KEY("logq.push_body_max", KEY_BYTES, AT(push_body_max), "64MB",
         "Largest push after decompression; larger ones get 413."),
 
