@@ -2,6 +2,7 @@
  * sense. */
 #pragma once
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -33,4 +34,22 @@ static inline void folder_remove(const char *path) {
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", path);
     if (system(command) != 0)
         abort();
+}
+
+/* A folder and its descriptor. */
+struct open_folder {
+    char path[TEST_FOLDER_MAX];
+    int fd;
+};
+
+static inline void open_folder_make(struct open_folder *f) {
+    folder_make(f->path);
+    f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (f->fd < 0)
+        abort();
+}
+
+static inline void open_folder_remove(const struct open_folder *f) {
+    close(f->fd);
+    folder_remove(f->path);
 }

@@ -4,7 +4,6 @@
  *
  * usage: test_answers [ROUNDS [QUERIES [SEED]]]; what differs is printed with the seed of its round. */
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "ast.h"
@@ -14,6 +13,7 @@
 #include "parser.h"
 #include "pipeline.h"
 #include "queries.h"
+#include "same_answers.h"
 #include "store_world.h"
 #include "units.h"
 
@@ -180,33 +180,6 @@ static void close_stores(void) {
 
 /* ---- comparing */
 
-/* Sums may be added in any order. */
-static bool same_number(double a, double b) {
-    return a == b || (isnan(a) && isnan(b)) ||
-           fabs(a - b) <= 1e-9 * (fabs(a) > fabs(b) ? fabs(a) : fabs(b)) + 1e-9;
-}
-
-static bool same_answers(const struct query_result *a, const struct query_result *b) {
-    if (a->type != b->type || a->n_entries != b->n_entries || a->n_series != b->n_series)
-        return false;
-    for (size_t i = 0; i < a->n_entries; i++) {
-        const struct result_entry *x = &a->entries[i], *y = &b->entries[i];
-        if (x->ts_ns != y->ts_ns || !str_eq(x->line, y->line) ||
-            !labels_eq(a->sets[x->set].merged, b->sets[y->set].merged))
-            return false;
-    }
-    for (size_t i = 0; i < a->n_series; i++) {
-        const struct result_series *x = &a->series[i], *y = &b->series[i];
-        if (!labels_eq(x->labels, y->labels) || x->n_points != y->n_points)
-            return false;
-        for (size_t k = 0; k < x->n_points; k++)
-            if (x->points[k].ts_ns != y->points[k].ts_ns ||
-                !same_number(x->points[k].value, y->points[k].value))
-                return false;
-    }
-    return true;
-}
-
 static unsigned n_asked, n_refused, n_empty;
 
 /* Asks all stores; *ret is the answer of the first, NULL where it is an error. */
@@ -226,7 +199,7 @@ static bool ask_all(const struct query *q, struct query_result **ret) {
             continue;
         }
         /* Which of several bad lines an error names is not said. */
-        bool alike = r == first_r && (r < 0 || same_answers(first, result));
+        bool alike = r == first_r && (r < 0 || same_answers(first, result, 1e-9));
         if (!alike)
             printf("  %s and %s differ: %d %s | %d %s (%zu and %zu entries, %zu and %zu series)\n",
                    world_names[0], world_names[i], first_r, first_err.text, r, err.text,

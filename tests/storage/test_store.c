@@ -382,14 +382,18 @@ static void push_many_blocks(void) {
     _exit(0);
 }
 
-/* Blocks that replay does not wait for are encoded all the same: in the end none is as large as its lines. */
-static void test_replay_encodes_all(void) {
-    world_begin(&world);
+static void crash_after_many_blocks(void) {
     pid_t pid = fork();
     if (pid == 0)
         push_many_blocks();
     int status = -1;
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+/* Blocks that replay does not wait for are encoded all the same: in the end none is as large as its lines. */
+static void test_replay_encodes_all(void) {
+    world_begin(&world);
+    crash_after_many_blocks();
     struct store *s = open_store();
     struct store_stats stats;
     for (int i = 0; i < 3000; i++) {
@@ -407,11 +411,7 @@ static void test_replay_encodes_all(void) {
 /* What replay leaves to be encoded may be more than pushes may ever use of memory: none is refused for it. */
 static void test_replay_leaves_room_for_pushes(void) {
     world_begin(&world);
-    pid_t pid = fork();
-    if (pid == 0)
-        push_many_blocks();
-    int status = -1;
-    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    crash_after_many_blocks();
     static const struct store_options o = {.head_budget_bytes = 2600000,
                                            .wal = {.sync = WAL_SYNC_OFF}};
     struct store *s = world_open(&world, o);

@@ -16,25 +16,12 @@
 #include "wal.h"
 #include "wal_segment.h"
 
-static char dir[TEST_FOLDER_MAX];
-static int dir_fd = -1;
-
-static void dir_make(void) {
-    folder_make(dir);
-    dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
-        abort();
-}
-
-static void dir_remove(void) {
-    close(dir_fd);
-    folder_remove(dir);
-}
+static struct open_folder dir;
 
 static struct wal *open_wal(struct wal_options o) {
     struct wal *w = NULL;
     struct err err = {0};
-    int r = wal_open(dir_fd, &o, &w, &err);
+    int r = wal_open(dir.fd, &o, &w, &err);
     CHECK_INT(r, 0);
     if (r < 0) {
         printf("  %s\n", err.text);
@@ -86,7 +73,7 @@ static uint64_t replay(struct replayed *got) {
     *got = (struct replayed){0};
     struct err err = {0};
     struct wal_found found = {.lost_bytes = 12345};
-    CHECK_INT(wal_replay(dir_fd, replay_one, got, &found, &err), 0);
+    CHECK_INT(wal_replay(dir.fd, replay_one, got, &found, &err), 0);
     CHECK(!got->wrong);
     return found.lost_bytes;
 }
@@ -97,7 +84,7 @@ static size_t segment_count(void) {
     uint64_t *numbers = NULL;
     size_t count = 0;
     struct err err = {0};
-    CHECK_INT(wal_segment_list(dir_fd, &numbers, &count, &err), 0);
+    CHECK_INT(wal_segment_list(dir.fd, &numbers, &count, &err), 0);
     free(numbers);
     return count;
 }
@@ -105,7 +92,7 @@ static size_t segment_count(void) {
 static void segment_path(char out[static PATH_MAX], uint64_t number) {
     char name[WAL_NAME_SIZE];
     wal_segment_name(name, number);
-    (void)snprintf(out, PATH_MAX, "%s/%s", dir, name);
+    (void)snprintf(out, PATH_MAX, "%s/%s", dir.path, name);
 }
 
 static uint64_t segment_size(uint64_t number) {
@@ -118,7 +105,7 @@ static uint64_t segment_size(uint64_t number) {
 /* ---- plain use */
 
 static void append_and_replay(void) {
-    dir_make();
+    open_folder_make(&dir);
     static const enum wal_sync syncs[] = {WAL_SYNC_ALWAYS, WAL_SYNC_INTERVAL, WAL_SYNC_OFF};
     size_t next = 0;
     for (size_t k = 0; k < 3; k++) {
@@ -151,13 +138,13 @@ static void append_and_replay(void) {
     struct err err = {0};
     struct wal_found found = {0};
     got = (struct replayed){.stop_at = 60};
-    CHECK_INT(wal_replay(dir_fd, replay_one, &got, &found, &err), 5);
+    CHECK_INT(wal_replay(dir.fd, replay_one, &got, &found, &err), 5);
     CHECK_INT(got.count, 60);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static void empty_and_foreign_folders(void) {
-    dir_make();
+    open_folder_make(&dir);
     struct wal *w = open_wal((struct wal_options){0});
     CHECK_INT(wal_flush(w), 0);
     wal_close(w);
@@ -166,7 +153,7 @@ static void empty_and_foreign_folders(void) {
     static const char *foreign[] = {"0000000000000007.tmp", "README", "00000000000000zz.wal",
                                     "0000000000000000.wal", "0000000100000000.wal"};
     for (size_t i = 0; i < 5; i++)
-        CHECK_INT(io_write_file_durable(dir_fd, foreign[i], STR("not a segment")), 0);
+        CHECK_INT(io_write_file_durable(dir.fd, foreign[i], STR("not a segment")), 0);
     CHECK_INT(replay(&got), 0);
     CHECK_INT(segment_count(), 0);
     w = open_wal((struct wal_options){.first_segment = 9});
@@ -175,11 +162,11 @@ static void empty_and_foreign_folders(void) {
     wal_close(w);
     CHECK_INT(replay(&got), 0);
     CHECK_INT(got.count, 1);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static void rotation(void) {
-    dir_make();
+    open_folder_make(&dir);
     struct wal *w = open_wal((struct wal_options){.segment_bytes = 4096});
     uint64_t segment = 1;
     for (size_t i = 0; i < 500; i++) {
@@ -229,11 +216,11 @@ static void rotation(void) {
     CHECK_INT(wal_truncate(w, UINT64_MAX), 0);
     CHECK_INT(segment_count(), 1);
     wal_close(w);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static void truncate_by_position(void) {
-    dir_make();
+    open_folder_make(&dir);
     struct wal *w = open_wal((struct wal_options){.segment_bytes = 4096});
     char payload[1000] = {0};
     uint64_t lsns[12];
@@ -250,12 +237,12 @@ static void truncate_by_position(void) {
     CHECK_INT(wal_truncate(w, lsns[8]), 0);
     CHECK_INT(segment_count(), 1);
     wal_close(w);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 /* What nobody needs is not left for the next start to read. */
 static void fresh_segment(void) {
-    dir_make();
+    open_folder_make(&dir);
     struct wal *w = open_wal((struct wal_options){0});
     struct wal_stats stats;
     wal_begin_fresh(w); /* nothing is there yet: nothing to do */
@@ -287,7 +274,7 @@ static void fresh_segment(void) {
      * believed. */
     struct wal_found found;
     struct err err;
-    CHECK_INT(wal_replay(dir_fd, replay_one, &got, &found, &err), 0);
+    CHECK_INT(wal_replay(dir.fd, replay_one, &got, &found, &err), 0);
     CHECK_INT(found.last_segment, segment);
     w = open_wal((struct wal_options){0});
     wal_get_stats(w, &stats);
@@ -307,11 +294,11 @@ static void fresh_segment(void) {
     wal_close(w);
     CHECK_INT(replay(&got), 0);
     CHECK(got.count == 1 && got.numbers[0] == 3);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static void limits(void) {
-    dir_make();
+    open_folder_make(&dir);
     struct wal *w = open_wal((struct wal_options){.buffer_max_bytes = 4096});
     uint64_t lsn;
     CHECK_INT(wal_append(w, 1, 0, 0, (struct str){.data = "", .size = (size_t)WAL_RECORD_MAX + 1},
@@ -331,13 +318,13 @@ static void limits(void) {
     free(big);
     struct err err = {0};
     struct wal_scan scan;
-    CHECK_INT(wal_segment_scan(dir_fd, 1, NULL, NULL, &scan, &err), 0);
+    CHECK_INT(wal_segment_scan(dir.fd, 1, NULL, NULL, &scan, &err), 0);
     CHECK_INT(scan.used_bytes, 32 + 1516 + 100016 + 16); /* an empty record of zeros is a record */
     CHECK_INT(scan.lost_bytes, 0);
     CHECK(!scan.missing);
-    CHECK_INT(wal_segment_scan(dir_fd, 2, NULL, NULL, &scan, &err), 0);
+    CHECK_INT(wal_segment_scan(dir.fd, 2, NULL, NULL, &scan, &err), 0);
     CHECK(scan.missing);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 /* ---- torn and damaged segments */
@@ -377,7 +364,7 @@ static size_t two_segments(uint64_t lsns[static 5]) {
 }
 
 static void torn_tail(void) {
-    dir_make();
+    open_folder_make(&dir);
     uint64_t lsns[5];
     size_t size = two_segments(lsns);
     size_t last = (size_t)(lsns[4] & UINT32_MAX);
@@ -400,11 +387,11 @@ static void torn_tail(void) {
     segment_write(1, size);
     CHECK_INT(replay(&got), 0);
     CHECK_INT(got.count, 8);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static void damaged_bytes(void) {
-    dir_make();
+    open_folder_make(&dir);
     uint64_t lsns[5];
     size_t size = two_segments(lsns);
     unsigned mended = 0;
@@ -460,11 +447,11 @@ static void damaged_bytes(void) {
     wal_close(w);
     CHECK(replay(&got) > 0);
     CHECK_INT(got.count, 1);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static void unknown_version(void) {
-    dir_make();
+    open_folder_make(&dir);
     uint8_t header[WAL_HEADER_SIZE];
     wal_header_encode(header, 1);
     CHECK_INT(wal_header_check(header, 1), 0);
@@ -475,9 +462,9 @@ static void unknown_version(void) {
     segment_write(1, WAL_HEADER_SIZE);
     struct err err = {0};
     struct wal_found found;
-    CHECK_INT(wal_replay(dir_fd, replay_one, &got, &found, &err), -EFORMAT);
+    CHECK_INT(wal_replay(dir.fd, replay_one, &got, &found, &err), -EFORMAT);
     CHECK(strstr(err.text, "0000000000000001.wal") != NULL);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 /* ---- failures */
@@ -511,7 +498,7 @@ static void on_done(void *ctx, int status) {
 }
 
 static void disk_full(enum io_op op, int code) {
-    dir_make();
+    open_folder_make(&dir);
     struct wal *w = open_wal((struct wal_options){.segment_bytes = 4096});
     static struct outcome outcomes[200];
     memset(outcomes, 0, sizeof(outcomes));
@@ -568,7 +555,7 @@ static void disk_full(enum io_op op, int code) {
         if (outcomes[i].calls && outcomes[i].status == 0)
             CHECK(there);
     }
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static void full_disk_recovers(void) {
@@ -592,7 +579,7 @@ static int refuse_direct(enum io_op op, const char *path, void *ctx) {
 static void goes_on_through_the_page_cache(void) {
     enum { RECORDS = 120 };
     for (int after = 0; after < 12; after++) {
-        dir_make();
+        open_folder_make(&dir);
         direct_writes_left = after;
         io_set_hook(refuse_direct, NULL);
         struct wal *w = open_wal((struct wal_options){.segment_bytes = 10000});
@@ -608,7 +595,7 @@ static void goes_on_through_the_page_cache(void) {
         wal_close(w);
         CHECK_INT(replay(&got), 0);
         CHECK_INT(got.count, RECORDS);
-        dir_remove();
+        open_folder_remove(&dir);
     }
 }
 
@@ -617,7 +604,7 @@ static void failed_fsync_is_final(void) {
     static const enum wal_sync syncs[] = {WAL_SYNC_ALWAYS, WAL_SYNC_INTERVAL};
     for (int after = 0; after < 3; after++) {
         for (size_t k = 0; k < 2; k++) {
-            dir_make();
+            open_folder_make(&dir);
             struct wal *w =
                 open_wal((struct wal_options){.sync = syncs[k], .sync_interval_ns = 1000});
             static struct outcome outcomes[50];
@@ -654,7 +641,7 @@ static void failed_fsync_is_final(void) {
                 if (outcomes[i].status == 0)
                     CHECK(got.count > i && got.numbers[i] == i);
             }
-            dir_remove();
+            open_folder_remove(&dir);
         }
     }
     io_set_hook(NULL, NULL);
@@ -667,7 +654,7 @@ static void any_call_fails(void) {
                                      IO_TRUNCATE, IO_ALLOCATE, IO_UNLINK};
     for (size_t k = 0; k < sizeof(ops) / sizeof(ops[0]); k++) {
         for (int after = 0; after < 12; after++) {
-            dir_make();
+            open_folder_make(&dir);
             fail_set(-1, 0, 0);
             struct wal *w = open_wal((struct wal_options){.segment_bytes = 4096});
             fail_set((int)ops[k], -EIO, after);
@@ -691,7 +678,7 @@ static void any_call_fails(void) {
                     there |= got.numbers[n] == i;
                 CHECK(!(outcomes[i].calls && outcomes[i].status == 0) || there);
             }
-            dir_remove();
+            open_folder_remove(&dir);
         }
     }
     io_set_hook(NULL, NULL);
@@ -728,7 +715,7 @@ static void *appender(void *p) {
 }
 
 static void many_threads(void) {
-    dir_make();
+    open_folder_make(&dir);
     static struct outcome outcomes[THREADS * PER_THREAD];
     static uint64_t lsns[THREADS * PER_THREAD];
     struct wal *w =
@@ -757,7 +744,7 @@ static void many_threads(void) {
     }
     for (size_t i = 0; i < THREADS * PER_THREAD; i++)
         CHECK(outcomes[i].calls == 1 && outcomes[i].status == 0);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static uint64_t buffer_bytes(struct wal *w) {
@@ -769,7 +756,7 @@ static uint64_t buffer_bytes(struct wal *w) {
 /* Memory that many pushes at once needed is used again by the next, and given back when none comes. */
 static void large_buffers(void) {
     enum { LARGE = 6 << 20, LARGER = 20 << 20, LEFT = 2 * (4 << 20) };
-    dir_make();
+    open_folder_make(&dir);
     struct wal *w = open_wal((struct wal_options){0});
     char *big = calloc(1, LARGER);
     if (!big)
@@ -789,7 +776,7 @@ static void large_buffers(void) {
     CHECK_INT(wal_flush(w), 0);
     wal_close(w);
     free(big);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 int main(void) {

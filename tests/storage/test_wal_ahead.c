@@ -16,25 +16,12 @@
 
 enum { MIB = 1 << 20, RECORDS = 36, SEGMENT_BYTES = 6 * MIB, LONG_RECORD = 5 * MIB };
 
-static char dir[TEST_FOLDER_MAX];
-static int dir_fd = -1;
-
-static void dir_make(void) {
-    folder_make(dir);
-    dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
-        abort();
-}
-
-static void dir_remove(void) {
-    close(dir_fd);
-    folder_remove(dir);
-}
+static struct open_folder dir;
 
 static int segment_open(uint64_t number, int flags) {
     char name[WAL_NAME_SIZE];
     wal_segment_name(name, number);
-    int fd = openat(dir_fd, name, flags | O_CLOEXEC, 0600);
+    int fd = openat(dir.fd, name, flags | O_CLOEXEC, 0600);
     if (fd < 0)
         abort();
     return fd;
@@ -83,7 +70,7 @@ enum { N = 5, LARGE = 11 * MIB + 123 };
 
 /* 1 is large, 2 empty, 3 missing, 4 small. 9 is large, too, for what follows a gap. */
 static void segments_make(void) {
-    dir_make();
+    open_folder_make(&dir);
     segment_make(1, LARGE, LARGE);
     segment_make(2, 0, 0);
     segment_make(4, 10, 10);
@@ -93,7 +80,7 @@ static void segments_make(void) {
 static void pieces_come_in_order(void) {
     segments_make();
     for (int round = 0; round < 2; round++) { /* from the page cache, and past it */
-        struct wal_ahead *a = wal_ahead_new(dir_fd, numbers, N, 0, 0);
+        struct wal_ahead *a = wal_ahead_new(dir.fd, numbers, N, 0, 0);
         CHECK(a);
         CHECK_INT(walk(a, numbers, 0, 0), LARGE);
         CHECK_INT(walk(a, numbers, 1, 0), 0);
@@ -106,12 +93,12 @@ static void pieces_come_in_order(void) {
         forget_cached(1);
         forget_cached(9);
     }
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 static void places_may_be_left_out(void) {
     segments_make();
-    struct wal_ahead *a = wal_ahead_new(dir_fd, numbers, N, 0, 5 * MIB + 77);
+    struct wal_ahead *a = wal_ahead_new(dir.fd, numbers, N, 0, 5 * MIB + 77);
     size_t n;
     CHECK(!wal_ahead_get(a, 0, 0, &n)); /* before all that is read */
     CHECK_INT(walk(a, numbers, 0, 7 * MIB + 5), LARGE - 7 * MIB - 5);
@@ -119,22 +106,22 @@ static void places_may_be_left_out(void) {
     CHECK(!wal_ahead_get(a, 4, 0, &n) && !wal_ahead_get(a, 0, 8 * MIB, &n)); /* gone by */
     wal_ahead_free(a);
 
-    a = wal_ahead_new(dir_fd, numbers, N, 4, 0);
+    a = wal_ahead_new(dir.fd, numbers, N, 4, 0);
     CHECK(!wal_ahead_get(a, 3, 0, &n));
     CHECK(wal_ahead_get(a, 4, 1, &n));
     wal_ahead_free(a); /* in the midst */
-    wal_ahead_free(wal_ahead_new(dir_fd, numbers, 0, 0, 0));
+    wal_ahead_free(wal_ahead_new(dir.fd, numbers, 0, 0, 0));
     wal_ahead_free(NULL);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 /* What is allocated and never written is not read. */
 static void holes_are_skipped(void) {
-    dir_make();
+    open_folder_make(&dir);
     segment_make(1, 5 * MIB, 64 * MIB);
     segment_make(2, 100, 100);
     static const uint64_t two[] = {1, 2};
-    struct wal_ahead *a = wal_ahead_new(dir_fd, two, 2, 0, 0);
+    struct wal_ahead *a = wal_ahead_new(dir.fd, two, 2, 0, 0);
     size_t n;
     for (uint64_t offset = 0; offset < 5 * MIB; offset += n)
         if (!wal_ahead_get(a, 0, offset, &n))
@@ -142,7 +129,7 @@ static void holes_are_skipped(void) {
     CHECK(!wal_ahead_get(a, 0, 20 * MIB, &n));
     CHECK_INT(walk(a, two, 1, 0), 100);
     wal_ahead_free(a);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 /* ---- replay */
@@ -155,11 +142,11 @@ static size_t payload_size(size_t i) {
 }
 
 static void records_make(void) {
-    dir_make();
+    open_folder_make(&dir);
     struct wal *w = NULL;
     struct err err = {0};
     const struct wal_options o = {.sync = WAL_SYNC_ALWAYS, .segment_bytes = SEGMENT_BYTES};
-    CHECK_INT(wal_open(dir_fd, &o, &w, &err), 0);
+    CHECK_INT(wal_open(dir.fd, &o, &w, &err), 0);
     for (size_t i = 0; i < RECORDS; i++) {
         uint64_t lsn;
         struct str bytes = str_make(payload, payload_size(i));
@@ -190,7 +177,7 @@ static int replay_all(struct seen *ret, uint64_t *ret_lost) {
     *ret = (struct seen){0};
     struct wal_found found = {0};
     struct err err = {0};
-    int r = wal_replay(dir_fd, see, ret, &found, &err);
+    int r = wal_replay(dir.fd, see, ret, &found, &err);
     CHECK(!ret->wrong);
     *ret_lost = found.lost_bytes;
     return r;
@@ -215,7 +202,7 @@ static void records_across_pieces(void) {
     CHECK_INT(seen.count, RECORDS - 1);
     CHECK_INT(lost, WAL_RECORD_HEADER_SIZE + 400000);
     CHECK(seen.lsns[20] == before.lsns[20] && seen.lsns[21] == before.lsns[22]);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 /* ---- failing calls */
@@ -250,7 +237,7 @@ static void any_call_fails(void) {
             break;
     }
     CHECK(whole > 1);
-    dir_remove();
+    open_folder_remove(&dir);
 }
 
 int main(void) {
