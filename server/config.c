@@ -95,8 +95,13 @@ static int apply_override(struct config *c, const struct config_override *o, str
     if (strcmp(o->key_path, CONFIG_EXPAND_ENV) == 0)
         return 0; /* the file has been read */
     const struct config_key *key = config_key_find(str_from(o->key_path));
-    int r = key ? config_key_set(c, key, str_from(o->value), reterr)
-                : err_set(reterr, -ESYNTAX, "%s is not a setting", o->key_path);
+    if (!key) {
+        struct str near = config_key_near(str_from(o->key_path));
+        return err_set(reterr, -ESYNTAX, "--set: %s is not a setting%s%.*s%s", o->key_path,
+                       near.data ? ": did you mean " : "", STR_ARG(near),
+                       near.data ? "?" : "; logqd --config-doc lists them");
+    }
+    int r = config_key_set(c, key, str_from(o->value), reterr);
     return r < 0 ? err_prefix(reterr, r, "--set") : 0;
 }
 

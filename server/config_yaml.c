@@ -186,8 +186,10 @@ static int read_member(struct walk *w) {
             return 0;
         r = event(w) == YAML_SCALAR_EVENT && is_null(w) ? 0 : fail(w, "a section belongs here");
     } else {
-        r = config_warn(w->file->config, "%s:%zu: %.*s is not used by logqd", w->file->name, line,
-                        STR_ARG(path));
+        struct str near = config_key_near(path);
+        r = config_warn(w->file->config, "%s:%zu: %.*s is not used by logqd%s%.*s%s", w->file->name,
+                        line, STR_ARG(path), near.data ? ": did you mean " : "", STR_ARG(near),
+                        near.data ? "?" : "");
         if (r == 0)
             r = yaml_walk_skip(&w->yaml);
     }

@@ -74,8 +74,10 @@ static int read_member(struct yaml_walk *w, struct override *o, struct str name)
     const struct config_key *key = config_key_find(str_from(path));
     if (is_limit(key))
         return read_key(w, o, key);
-    r = config_warn(o->config, "%s:%zu: overrides.%.*s.%.*s is not used by logqd", w->name,
-                    yaml_walk_line(w), STR_ARG(o->tenant), STR_ARG(name));
+    struct str near = config_key_near(str_from(path));
+    r = config_warn(o->config, "%s:%zu: overrides.%.*s.%.*s is not used by logqd%s%.*s%s", w->name,
+                    yaml_walk_line(w), STR_ARG(o->tenant), STR_ARG(name),
+                    near.data ? ": did you mean " : "", STR_ARG(near), near.data ? "?" : "");
     return r < 0 ? r : yaml_walk_skip(w);
 }
 

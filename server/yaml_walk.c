@@ -32,8 +32,10 @@ int yaml_walk_next(struct yaml_walk *w) {
     yaml_event_delete(&w->event);
     if (!yaml_parser_parse(&w->parser, &w->event)) {
         size_t line = w->parser.problem_mark.line + 1;
-        return err_set(w->reterr, -ESYNTAX, "%s:%zu: %s", w->name, line,
-                       w->parser.problem ? w->parser.problem : "not YAML");
+        const char *problem = w->parser.problem ? w->parser.problem : "not YAML";
+        bool is_start = strcmp(problem, "found character that cannot start any token") == 0;
+        return err_set(w->reterr, -ESYNTAX, "%s:%zu: %s%s", w->name, line, problem,
+                       is_start ? ": a tab? YAML is indented with spaces" : "");
     }
     const yaml_char_t *anchor = NULL;
     if (w->event.type == YAML_SCALAR_EVENT)

@@ -168,6 +168,8 @@ static void test_wrong_files(void) {
         {"a: b\n---\nc: d\n", "only one document"},
         {"a: [\n", ""},
         {"\x01\x02", ""},
+        {"server:\n\thttp_listen_port: 1\n",
+         ":2: found character that cannot start any token: a tab?"},
         {"limits_config:\n  max_line_size: 99GB\n", "limits_config.max_line_size: at most"},
         {"limits_config:\n  max_line_size: -1KB\n", "is not a size"},
         {"limits_config:\n  ingestion_rate_mb: -2\n", "is not a number in range"},
@@ -272,7 +274,28 @@ static void test_overrides(void) {
     config_unref(c);
     const struct config_override unknown = {"server.nonsense", "1"};
     CHECK(config_load(NULL, &unknown, 1, &c, &err) < 0);
-    CHECK_STR(str_from(err.text), STR("--set: server.nonsense is not a setting"));
+    CHECK_STR(str_from(err.text),
+              STR("--set: server.nonsense is not a setting; logqd --config-doc lists them"));
+    /* What was meant: a letter off, no section. */
+    static const char *const meant[][2] = {
+        {"limits_config.retention_perid", "limits_config.retention_period?"},
+        {"server.http_listen_prot", "server.http_listen_port?"},
+        {"retention_period", "limits_config.retention_period?"},
+        {"limit_config", "limits_config?"},
+        {"sevrer.http_listen_port", "server.http_listen_port?"},
+    };
+    for (size_t i = 0; i < sizeof(meant) / sizeof(meant[0]); i++) {
+        const struct config_override near = {meant[i][0], "1"};
+        CHECK(config_load(NULL, &near, 1, &c, &err) < 0);
+        CHECK(strstr(err.text, "did you mean ") &&
+              str_ends(str_from(err.text), str_from(meant[i][1])));
+    }
+    static const char *const nothing_near[] = {
+        "", ".", "a", "sync", "wal.", "ruler", "limits_config.max_query_parallelism"};
+    for (size_t i = 0; i < sizeof(nothing_near) / sizeof(nothing_near[0]); i++) {
+        struct str near = config_key_near(str_from(nothing_near[i]));
+        CHECK(!near.data);
+    }
     const struct config_override wrong = {"server.http_listen_port", "x"};
     CHECK(config_load(NULL, &wrong, 1, &c, &err) < 0);
     const struct config_override never = {"compactor.retention_enabled", "false"};
