@@ -74,8 +74,11 @@ static int add_set(struct options *o, char *text) {
 static int add_listen(struct options *o, const char *text) {
     const char *colon = strrchr(text, ':');
     size_t size = colon ? (size_t)(colon - text) : 0;
-    if (!colon || size >= sizeof(o->address)) {
-        (void)fprintf(stderr, "logqd: --listen %s: ADDR:PORT expected\n", text);
+    uint64_t port;
+    if (!colon || size >= sizeof(o->address) || u64_parse(str_from(colon + 1), &port) < 0 ||
+        port > UINT16_MAX) {
+        (void)fprintf(stderr, "logqd: --listen %s: ADDR:PORT expected, like 127.0.0.1:3100\n",
+                      text);
         return -EINVAL;
     }
     if (size >= 2 && text[0] == '[' && text[size - 1] == ']')
@@ -173,13 +176,13 @@ static int parse_options(int argc, char **argv, struct options *o) {
         }
         const char *key = takes_value(name) ? NULL : key_of_option(name);
         if (!key && !takes_value(name)) {
-            (void)fprintf(stderr, "logqd: unknown option -%s; see --help\n", name);
+            (void)fprintf(stderr, "logqd: unknown option %s; see --help\n", argv[i]);
             return -EINVAL;
         }
         if (!value && i + 1 < argc)
             value = argv[++i];
         if (!value) {
-            (void)fprintf(stderr, "logqd: -%s needs a value\n", name);
+            (void)fprintf(stderr, "logqd: %s needs a value\n", argv[i]);
             return -EINVAL;
         }
         int r = key ? add_override(o, key, value) : take_valued(o, name, value);
@@ -252,6 +255,34 @@ struct server {
     struct memory_plan memory;
 };
 
+/* What to do about the usual causes; NULL: the error says it all. */
+static const char *hint_to_open(int r) {
+    switch (r) {
+    case -EBUSY:
+        return "stop that one, or choose another directory with --data-dir";
+    case -EACCES:
+    case -EROFS:
+    case -EPERM:
+        return "the user that runs logqd must be able to write there; --data-dir chooses another "
+               "directory";
+    default:
+        return NULL;
+    }
+}
+
+static const char *hint_to_listen(int r) {
+    switch (r) {
+    case -EADDRINUSE:
+        return "another logqd, or Loki? --listen 127.0.0.1:3101 chooses another port";
+    case -EADDRNOTAVAIL:
+        return "--listen takes an address of this machine, or 0.0.0.0 for all of them";
+    case -EACCES:
+        return "ports below 1024 need root or CAP_NET_BIND_SERVICE; --listen chooses another";
+    default:
+        return NULL;
+    }
+}
+
 static int open_store(struct server *s, const struct config *c) {
     struct err err = {0};
     struct wal_options wal = c->wal;
@@ -273,8 +304,9 @@ static int open_store(struct server *s, const struct config *c) {
     };
     int r = store_open(&o, &s->api.store, &err);
     if (r < 0) {
-        log_line(LOG_ERROR, "cannot open the store", "dir=%s err=%s", log_quotez(c->data_dir),
-                 log_quotez(err.text));
+        const char *hint = hint_to_open(r);
+        log_line(LOG_ERROR, "cannot open the store", "dir=%s err=%s%s%s", log_quotez(c->data_dir),
+                 log_quotez(err.text), hint ? " hint=" : "", hint ? log_quotez(hint) : "");
         return r;
     }
     const struct engine_options engine = {
@@ -347,7 +379,9 @@ static int start_http(struct server *s, const struct config *c) {
     };
     int r = http_start(&o, routes, n_routes, &s->http, &err);
     if (r < 0) {
-        log_line(LOG_ERROR, "cannot listen", "err=%s", log_quotez(err.text));
+        const char *hint = hint_to_listen(r);
+        log_line(LOG_ERROR, "cannot listen", "err=%s%s%s", log_quotez(err.text),
+                 hint ? " hint=" : "", hint ? log_quotez(hint) : "");
         return r;
     }
     s->api.http = s->http;

@@ -131,7 +131,12 @@ def two_servers():
     server = Server().start()
     status, text = start_refused(server.data)
     equal("a second server on the directory", status, 1)
-    check("says why", "in use by another logqd" in text, text)
+    check("says why and what to do", "in use by another logqd" in text and "--data-dir" in text, text)
+    other = tempfile.mkdtemp(prefix="logq-trouble-")
+    status, text = start_refused(other, "--listen", "127.0.0.1:%d" % server.port)
+    equal("a second server on the port", status, 1)
+    check("says why and what to do", "already in use" in text and "--listen" in text, text)
+    shutil.rmtree(other)
     equal("the first goes on", push(server, "one")[0], 204)
     server.close()
 
