@@ -250,7 +250,12 @@ static int connection_error(struct client *c, CURLcode code, struct err *reterr)
         return err_set(reterr, -ETIMEDOUT, "%s does not answer: %s", c->base, detail);
     if (code == CURLE_URL_MALFORMAT)
         return err_set(reterr, -EINVAL, "%s is not an address: write http://HOST:3100", c->base);
-    return err_set(reterr, -EIO, "request to %s failed: %s", c->base, detail);
+    const char *hint = "";
+    if (code == CURLE_SSL_CONNECT_ERROR)
+        hint = "; does it speak TLS, or is it http://?";
+    else if (code == CURLE_PEER_FAILED_VERIFICATION)
+        hint = "; --ca-cert FILE names whom to trust";
+    return err_set(reterr, -EIO, "request to %s failed: %s%s", c->base, detail, hint);
 }
 
 static int perform(struct client *c, const char *path, const struct buf *query,

@@ -27,6 +27,7 @@ enum {
     BODY_GROWTH =
         32, /* room for a body is at most this many times what has come of it: no byte moves often */
     TLS_RECORD = 16 << 10,
+    TLS_HANDSHAKE = 0x16, /* the first byte of a client that wants TLS */
 };
 
 enum step { STEP_AGAIN, STEP_WAIT, STEP_CLOSE };
@@ -442,6 +443,12 @@ static enum step step_head(struct conn *c) {
     if (c->in.size == 0) {
         buf_done(&c->in); /* idle connections hold no memory */
         return c->eof || c->loop->stopping ? STEP_CLOSE : STEP_WAIT;
+    }
+    if (!c->tls && c->in.data[0] == TLS_HANDSHAKE) {
+        c->request = request_new(c->loop, c->peer);
+        return c->request ? refuse(c, HTTP_REFUSED_MALFORMED, 400,
+                                   "a TLS handshake came to a port that speaks HTTP\n")
+                          : STEP_CLOSE;
     }
     bool first_bytes = c->head_scanned == 0;
     size_t head_size = http_head_end(buf_str(&c->in), &c->head_scanned);

@@ -164,6 +164,13 @@ def test_queries(s):
     check("memory after queries", wait_for(lambda: s.metric('logq_memory_bytes{kind="queries"}') == s.metric("logq_shelved_bytes")))
 
 
+def test_tls_to_http(s):
+    """A client that takes the port for one of TLS hears so at once, not when its patience ends."""
+    begun = time.time()
+    reply, closed = s.talk(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    check("a TLS handshake is refused", status_of(reply) == 400 and closed and time.time() - begun < 4, repr(reply))
+
+
 def form(text):
     return urlencode({"limit": 10, "start": NOW, "end": NOW + 10**9, "query": text}).encode()
 
@@ -293,7 +300,7 @@ def test_flood():
 
 def main():
     with Server("server.http_server_read_timeout=2s", "server.http_server_write_timeout=2s") as s:
-        for test in (test_smuggling, test_sizes, test_bombs, test_queries, test_slow):
+        for test in (test_tls_to_http, test_smuggling, test_sizes, test_bombs, test_queries, test_slow):
             test(s)
             equal("after %s the server stands" % test.__name__, s.get("/ready")[0], 200)
             equal("and takes pushes", s.push([({"app": "ok"}, [(time.time_ns(), "x")])])[0], 204)
