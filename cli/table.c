@@ -152,7 +152,8 @@ static size_t print_table(const struct options *o, json_t *result, bool is_matri
 }
 
 static void print_json(json_t *value, size_t flags) {
-    (void)json_dumpf(value, stdout, flags | JSON_ENCODE_ANY);
+    /* Seconds with milliseconds have 13 digits; 17 would show what a double makes of them. */
+    (void)json_dumpf(value, stdout, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     (void)putchar('\n');
 }
 

@@ -200,6 +200,8 @@ def query_mode(sh, s):
     equal("vector", (code, out.decode()), (0, "env  value\na       10\nb       10\n"))
     equal("one value", sh.out("instant-query", "-o", "table", 'sum(count_over_time({app="q"}[1h]))'), "20\n")
     equal("in a pipe, as logcli", json.loads(sh.out("instant-query", 'sum(count_over_time({app="q"}[1h]))'))[0]["value"][1], "20")
+    out = sh.out("instant-query", "vector(1)", "--now", "2026-11-21T00:00:00.123Z")
+    check("milliseconds as they are", "1795219200.123," in out, out)
     equal("scalar", sh.out("instant-query", "-o", "raw", "1+1"), "2\n")
     equal("empty vector", sh.run("instant-query", 'count_over_time({app="nobody"}[1h])')[0], 1)
     got = json.loads(sh.out("instant-query", "-o", "json", 'sum by (env) (count_over_time({app="q"}[1h]))'))
