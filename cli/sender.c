@@ -73,8 +73,9 @@ void sender_report(struct sender *s) {
                       (long long)(elapsed_ms / 1000), (long long)(elapsed_ms % 1000 / 100));
     }
     if (s->refused > 0) {
-        (void)fprintf(stderr, "logq: the server refused %llu lines (the others are stored): %s\n",
-                      (unsigned long long)s->refused, s->first_refusal);
+        (void)fprintf(stderr, "logq: the server refused %llu lines%s: %s\n",
+                      (unsigned long long)s->refused,
+                      s->lines > 0 ? " (the others are stored)" : "", s->first_refusal);
         if (strstr(s->first_refusal, "timestamp too old"))
             (void)fprintf(stderr, "logq: old lines: start logqd with --set "
                                   "limits_config.reject_old_samples=false, or push with "
@@ -99,24 +100,42 @@ static bool concerns_stream(struct str message) {
     return false;
 }
 
-/* "2 errors like: ...; 1 errors like: ..." are three lines, any other message is about one. */
-static uint64_t refused_lines(struct str message) {
-    static const struct str sign = STR_INIT(" errors like: ");
+static const struct str errors_like = STR_INIT(" errors like: ");
+
+/* The sum of the numbers before each `sign`. */
+static uint64_t counted_before(struct str message, struct str sign) {
     uint64_t total = 0;
-    const char *p = message.data;
-    for (;;) {
-        struct str rest = str_make(p, (size_t)(message.data + message.size - p));
-        const char *found = str_find(rest, sign);
-        if (!found)
-            return total > 0 ? total : 1;
+    struct str rest = message;
+    for (const char *found; (found = str_find(rest, sign));) {
         const char *digits = found;
-        while (digits > message.data && digits[-1] >= '0' && digits[-1] <= '9')
+        while (digits > rest.data && digits[-1] >= '0' && digits[-1] <= '9')
             digits--;
         uint64_t count = 0;
         if (u64_parse(str_make(digits, (size_t)(found - digits)), &count) == 0)
             total += count;
-        p = found + sign.size;
+        rest = str_from_offset(rest, (size_t)(found - rest.data) + sign.size);
     }
+    return total;
+}
+
+/* "2 errors like: ...; 1 errors like: ...; 5 more errors" are eight lines, any other message is about one. */
+static uint64_t refused_lines(struct str message) {
+    uint64_t total = counted_before(message, errors_like);
+    return total > 0 ? total + counted_before(message, STR(" more errors")) : 1;
+}
+
+/* The first of several causes. */
+static struct str first_cause(struct str message) {
+    const char *like = str_find(message, errors_like);
+    if (!like)
+        return message;
+    struct str rest = str_from_offset(message, (size_t)(like - message.data) + errors_like.size);
+    const char *next = str_find(rest, errors_like);
+    if (!next)
+        return rest;
+    while (next > rest.data && *next != ';')
+        next--;
+    return str_make(rest.data, (size_t)(next - rest.data));
 }
 
 static int note_refusal(struct sender *s, const struct batch *b, const struct client_answer *answer,
@@ -126,12 +145,14 @@ static int note_refusal(struct sender *s, const struct batch *b, const struct cl
         return client_status_error(s->client, answer, reterr);
     uint64_t refused = refused_lines(message);
     refused = refused < b->n_lines ? refused : b->n_lines;
-    if (s->refused == 0)
+    if (s->refused == 0) {
+        struct str cause = first_cause(message);
         (void)snprintf(s->first_refusal, sizeof(s->first_refusal), "%.*s",
-                       (int)(message.size < 600 ? message.size : 600), message.data);
+                       (int)(cause.size < 600 ? cause.size : 600), cause.data);
+    }
     s->refused += refused;
     s->lines += b->n_lines - refused;
-    s->bytes += b->line_bytes;
+    s->bytes += refused < b->n_lines ? b->line_bytes : 0;
     return 0;
 }
 

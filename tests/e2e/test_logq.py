@@ -305,6 +305,8 @@ def odd_servers():
     equal("push gives up", (code, len(Odd.seen)), (2, 2))
     code, _, err = ask([(400, "2 errors like: entry has timestamp too old; 1 errors like: x\n")], *push)
     check("partial acceptance", code == 1 and "refused 3 lines" in err and "reject_old_samples" in err and len(Odd.seen) == 1, err)
+    code, _, err = ask([(400, "1 errors like: entry; of; a has timestamp too old; 1 errors like: x; 1 more errors")], *push)
+    check("all are refused", code == 1 and "refused 3 lines: entry; of; a has timestamp too old\n" in err and "pushed 0 lines" in err, err)
     code, _, err = ask([(400, "entry for stream '{}' has timestamp too new: 2026\n")], *push)
     check("one refused line", code == 1 and "refused 1 lines" in err and "pushed 2 lines" in err, err)
     code, _, err = ask([(400, "couldn't parse labels: x")], *push)
