@@ -514,6 +514,12 @@ static void tune_malloc(void) {
 int main(int argc, char **argv) {
     static struct options o;
     tune_malloc();
+    /* `logqd help` and `logqd help NAME`, as logq has them. */
+    if (argc > 1 && strcmp(argv[1], "help") == 0) {
+        argv[1] = argc > 2 ? argv[2] : "--help";
+        if (argc > 2)
+            argv[2] = "--help";
+    }
     const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
     if (command)
         return command_main(command, argc - 1, argv + 1);

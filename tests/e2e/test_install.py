@@ -12,7 +12,7 @@ import tempfile
 import time
 
 import harness
-from harness import BUILD, LOGQ, ROOT, Server, check, equal
+from harness import BUILD, LOGQ, LOGQD, ROOT, Server, check, equal
 
 FOLDER = tempfile.mkdtemp(prefix="logq-e2e-install-")
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("LOKI_", "LOGQ_"))}
@@ -64,6 +64,14 @@ def pages(root):
     keys = re.findall(r"^\| `([^`]+)` \|", open(os.path.join(ROOT, "docs/configuration.md")).read(), re.M)
     missing = [k for k in keys if not re.search(r"^\s+%s\s*$" % re.escape(k), texts["man5/logqd.yaml.5"], re.M)]
     check("logqd.yaml.5 names every setting", len(keys) > 40 and not missing, str(missing[:5]))
+    text = subprocess.run([LOGQD, "--help"], capture_output=True, text=True).stdout
+    names = re.findall(r"^  (--[a-z.-]+|[a-z-]+) {2,}", text, re.M) + re.findall(r"^  (--[a-z.-]+)", text, re.M)
+    missing = [n for n in names if n not in texts["man8/logqd.8"].replace("\u2010", "-").replace("\u2212", "-")]
+    check("logqd.8 names every option and command of the help", len(names) > 12 and not missing, str(missing))
+    for args in (["help"], ["help", "verify"]):
+        want = subprocess.run([LOGQD, *args[1:], "--help"], capture_output=True, text=True)
+        got = subprocess.run([LOGQD, *args], capture_output=True, text=True)
+        equal("logqd %s" % " ".join(args), (got.returncode, got.stdout), (0, want.stdout))
     options = set()
     for command in re.findall(r"^  logq ([a-z-]+)", subprocess.run([LOGQ, "help"], capture_output=True, text=True).stdout, re.M):
         out = subprocess.run([LOGQ, "help", command], capture_output=True, text=True)
