@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "numbers.h"
 #include "map.h"
 #include "pack.h"
+#include "positions.h"
 
 enum {
     ATTEMPTS = 20, /* looks at the index, when files go meanwhile */
@@ -32,7 +34,9 @@ struct backup {
     struct map days;  /* "chunks/<tenant>/<day>" that the source has; keys in arena */
     struct map packs; /* whose paths are in the list */
     struct arena arena;
-    unsigned number;   /* of this run's wal and deletes */
+    unsigned number;                  /* of this run's wal, deletes and positions */
+    unsigned long long first_segment; /* of the WAL that was copied */
+    struct positions positions;
     struct str *paths; /* chunk files of the source */
     uint64_t *sizes;
     size_t n_paths;
@@ -103,6 +107,9 @@ static int copy_segment(const char *name, bool is_dir, void *ctx) {
     int r = copy_growing(b->from_fd, from, b->to_fd, to);
     if (r == -ENOENT) /* all of it has become chunk files meanwhile */
         return 0;
+    unsigned long long segment;
+    if (sscanf(name, "%16llx.wal", &segment) == 1 && segment < b->first_segment)
+        b->first_segment = segment;
     return r < 0 ? fail(b, r, "copy", from) : add_new(b, to);
 }
 
@@ -142,8 +149,18 @@ static int copy_deletes(struct backup *b) {
 
 /* ---- chunk files */
 
+struct streams {
+    struct backup *b;
+    struct numbers *ids;
+};
+
+/* A position keeps replay from what is in chunk files or deleted; of an older WAL than the copied one it says nothing. */
 static int note_stream(const struct index_stream *s, void *ctx) {
-    return numbers_add(ctx, s->id);
+    const struct streams *all = ctx;
+    int r = numbers_add(all->ids, s->id);
+    if (r == 0 && s->flushed_lsn >> 32 >= all->b->first_segment)
+        r = positions_add(&all->b->positions, s);
+    return r;
 }
 
 /* -EAGAIN: it has gone since the index was read. */
@@ -191,7 +208,8 @@ static int note_path(struct backup *b, struct str tenant, const struct index_chu
 }
 
 /* All chunks in one transaction of the index: a merge in between would show some of them in neither form. The streams are
- * listed before it; who has come since had all its entries in the WAL that was copied. */
+ * listed before it; who has come since had all its entries in the WAL that was copied. So are their positions: all that is
+ * before one and has not been deleted is in the chunks that are listed after it. */
 static int list_tenant(struct backup *b, struct str tenant, struct index_reader *reader,
                        const struct numbers *ids, size_t *capacity) {
     struct arena arena = arena_make(ARENA_MAX);
@@ -217,6 +235,7 @@ static int list_chunks(struct backup *b) {
     map_done(&b->packs);
     b->days = map_make();
     b->packs = map_make();
+    positions_done(&b->positions);
     arena_reset(&b->arena);
     free(b->paths);
     free(b->sizes);
@@ -228,8 +247,10 @@ static int list_chunks(struct backup *b) {
     struct numbers *ids = calloc(n_tenants + 1, sizeof(*ids));
     if (r == 0 && !ids)
         r = -ENOMEM;
-    for (size_t i = 0; i < n_tenants && r == 0; i++)
-        r = index_walk_streams(b->index, tenants[i], note_stream, &ids[i], b->reterr);
+    for (size_t i = 0; i < n_tenants && r == 0; i++) {
+        struct streams all = {.b = b, .ids = &ids[i]};
+        r = index_walk_streams(b->index, tenants[i], note_stream, &all, b->reterr);
+    }
     if (r == 0)
         r = index_reader_begin(b->index, &reader, b->reterr);
     for (size_t i = 0; i < n_tenants && r == 0; i++)
@@ -309,6 +330,13 @@ static int take_chunks(struct backup *b) {
     return r;
 }
 
+static int write_positions(struct backup *b) {
+    char name[32];
+    (void)snprintf(name, sizeof(name), POSITIONS_NAME "-%u", b->number);
+    int r = positions_write(b->to_fd, name, &b->positions, b->reterr);
+    return r < 0 ? err_prefix(b->reterr, r, "backup") : add_new(b, name);
+}
+
 /* ---- what the backup keeps, and what it loses */
 
 /* Files of days that the source does not have any more. */
@@ -333,7 +361,7 @@ static int sweep_entry(const char *name, bool is_dir, void *ctx) {
         return 0;
     int r = 0;
     bool ours = size > 0 || strcmp(name, "chunks") == 0 || strncmp(name, "wal-", 4) == 0 ||
-                strncmp(name, "deletes-", 8) == 0;
+                strncmp(name, "deletes-", 8) == 0 || strncmp(name, "positions-", 10) == 0;
     if (ours && is_dir) {
         r = io_list(b->to_fd, b->path, sweep_entry, b);
         (void)io_rmdir(b->to_fd, b->path); /* when it has become empty */
@@ -366,6 +394,8 @@ int backup_run(const struct backup_options *o, struct backup_result *ret, struct
                        .days = map_make(),
                        .packs = map_make(),
                        .arena = arena_make(ARENA_MAX),
+                       .first_segment = ULLONG_MAX,
+                       .positions = positions_make(),
                        .reterr = reterr};
     char index_path[4096];
     const struct index_options index = {.read_only = true};
@@ -382,6 +412,8 @@ int backup_run(const struct backup_options *o, struct backup_result *ret, struct
         r = copy_deletes(&b);
     if (r == 0)
         r = take_chunks(&b);
+    if (r == 0)
+        r = write_positions(&b);
     if (r == 0)
         r = keep_old_days(&b);
     if (r == 0)
@@ -400,6 +432,7 @@ out:
     manifest_done(&b.now);
     map_done(&b.days);
     map_done(&b.packs);
+    positions_done(&b.positions);
     arena_done(&b.arena);
     free(b.paths);
     free(b.sizes);

@@ -4,6 +4,7 @@
  *   DEST/chunks/<tenant>/<day>/   chunk files as in the data directory: hard links on the same file system, else copies
  *   DEST/wal-<n>/                 the WAL as it was when the backup began: what had not become chunk files yet
  *   DEST/deletes-<n>              delete requests
+ *   DEST/positions-<n>            up to where in that WAL streams are in chunk files (positions.h)
  *
  * The WAL is copied first, the index read second: an entry that was acknowledged before the backup began is in one or the
  * other, or in both, and then counts once. No server is asked or stopped; a chunk file that goes while it is being

@@ -4,7 +4,8 @@
  * (erase.h). When the cancel period is over, the next pass of the compactor removes them: heads are flushed, chunks that
  * are meant as a whole go, others are rewritten without them (rewrite.h). Then the request is processed, hides nothing
  * more, and keeps a receipt. Crash states:
- *   (1) request committed, nothing removed: hidden after the next start, removed by a pass.
+ *   (1) request committed, nothing removed, positions of its streams written or not (positions.h): hidden after the next
+ *       start, removed by a pass.
  *   (2) some chunks removed or rewritten, each at once with its index row: the next pass looks at all chunks again; what is
  *       gone already is not found. The receipt counts what its last commit has told, and what was removed since.
  *   (3) all removed, not committed as processed: as (2).

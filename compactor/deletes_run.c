@@ -74,11 +74,20 @@ static int drop_rows(struct index_txn *t, void *ctx, struct err *reterr) {
     return r;
 }
 
+static int keep_positions(struct run *run) {
+    uint64_t ids[CHUNKS_PER_COMMIT];
+    for (size_t i = 0; i < run->n_gone; i++)
+        ids[i] = run->gone[i].stream_id;
+    return store_keep_positions(run->d->store, ids, run->n_gone, run->reterr);
+}
+
 /* Chunks that are meant as a whole: rows first, then files. */
 static int drop_chunks(struct run *run) {
     if (run->n_gone == 0)
         return 0;
-    int r = store_index_update(run->d->store, drop_rows, run, run->reterr);
+    int r = keep_positions(run);
+    if (r == 0)
+        r = store_index_update(run->d->store, drop_rows, run, run->reterr);
     if (r < 0)
         return r;
     for (size_t i = 0; i < run->n_gone; i++) {

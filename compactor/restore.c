@@ -1,6 +1,6 @@
-/* restore: a new data directory from a backup. The chunk files of the wanted days go in first, the WAL with them; a store is
- * opened there, which makes the index from the chunk files, replays the WAL and, when it closes, has turned that into
- * chunk files, too. What does not belong to the wanted days and tenant then goes, and the index is made once more. The
+/* restore: a new data directory from a backup. The chunk files of the wanted days go in first, the WAL with them, and the
+ * positions, unless a chunk file is missing; a store is opened there, which makes the index from these, replays the WAL
+ * and, when it closes, has turned that into chunk files, too. What does not belong to the wanted days and tenant then goes, and the index is made once more. The
  * new directory holds nothing else than chunk files, their index and the delete requests. When a restore fails the
  * directory is incomplete and is to be removed. */
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "copy.h"
 #include "io.h"
 #include "manifest.h"
+#include "positions.h"
 #include "store.h"
 #include "units.h"
 
@@ -40,6 +41,10 @@ static int fail(struct restore *s, int r, const char *what, const char *path) {
 static bool day_is_wanted(const struct restore *s, struct str text) {
     int32_t day;
     return day_parse(text, &day) == 0 && day >= s->o->from_day && day <= s->o->to_day;
+}
+
+static bool is_positions(const char *path) {
+    return strncmp(path, POSITIONS_NAME "-", strlen(POSITIONS_NAME "-")) == 0;
 }
 
 static bool is_wanted(const struct restore *s, const char *path) {
@@ -73,7 +78,10 @@ static int take_file(struct restore *s, const struct manifest_file *f) {
     char to[MANIFEST_PATH_MAX + 1];
     const char *slash = strchr(f->path, '/');
     bool wal = strncmp(f->path, "wal-", 4) == 0;
-    (void)snprintf(to, sizeof(to), "%s%s", wal ? "wal" : "", wal ? slash : f->path);
+    if (is_positions(f->path))
+        (void)snprintf(to, sizeof(to), POSITIONS_NAME);
+    else
+        (void)snprintf(to, sizeof(to), "%s%s", wal ? "wal" : "", wal ? slash : f->path);
     int r = manifest_measure(s->from_fd, f->path, &size, &hash);
     if (r == 0 && (size != f->size || hash.low != f->hash.low || hash.high != f->hash.high))
         r = -ECORRUPT;
@@ -98,14 +106,17 @@ static int take_files(struct restore *s) {
     const struct manifest *m = &s->manifest;
     int r = 0;
     for (size_t i = 0; i < m->count; i++)
-        if (is_wanted(s, m->files[i].path)) {
+        if (is_wanted(s, m->files[i].path) || is_positions(m->files[i].path)) {
             s->all_files++;
             s->all_bytes += m->files[i].size;
         }
-    for (size_t i = 0; i < m->count && r == 0; i++) {
+    for (size_t i = 0; i < m->count && r == 0; i++)
         if (is_wanted(s, m->files[i].path))
             r = take_file(s, &m->files[i]);
-    }
+    /* Without all chunks the WAL is to fill the gaps: replay then skips nothing of it. */
+    for (size_t i = 0; i < m->count && r == 0 && s->result.bad == 0; i++)
+        if (is_positions(m->files[i].path))
+            r = take_file(s, &m->files[i]);
     return r;
 }
 
@@ -203,12 +214,19 @@ static int count_entries(struct restore *s) {
     return r;
 }
 
+static int remove_positions(struct restore *s) {
+    int r = io_unlink(s->to_fd, POSITIONS_NAME);
+    return r == -ENOENT ? 0 : r;
+}
+
 static int make_store(struct restore *s) {
     int r = open_and_close(s, NULL);
     if (r == 0)
         r = io_list(s->to_fd, "chunks", trim_tenant, s);
     if (r == 0)
         r = copy_remove_tree(s->to_fd, "wal");
+    if (r == 0) /* they were about that WAL */
+        r = remove_positions(s);
     if (r == 0)
         r = copy_remove_tree(s->to_fd, "index");
     if (r == 0)

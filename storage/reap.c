@@ -1,6 +1,7 @@
 /* reap: removing chunk files that the index no longer knows: at once when nobody reads, else when the snapshots
  * that may need them have ended; and files that a crash left behind. A pack of which a member has gone is looked at: when
- * no row of the index names it any more, it goes the same way. */
+ * no row of the index names it any more, it goes the same way. Before any of this, what must not come back is noted
+ * (positions.h). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +9,11 @@
 #include "io.h"
 #include "numbers.h"
 #include "pack.h"
+#include "positions.h"
 #include "sieve.h"
 #include "snapshot.h"
+
+enum { POSITION_ARENA_MAX = 64 << 20 }; /* a stream's row */
 
 /* The file goes when no running snapshot needs it. Without memory the orphan sweep will find it. */
 static void doom(struct store *s, const char *path, uint64_t stream_id, uint64_t seq) {
@@ -210,6 +214,59 @@ bool store_wal_reaches(struct store *s, uint64_t flushed_lsn) {
         return true;
     wal_get_stats(s->wal, &w);
     return flushed_lsn >= w.oldest_lsn;
+}
+
+/* Only those that the WAL still reaches need be kept. */
+static void drop_unreached(struct store *s, struct positions *p) {
+    size_t n = 0;
+    for (size_t i = 0; i < p->count; i++)
+        if (store_wal_reaches(s, p->items[i].flushed_lsn))
+            p->items[n++] = p->items[i];
+    p->count = n;
+}
+
+/* Of a stream as far as the index has it. */
+static int keep_position(struct store *s, struct positions *p, uint64_t stream_id) {
+    struct arena arena = arena_make(POSITION_ARENA_MAX);
+    struct index_stream row;
+    int r = index_stream_by_id(s->index, stream_id, &arena, &row);
+    if (r == 0 && store_wal_reaches(s, row.flushed_lsn))
+        r = positions_add(p, &row);
+    arena_done(&arena);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* On a full disk with the reserve's space: to delete makes room. */
+static int write_positions(struct store *s, struct positions *p, struct err *reterr) {
+    int r = positions_write(s->dir_fd, POSITIONS_NAME, p, reterr);
+    if (r != -ENOSPC)
+        return r;
+    (void)pthread_mutex_lock(&s->index_lock);
+    bool any = reserve_release(&s->reserve);
+    (void)pthread_mutex_unlock(&s->index_lock);
+    return any ? positions_write(s->dir_fd, POSITIONS_NAME, p, reterr) : r;
+}
+
+int store_keep_positions(struct store *s, const uint64_t *stream_ids, size_t count,
+                         struct err *reterr) {
+    struct positions p = positions_make();
+    struct err err = {0};
+    int r = positions_read(s->dir_fd, POSITIONS_NAME, &p, &err);
+    if (r < 0 && r != -ENOENT)
+        store_log(s, LOG_LEVEL_WARN, "the file of positions is begun anew", "error=\"%s\"",
+                  err.text);
+    drop_unreached(s, &p);
+    size_t known = p.count;
+    r = 0;
+    for (size_t i = 0; i < count && r == 0; i++)
+        if (i == 0 || stream_ids[i] != stream_ids[i - 1])
+            r = keep_position(s, &p, stream_ids[i]);
+    if (r < 0)
+        (void)err_set(reterr, r, "cannot keep the positions of streams: %s", err_name(r));
+    else if (p.count > known)
+        r = write_positions(s, &p, reterr);
+    positions_done(&p);
+    return r;
 }
 
 size_t store_reap(struct store *s) {

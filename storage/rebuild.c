@@ -1,7 +1,8 @@
 /* rebuild: the index from chunk files alone. Each chunk names its tenant, labels, stream id, the WAL position up
  * to which its stream is on disk, and the chunks that it has replaced: they lie in the same folder and have lower
  * numbers, so each folder is read from the highest number down. What a crash has left of the replaced ones is not
- * taken in; the orphan sweep removes it. Members of packs are read as files of their own numbers. The old index is set aside (index.damaged until its delete requests have been taken over, then index.old-<n>), never
+ * taken in; the orphan sweep removes it. Where deletes have left no chunk that tells a position, DATA/positions does
+ * (positions.h), unless a chunk is damaged, for then the WAL is to fill the gap. Members of packs are read as files of their own numbers. The old index is set aside (index.damaged until its delete requests have been taken over, then index.old-<n>), never
  * deleted. */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,11 +13,13 @@
 #include "index_internal.h"
 #include "io.h"
 #include "pack.h"
+#include "positions.h"
 #include "store_private.h"
 
 enum {
     ROWS_PER_COMMIT = 1000,
     SET_ASIDE_MAX = 1000,
+    ROW_ARENA_MAX = 1 << 20,
     NAME_TEXT_MAX = 64, /* two numbers and ".chunk" */
     REPLACED_MAX = 1 << 30,
 };
@@ -97,10 +100,17 @@ static int settle_number(struct rebuild *b, const struct chunk_head *head, uint6
     return 0;
 }
 
+static void raise_position(struct index_stream *row, uint64_t lsn, uint32_t index) {
+    if (lsn > row->flushed_lsn || (lsn == row->flushed_lsn && index > row->flushed_index)) {
+        row->flushed_lsn = lsn;
+        row->flushed_index = index;
+    }
+}
+
 static int put_chunk(struct rebuild *b, const struct chunk *chunk) {
     const struct chunk_head *head = chunk_get_head(chunk);
     const struct chunk_sums *sums = chunk_get_sums(chunk);
-    struct arena arena = arena_make(1 << 20);
+    struct arena arena = arena_make(ROW_ARENA_MAX);
     struct index_stream row;
     uint64_t id = 0;
     int r = settle_number(b, head, &id);
@@ -120,12 +130,8 @@ static int put_chunk(struct rebuild *b, const struct chunk *chunk) {
     if (sums->last_ns > row.last_ns)
         row.last_ns = sums->last_ns;
     /* A damaged chunk may lack blocks: the WAL, if it still has them, fills the gap. */
-    bool complete = !chunk_is_damaged(chunk);
-    if (complete && (head->wal_lsn > row.flushed_lsn ||
-                     (head->wal_lsn == row.flushed_lsn && head->wal_index > row.flushed_index))) {
-        row.flushed_lsn = head->wal_lsn;
-        row.flushed_index = head->wal_index;
-    }
+    if (!chunk_is_damaged(chunk))
+        raise_position(&row, head->wal_lsn, head->wal_index);
     r = index_put_stream(b->txn, &row, b->reterr);
     if (r == 0) {
         struct index_chunk c = {.stream_id = id,
@@ -165,7 +171,9 @@ static int set_file_aside(struct rebuild *b, int cause) {
     char aside[sizeof(b->path) + 16];
     (void)snprintf(aside, sizeof(aside), "%s.damaged", b->path);
     b->result->damaged++;
-    return io_rename(b->dir_fd, b->path, b->dir_fd, aside);
+    /* If this rebuild is cut off, the next one does not see that the file has been. */
+    int r = io_unlink(b->dir_fd, POSITIONS_NAME);
+    return r < 0 && r != -ENOENT ? r : io_rename(b->dir_fd, b->path, b->dir_fd, aside);
 }
 
 /* ---- one folder, from the highest number down */
@@ -390,10 +398,72 @@ static int take_requests(struct rebuild *b) {
     return r == -ENOMEM || r == -ENOSPC ? r : 0;
 }
 
+/* ---- positions */
+
+/* The row that a position belongs to, made if no chunk has told of the stream. -EEXIST: its number is another's. */
+static int find_row(struct rebuild *b, const struct position *p, struct arena *arena,
+                    struct index_stream *ret) {
+    uint64_t id;
+    struct labels labels;
+    int r = labels_decode(p->labels, arena, &labels);
+    if (r == 0)
+        r = index_txn_find_stream(b->txn, p->tenant, labels, &id);
+    if (r == 0)
+        return index_txn_stream(b->txn, id, arena, ret, b->reterr);
+    if (r == -ENOENT) {
+        r = index_txn_stream(b->txn, p->stream_id, arena, ret, b->reterr);
+        r = r == 0 ? -EEXIST : r;
+    }
+    if (r != -ENOENT)
+        return r;
+    *ret = (struct index_stream){.id = p->stream_id,
+                                 .tenant = p->tenant,
+                                 .labels = labels,
+                                 .first_ns = INT64_MAX,
+                                 .last_ns = INT64_MIN};
+    return 0;
+}
+
+static int put_position(struct rebuild *b, const struct position *p) {
+    struct arena arena = arena_make(ROW_ARENA_MAX);
+    struct index_stream row;
+    int r = commit_some(b, false);
+    if (r == 0)
+        r = find_row(b, p, &arena, &row);
+    if (r == 0) {
+        raise_position(&row, p->flushed_lsn, p->flushed_index);
+        r = index_put_stream(b->txn, &row, b->reterr);
+        b->rows_in_txn++;
+    }
+    if (p->stream_id > b->max_stream)
+        b->max_stream = p->stream_id;
+    if (p->flushed_lsn >> 32 > b->max_segment)
+        b->max_segment = p->flushed_lsn >> 32;
+    arena_done(&arena);
+    return r == -EEXIST ? 0 : r;
+}
+
+/* What deletes have left of streams whose last chunks they took. A damaged file says nothing: what it would have kept away
+ * comes back, and may be deleted again. */
+static int take_positions(struct rebuild *b) {
+    struct positions p = positions_make();
+    int r = positions_read(b->dir_fd, POSITIONS_NAME, &p, NULL);
+    if (r == -ECORRUPT || r == -EFORMAT)
+        b->result->damaged++;
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
+    for (size_t i = 0; i < p.count && r == 0; i++)
+        r = put_position(b, &p.items[i]);
+    positions_done(&p);
+    return r;
+}
+
 static int fill_index(struct rebuild *b) {
     int r = io_list(b->dir_fd, "chunks", rebuild_tenant, b);
     if (r == -ENOENT && b->read_only)
         r = 0; /* all that there is may be in the WAL */
+    if (r == 0 && b->result->damaged == 0)
+        r = take_positions(b);
     if (r == 0)
         r = commit_some(b, false);
     if (r == 0 && !b->read_only)

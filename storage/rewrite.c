@@ -723,8 +723,16 @@ static void undo(struct work *k) {
     }
 }
 
+/* When erasing leaves nothing, no file tells the position of the sources any more. */
+static int keep_position(struct work *k) {
+    bool untold = k->w->erase && k->n_outputs == 0;
+    return untold ? store_keep_positions(k->store, &k->w->sources[0].stream_id, 1, k->reterr) : 0;
+}
+
 static int commit(struct work *k) {
-    int r = publish(k);
+    int r = keep_position(k);
+    if (r == 0)
+        r = publish(k);
     if (r < 0)
         goto fail;
     r = store_index_update(k->store, swap_rows, k, k->reterr);

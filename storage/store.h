@@ -209,6 +209,12 @@ bool store_stream_active(struct store *s, uint64_t stream_id);
  * replay from bringing removed entries back. */
 bool store_wal_reaches(struct store *s, uint64_t flushed_lsn);
 
+/* Writes down up to where these streams are in chunk files, as far as the WAL may hold what is before that (positions.h).
+ * To be called before the rows of chunks go whose entries must not come back even if the index is lost; by one
+ * thread at a time. */
+int store_keep_positions(struct store *s, const uint64_t *stream_ids, size_t count,
+                         struct err *reterr);
+
 struct store_stats {
     uint64_t streams_in_memory;
     uint64_t head_bytes, head_budget_bytes;

@@ -1,4 +1,4 @@
-/* Order: format, index, WAL, chunk files, then what the index knows and is not there. With `repair` the damaged chunk
+/* Order: format, index, WAL, positions, chunk files, then what the index knows and is not there. With `repair` the damaged chunk
  * files are replaced on the way, and at the end the index is made anew when it, or any chunk, was damaged.
  *
  * Crash states of a repair: (1) NAME.tmp of a salvage: removed by the orphan sweep. (2) the damaged file in quarantine,
@@ -21,6 +21,7 @@
 #include "io.h"
 #include "map.h"
 #include "pack.h"
+#include "positions.h"
 #include "sieve.h"
 #include "store_private.h"
 #include "wal_segment.h"
@@ -683,6 +684,30 @@ static int check_chunks(struct verify *v) {
     return 0;
 }
 
+/* ---- positions */
+
+/* Only what a rebuild asks: nothing is lost with it but what deletes have taken. */
+static int check_positions(struct verify *v) {
+    struct positions p = positions_make();
+    struct err err = {0};
+    int r = positions_read(v->dir_fd, POSITIONS_NAME, &p, &err);
+    positions_done(&p);
+    if (r == 0 || r == -ENOENT)
+        return 0;
+    if (r == -ENOMEM)
+        return err_set(v->reterr, r, "no memory");
+    damage(v, POSITIONS_NAME, err.text,
+           "everything; if the index is lost, deleted lines that the WAL still has come back");
+    return v->o->repair ? quarantine(v, POSITIONS_NAME) : 0;
+}
+
+/* The WAL is to fill the gaps of what has been repaired. */
+static int put_positions_aside(struct verify *v) {
+    int fd = io_open(v->dir_fd, POSITIONS_NAME, O_RDONLY | O_CLOEXEC, 0);
+    io_close(fd);
+    return fd >= 0 ? quarantine(v, POSITIONS_NAME) : 0;
+}
+
 /* ---- the top folder */
 
 static int visit_top(const char *name, bool is_dir, void *ctx) {
@@ -726,7 +751,11 @@ int store_verify(const struct verify_options *o, struct verify_result *ret, stru
     if (r == 0)
         r = check_wal(&v);
     if (r == 0)
+        r = check_positions(&v);
+    if (r == 0)
         r = check_chunks(&v);
+    if (r == 0 && o->repair && v.rebuild)
+        r = put_positions_aside(&v);
     if (r == 0 && o->repair && (v.rebuild || v.index_damaged))
         r = make_new_index(&v);
     chunk_checker_free(v.checker);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "erasure.h"
 #include "io.h"
@@ -189,6 +190,82 @@ static void nothing_comes_back(void) {
     world_end(&world);
 }
 
+static void lose_index(void) {
+    char path[TEST_FOLDER_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/index/data.mdb", world.dir);
+    CHECK_INT(unlink(path), 0);
+}
+
+static void erase(const char *query, int64_t start_ns, int64_t end_ns) {
+    struct deletes *d = open_deletes();
+    struct deletes_result done;
+    char id[DELETE_ID_SIZE + 1];
+    add(d, query, start_ns, end_ns, id);
+    CHECK_INT(run(d, BASE_NS + NS_PER_HOUR, &done), 0);
+    CHECK_INT(done.processed, 1);
+    deletes_close(d);
+}
+
+/* Nor when the index is lost with all that it tells: whole streams, the newest chunk of one, a chunk of which a filter has left
+ * nothing; what was written after that is there once. */
+static void nothing_comes_back_without_the_index(void) {
+    begin();
+    struct err err = {0};
+    push("a", BASE_NS);
+    push("b", BASE_NS);
+    CHECK_INT(store_flush(world.store, &err), 0);
+    push("b", BASE_NS + NS_PER_HOUR);
+    push("c", BASE_NS);
+    push("e", BASE_NS);
+    struct entry one = {.ts_ns = BASE_NS, .line = STR("secret alone")};
+    CHECK_INT(world_append_app(world.store, STR("t"), "d", &one, 1), 0);
+    erase("a", BASE_NS, BASE_NS + NS_PER_MIN);
+    erase("b", BASE_NS + NS_PER_HOUR, BASE_NS + 2 * NS_PER_HOUR);
+    erase("d secret", BASE_NS, BASE_NS + NS_PER_MIN);
+    erase("e", BASE_NS, BASE_NS + NS_PER_MIN);
+    push("a", BASE_NS + NS_PER_MIN);
+    for (int i = 0; i < 3;
+         i++) { /* the second time the WAL still has them, the third time it has not */
+        world_close(&world);
+        if (i < 2)
+            lose_index();
+        open_store();
+        CHECK_INT(count("a"), PER_PUSH);
+        CHECK_INT(count("b"), PER_PUSH);
+        CHECK_INT(count("c"), PER_PUSH);
+        CHECK_INT(count("d"), 0);
+        CHECK_INT(count("e"), 0);
+    }
+    world_end(&world);
+}
+
+static int damage_file(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+    (void)st, (void)ftw;
+    FILE *f = type == FTW_F ? fopen(path, "r+b") : NULL;
+    if (f) {
+        CHECK_INT(fwrite("damage", 6, 1, f), 1); /* in place of the magic */
+        CHECK_INT(fclose(f), 0);
+    }
+    return 0;
+}
+
+/* Where chunks are damaged, too, the WAL is to have all that it can give, even if that is more than there was. */
+static void the_wal_fills_gaps(void) {
+    begin();
+    push("a", BASE_NS);
+    push("b", BASE_NS);
+    erase("a", BASE_NS, BASE_NS + NS_PER_MIN);
+    world_close(&world);
+    char path[TEST_FOLDER_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/chunks", world.dir);
+    (void)nftw(path, damage_file, 16, FTW_PHYS);
+    lose_index();
+    open_store();
+    CHECK_INT(count("b"), PER_PUSH);
+    CHECK_INT(count("a"), PER_PUSH);
+    world_end(&world);
+}
+
 static void what_others_have_written(void) {
     begin();
     struct deletes *d = open_deletes();
@@ -271,6 +348,8 @@ static void each_call_fails(void) {
 int main(void) {
     RUN(a_life);
     RUN(nothing_comes_back);
+    RUN(nothing_comes_back_without_the_index);
+    RUN(the_wal_fills_gaps);
     RUN(what_others_have_written);
     RUN(each_call_fails);
     return test_done();

@@ -9,7 +9,7 @@ import threading
 import time
 
 import harness
-from harness import Server, check, equal
+from harness import Server, check, equal, wait_for
 
 DAY = 86400 * 10**9
 TODAY = int(time.time()) // 86400 * DAY
@@ -122,7 +122,7 @@ def incremental(base):
         equal("two chunks", len(chunk), 2)
         equal("hard links", {os.stat(os.path.join(backup, f)).st_nlink for f in chunk}, {2})
         again = figures(run("backup", "--data-dir", s.data, backup))
-        equal("nothing new but WAL and requests", (again["files"], again["new files"]), (first["files"], 2))
+        equal("nothing new but WAL, requests and positions", (again["files"], again["new files"]), (first["files"], 3))
         fill(s, "a", "x", 2, 50)
         fill(s, "a", "y", 2, 30)
         s.request("POST", "/loki/api/v1/delete", dict(query='{app="y"}', start=str((TODAY - 3 * DAY) // 10**9)), {"X-Scope-OrgID": "a"})
@@ -143,7 +143,40 @@ def incremental(base):
             equal("days that the source lost are kept", lines(r, "a", query='{app="x"}'), want)
         run("backup", "--data-dir", empty, "--prune", backup)
         equal("pruned", [f for f in files(backup) if f.endswith(".chunk")], [])
-    check("nothing else is left", len({f.split("/")[0] for f in files(backup)}) <= 4, files(backup))
+    check("nothing else is left", len({f.split("/")[0] for f in files(backup)}) <= 5, files(backup))
+
+
+def deleted(base):
+    """What a request has taken stays away though the backup's WAL has it: from a whole stream, from the newest part of one."""
+    backup = os.path.join(base, "backup")
+    with Server("auth_enabled=true", "compactor.delete_request_cancel_period=0s", "compactor.compaction_interval=200ms") as s:
+        fill(s, "a", "whole", 1)
+        fill(s, "a", "part", 1)
+        s.flush()
+        fill(s, "a", "part", 0)
+        fill(s, "b", "whole", 1)
+        for query in ('{app="whole"}', '{app="part"}'):
+            start = TODAY - (2 * DAY if "whole" in query else 0)
+            status, _, data = s.request("POST", "/loki/api/v1/delete", dict(query=query, start=str(start // 10**9)), {"X-Scope-OrgID": "a"})
+            equal("accepted", (status, data), (204, b""))
+        check("processed", wait_for(lambda: s.get("/loki/api/v1/delete", None, {"X-Scope-OrgID": "a"})[2].count(b'"processed"') == 2, 30))
+        fill(s, "a", "later", 0, 10)
+        want = lines(s, "a")
+        equal("what is left", len(want), 110)
+        run("backup", "--data-dir", s.data, backup)
+        run("backup", "--verify", backup)
+    for name, options in (("all", ()), ("one", ("--tenant", "a", "--link"))):
+        got, r = restored(backup, base, name, *options)
+        with r:
+            equal("restored: " + name, lines(r, "a"), want)
+            equal("other tenant: " + name, len(lines(r, "b")), 0 if options else 100)
+            check("nothing else: " + name, "positions" not in os.listdir(r.data), os.listdir(r.data))
+    chunk = next(f for f in files(backup) if f.endswith((".chunk", ".pack")))
+    with open(os.path.join(backup, chunk), "r+b") as f:
+        f.write(b"damage")
+    run("restore", "--data-dir", os.path.join(base, "filled"), backup, status=1)
+    with Server("auth_enabled=true", "compactor.retention_enabled=false", data=os.path.join(base, "filled")) as r:
+        check("what a damaged file had comes from the WAL", set(want) <= set(lines(r, "a")))
 
 
 def damaged(base):
@@ -202,7 +235,7 @@ def rehearsal(base):
 
 
 def main():
-    for test in (live, incremental, damaged, rehearsal):
+    for test in (live, incremental, deleted, damaged, rehearsal):
         with tempfile.TemporaryDirectory(prefix="logq-e2e-") as base:
             test(base)
 

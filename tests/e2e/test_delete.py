@@ -2,6 +2,8 @@
 """Delete requests: what is refused and how; hidden from every kind of query at once, wherever the entries are; gone from disk
 after the cancel period, with a receipt; kept over restarts and kill -9; taken back."""
 import json
+import os
+import shutil
 import subprocess
 import time
 
@@ -184,6 +186,24 @@ def removed(s):
     equal("one request", json.loads(s.get("/loki/api/v1/delete", dict(request_id=got[1]["request_id"]))[2])[0]["receipt"], receipts[1])
 
 
+def index_lost(s):
+    """The WAL has the lines of what was removed; an index made anew from chunk files does not bring them back."""
+    want = len(lines(s, '{app="disk"}'))
+    s.kill()
+    shutil.rmtree(os.path.join(s.data, "index"))
+    s.start()
+    equal("with a new index", (len(lines(s, '{app="disk"}')), len(lines(s, '{app="gone"}'))), (want, 10))
+    delete(s, '{app="gone"}')
+    check("processed again", wait_for(lambda: [r["status"] for r in requests(s)] == ["processed"], 30), requests(s))
+    s.kill()
+    out = subprocess.run([harness.LOGQD, "verify", s.data], capture_output=True, text=True)
+    equal("verify", out.returncode, 0)
+    out = subprocess.run([harness.LOGQD, "rebuild-index", s.data], capture_output=True, text=True)
+    equal("rebuild-index", out.returncode, 0)
+    s.start()
+    equal("with one more", (len(lines(s, '{app="disk"}')), lines(s, '{app="gone"}')), (want, []))
+
+
 def killed(s):
     """Killed again and again while it removes: in the end exactly what was asked for is gone."""
     for k in range(20):
@@ -209,6 +229,7 @@ def main():
         tenants(s)
     with Server("compactor.delete_request_cancel_period=0s", "compactor.compaction_interval=200ms") as s:
         removed(s)
+        index_lost(s)
     with Server("compactor.delete_request_cancel_period=0s", "compactor.compaction_interval=50ms") as s:
         killed(s)
     with Server("compactor.retention_enabled=false") as s:
