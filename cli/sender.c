@@ -80,6 +80,10 @@ void sender_report(struct sender *s) {
             (void)fprintf(stderr, "logq: old lines: start logqd with --set "
                                   "limits_config.reject_old_samples=false, or push with "
                                   "--timestamp now\n");
+        else if (strstr(s->first_refusal, "timestamp too new"))
+            (void)fprintf(stderr, "logq: lines of the future: is a clock wrong, or their zone "
+                                  "(--timezone)? limits_config.creation_grace_period is how far "
+                                  "ahead is taken\n");
     }
     buf_done(&text);
 }

@@ -308,7 +308,7 @@ def odd_servers():
     code, _, err = ask([(400, "1 errors like: entry; of; a has timestamp too old; 1 errors like: x; 1 more errors")], *push)
     check("all are refused", code == 1 and "refused 3 lines: entry; of; a has timestamp too old\n" in err and "pushed 0 lines" in err, err)
     code, _, err = ask([(400, "entry for stream '{}' has timestamp too new: 2026\n")], *push)
-    check("one refused line", code == 1 and "refused 1 lines" in err and "pushed 2 lines" in err, err)
+    check("one refused line", code == 1 and "refused 1 lines" in err and "pushed 2 lines" in err and "--timezone" in err, err)
     code, _, err = ask([(400, "couldn't parse labels: x")], *push)
     check("bad labels are trouble", code == 2 and "couldn't parse labels" in err, err)
     for status, words in ((401, "--org-id"), (404, "address"), (413, "413")):
