@@ -10,7 +10,6 @@
 #include "units.h"
 
 enum {
-    META_CUT_BYTES = 4 << 20,
     /* Smaller blocks are left to zstd until they are merged: encoding 5 KB with a table takes 41 microseconds instead of
      * 27, for a seventh less; 8 KB 51 instead of 39, for a fifth less; 16 KB the same, for a quarter less. */
     TABLE_LEAST_BYTES = 6 << 10,
@@ -83,23 +82,20 @@ int head_cut(struct registry *r, struct stream *s) {
     return 0;
 }
 
-static void note_entry(struct registry *r, struct stream *s, const struct entry *e,
-                       struct wal_pos pos) {
-    if (s->open.count == 1) {
+/* Neighbours of the record that the open block took; pos is the last one's. */
+static void note_run(struct registry *r, struct stream *s, const struct entry *entries,
+                     size_t count, struct wal_pos pos) {
+    if (s->open.count == count) {
         s->open_order = atomic_fetch_add(&r->next_order, 1);
         s->open_since_mono_ns = s->last_append_mono_ns;
     }
-    if (e->ts_ns < s->first_ns)
-        s->first_ns = e->ts_ns;
-    if (e->ts_ns > s->last_ns)
-        s->last_ns = e->ts_ns;
+    const struct entry *last = &entries[count - 1];
+    assert(entries->ts_ns <= last->ts_ns);
+    if (entries->ts_ns < s->first_ns)
+        s->first_ns = entries->ts_ns;
+    if (last->ts_ns > s->last_ns)
+        s->last_ns = last->ts_ns;
     s->open_end = (struct wal_pos){.lsn = pos.lsn, .index = pos.index + 1};
-}
-
-/* Metadata counts, too: a block of short lines with large metadata must not outgrow its encoder. */
-static bool must_cut(const struct rows_builder *open) {
-    return open->line_bytes >= BLOCK_RAW_TARGET || open->count >= BLOCK_ENTRIES_MAX ||
-           open->meta_bytes >= META_CUT_BYTES;
 }
 
 /* Which of a record's entries is the first that is not in chunk files. */
@@ -107,6 +103,14 @@ static size_t first_after(struct wal_pos flushed, uint64_t lsn, size_t count) {
     if (lsn > flushed.lsn)
         return 0;
     return lsn == flushed.lsn && flushed.index < count ? flushed.index : count;
+}
+
+/* Appends as many of the entries as go alike, one at least: all are new, or the one is a duplicate (0). */
+static int append_some(struct stream *s, const struct entry *entries, size_t count,
+                       struct rows_recent *recent, size_t *ret_taken) {
+    size_t run = rows_add_run(&s->open, entries, count, recent);
+    *ret_taken = run > 0 ? run : 1;
+    return run > 0 ? 1 : rows_add(&s->open, entries, recent);
 }
 
 int head_append(struct registry *r, struct stream *s, const struct entry *entries, size_t count,
@@ -118,27 +122,30 @@ int head_append(struct registry *r, struct stream *s, const struct entry *entrie
     struct rows_recent recent = {0};
     size_t first = first_after(s->flushed, lsn, count);
     int status = rows_reserve(&s->open, entries + first, count - first);
-    for (size_t i = first; i < count && status >= 0; i++) {
+    for (size_t i = first, n = 0; i < count && status >= 0; i += n) {
         struct wal_pos pos = {.lsn = lsn, .index = (uint32_t)i};
         if (s->open.count == 0)
             s->open_first = pos;
-        status = rows_add(&s->open, &entries[i], &recent);
+        uint32_t bytes_before = s->open.line_bytes;
+        status = append_some(s, entries + i, count - i, &recent, &n);
         if (status < 0)
             break;
+        pos.index += (uint32_t)n - 1;
         if (status == 0) {
             duplicates++;
-            s->open_end = (struct wal_pos){.lsn = lsn, .index = (uint32_t)i + 1};
+            s->open_end = (struct wal_pos){.lsn = lsn, .index = pos.index + 1};
             continue;
         }
-        note_entry(r, s, &entries[i], pos);
-        if (route)
-            tap_route_offer(route, s, &entries[i], pos);
-        appended++;
-        bytes += entries[i].line.size;
-        if (must_cut(&s->open)) {
+        note_run(r, s, entries + i, n, pos);
+        for (size_t k = 0; route && k < n; k++)
+            tap_route_offer(route, s, &entries[i + k],
+                            (struct wal_pos){.lsn = lsn, .index = (uint32_t)(i + k)});
+        appended += n;
+        bytes += s->open.line_bytes - bytes_before;
+        if (rows_are_full(&s->open)) {
             status = head_cut(r, s);
             if (status == 0)
-                status = rows_reserve(&s->open, entries + i + 1, count - i - 1);
+                status = rows_reserve(&s->open, entries + i + n, count - i - n);
             recent = (struct rows_recent){0};
         }
     }

@@ -5,8 +5,11 @@
 #include <stdlib.h>
 
 #include "arena.h"
-#include "block.h"
 #include "hash.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 enum {
     ROWS_FIRST = 8, /* entries of a new block at least: many streams hold a few lines only */
@@ -265,29 +268,33 @@ static int intern_set(struct rows_builder *b, const struct entry *e, uint32_t *r
     return 0;
 }
 
+/* Neighbours in an array of labels have places of their own: most entries have nothing but one of the static levels. */
+static inline struct rows_recent_set *recent_set(struct rows_recent *recent,
+                                                 const struct label *meta) {
+    return &recent->sets[(uintptr_t)meta / sizeof(struct label) % ROWS_RECENT];
+}
+
 /* The set of an entry's metadata, and its bytes. */
 static int intern_meta(struct rows_builder *b, const struct entry *e, struct rows_recent *recent,
                        uint32_t *ret_id, uint32_t *ret_bytes) {
     *ret_id = *ret_bytes = 0;
     if (e->meta_count == 0)
         return 0;
-    /* Neighbours in an array of labels have places of their own: most entries have nothing but one of the static levels. */
-    size_t at = (uintptr_t)e->meta / sizeof(struct label) % ROWS_RECENT;
-    if (recent && recent->items[at].meta == e->meta && recent->items[at].count == e->meta_count) {
-        *ret_id = recent->items[at].id;
-        *ret_bytes = recent->items[at].bytes;
-        return 0;
+    if (recent) {
+        const struct rows_recent_set *set = recent_set(recent, e->meta);
+        if (set->meta == e->meta && set->count == e->meta_count) {
+            *ret_id = set->id;
+            *ret_bytes = set->bytes;
+            return 0;
+        }
     }
     int r = intern_set(b, e, ret_id);
     if (r < 0)
         return r;
     *ret_bytes = labels_bytes(*b->rows->sets[*ret_id]);
-    if (recent) {
-        recent->items[at].meta = e->meta;
-        recent->items[at].count = e->meta_count;
-        recent->items[at].id = *ret_id;
-        recent->items[at].bytes = *ret_bytes;
-    }
+    if (recent)
+        *recent_set(recent, e->meta) = (struct rows_recent_set){
+            .meta = e->meta, .count = e->meta_count, .id = *ret_id, .bytes = *ret_bytes};
     return 0;
 }
 
@@ -402,6 +409,68 @@ int rows_add(struct rows_builder *b, const struct entry *e, struct rows_recent *
     if (e->ts_ns > b->max_ns)
         b->max_ns = e->ts_ns;
     return 1;
+}
+
+/* The bytes of lines i to i + count, whose offsets are set, and what stands behind each. */
+static void copy_lines(struct rows *r, uint32_t i, const struct entry *entries, size_t count) {
+    for (size_t k = 0; k < count; k++) {
+        char *to = r->lines + r->offsets[i + k];
+        struct str line = entries[k].line;
+        if (line.size > 0)
+            memcpy(to, line.data, line.size);
+        to[line.size] = '\n';
+    }
+}
+
+#if defined(__x86_64__)
+/* The same by steps of 64 bytes. What is written too much is written over by the next line, or is LINETAB_SLACK. */
+__attribute__((target("avx512f,avx512bw,bmi2"))) static void copy_lines_wide(
+    struct rows *r, uint32_t i, const struct entry *entries, size_t count) {
+    static_assert(LINETAB_SLACK >= 64, "a step may reach behind the last line");
+    for (size_t k = 0; k < count; k++) {
+        char *to = r->lines + r->offsets[i + k];
+        const char *from = entries[k].line.data;
+        size_t left = entries[k].line.size;
+        for (; left > 64; left -= 64, from += 64, to += 64)
+            _mm512_storeu_si512(to, _mm512_loadu_si512(from));
+        __mmask64 rest = _bzhi_u64(~UINT64_C(0), (unsigned)left);
+        _mm512_storeu_si512(to, _mm512_maskz_loadu_epi8(rest, from));
+        to[left] = '\n';
+    }
+}
+#endif
+
+size_t rows_add_run(struct rows_builder *b, const struct entry *entries, size_t count,
+                    struct rows_recent *recent) {
+    struct rows *rows = b->rows;
+    if (b->count == 0 || b->seen)
+        return 0;
+    uint32_t i = b->count, at = rows->offsets[i];
+    size_t n = 0;
+    for (; n < count && !rows_are_full(b); n++, i++) {
+        const struct entry *e = &entries[n];
+        size_t size = e->line.size;
+        const struct rows_recent_set *set = recent_set(recent, e->meta);
+        if (e->ts_ns <= b->max_ns || i == rows->capacity || size >= rows->lines_capacity - at ||
+            e->meta != set->meta || e->meta_count != set->count)
+            break;
+        rows->times[i] = e->ts_ns;
+        rows->meta_ids[i] = set->id;
+        at += (uint32_t)size + 1;
+        rows->offsets[i + 1] = at;
+        b->count++;
+        b->max_ns = e->ts_ns;
+        b->meta_bytes += set->bytes;
+        b->line_bytes += (uint32_t)size;
+    }
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("bmi2")) {
+        copy_lines_wide(rows, b->count - (uint32_t)n, entries, n);
+        return n;
+    }
+#endif
+    copy_lines(rows, b->count - (uint32_t)n, entries, n);
+    return n;
 }
 
 size_t rows_memory(const struct rows_builder *b) {

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "block.h"
 #include "entry.h"
 #include "labels.h"
 
@@ -50,11 +51,18 @@ struct rows_builder {
  * first, and again when another batch or block begins. */
 enum { ROWS_RECENT = 8 };
 struct rows_recent {
-    struct {
+    struct rows_recent_set {
         const struct label *meta;
         uint32_t count, id, bytes;
-    } items[ROWS_RECENT];
+    } sets[ROWS_RECENT];
 };
+
+/* Metadata counts, too: a block of short lines with large metadata must not outgrow its encoder. */
+enum { ROWS_META_MAX = 4 << 20 };
+static inline bool rows_are_full(const struct rows_builder *b) {
+    return b->line_bytes >= BLOCK_RAW_TARGET || b->count >= BLOCK_ENTRIES_MAX ||
+           b->meta_bytes >= ROWS_META_MAX;
+}
 
 /* Makes room for these entries, as far as they go into the block at hand, so that appending them grows its arrays once at
  * most. 0 or -ENOMEM. */
@@ -63,6 +71,11 @@ int rows_reserve(struct rows_builder *b, const struct entry *entries, size_t cou
 /* Appends one entry (copied) unless the same entry is there already. 1 appended, 0 duplicate, -ENOMEM. `recent` may be
  * NULL. */
 int rows_add(struct rows_builder *b, const struct entry *e, struct rows_recent *recent);
+
+/* Appends entries as long as there is room, the block is not full, and they are as nearly all are: later than all before
+ * and with metadata that is in `recent`. How many; the next one is for rows_add. */
+size_t rows_add_run(struct rows_builder *b, const struct entry *entries, size_t count,
+                    struct rows_recent *recent);
 
 /* Bytes that the builder's memory takes. */
 size_t rows_memory(const struct rows_builder *b);
