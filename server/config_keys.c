@@ -16,11 +16,6 @@
         .path = path_, .type = type_, .offset = offset_, .fallback = fallback_, .reloads = true,   \
         .doc = doc_                                                                                \
     }
-#define RELOADS_KEY(path_, type_, offset_, fallback_, doc_)                                        \
-    {                                                                                              \
-        .path = path_, .type = type_, .offset = offset_, .fallback = fallback_, .reloads = true,   \
-        .doc = doc_                                                                                \
-    }
 #define LIMIT_KEY(name, type_, field, fallback_, doc_)                                             \
     {                                                                                              \
         .path = "limits_config." name, .type = type_, .offset = LIMIT(field),                      \
@@ -166,35 +161,35 @@ const struct config_key config_keys[] = {
         "Time between two passes of the compactor."),
     KEY("compactor.retention_enabled", KEY_BOOL, AT(retention_enabled), "true",
         "false: nothing ever expires, whatever limits_config says. (Loki's default is false.)"),
-    RELOADS_KEY(
+    RELOADED_KEY(
         "compactor.retention_bytes", KEY_BYTES, AT(budgets.store_bytes), "0",
         "Chunk files of the whole store take at most this: the oldest go first. 0 = no limit."),
-    RELOADS_KEY(
+    RELOADED_KEY(
         "compactor.retention_bytes_per_tenant", KEY_BYTES, AT(budgets.tenant_bytes), "0",
         "The same for each tenant by itself. A retention_stream rule may have max_bytes of its "
         "own."),
-    RELOADS_KEY(
+    RELOADED_KEY(
         "compactor.keep_free", KEY_BYTES, AT(budgets.keep_free_bytes), "0",
         "Free space that the disk of the data directory keeps: the oldest chunk files go while "
         "there is less. 0 = not looked at."),
-    RELOADS_KEY(
+    RELOADED_KEY(
         "compactor.delete_request_cancel_period", KEY_DURATION, AT(delete_cancel_period_ns), "24h",
         "A delete request can be taken back for this long; then its entries, hidden from the "
         "first moment, are removed for good."),
-    RELOADS_KEY("compactor.merge_enabled", KEY_BOOL, AT(merge_enabled), "true",
-                "Small chunk files become few large ones, better compressed, a round per "
-                "compaction_interval."),
-    RELOADS_KEY("compactor.merge_after", KEY_DURATION, AT(merge.settle_ns), "2h",
-                "A day is over so long after its end (UTC): then its files are merged for good. "
-                "Before, only "
-                "many small ones are joined."),
-    RELOADS_KEY("compactor.merge_target_size", KEY_BYTES, AT(merge.target_bytes), "32MB",
-                "Size of a merged file, as stored."),
-    RELOADS_KEY("compactor.merge_rate", KEY_BYTES, AT(merge.rate_bytes), "32MB",
-                "Bytes that merging reads and writes per second; 0 = as fast as it can."),
-    RELOADS_KEY("compactor.merge_disk_percent", KEY_U32, AT(merge.disk_percent), "10",
-                "Share of the free space that one merge may take until the files it replaces are "
-                "gone."),
+    RELOADED_KEY("compactor.merge_enabled", KEY_BOOL, AT(merge_enabled), "true",
+                 "Small chunk files become few large ones, better compressed, a round per "
+                 "compaction_interval."),
+    RELOADED_KEY("compactor.merge_after", KEY_DURATION, AT(merge.settle_ns), "2h",
+                 "A day is over so long after its end (UTC): then its files are merged for good. "
+                 "Before, only "
+                 "many small ones are joined."),
+    RELOADED_KEY("compactor.merge_target_size", KEY_BYTES, AT(merge.target_bytes), "32MB",
+                 "Size of a merged file, as stored."),
+    RELOADED_KEY("compactor.merge_rate", KEY_BYTES, AT(merge.rate_bytes), "32MB",
+                 "Bytes that merging reads and writes per second; 0 = as fast as it can."),
+    RELOADED_KEY("compactor.merge_disk_percent", KEY_U32, AT(merge.disk_percent), "10",
+                 "Share of the free space that one merge may take until the files it replaces are "
+                 "gone."),
 
     RELOADED_KEY("frontend.log_queries_longer_than", KEY_DURATION, AT(log_queries_longer_ns), "5s",
                  "Queries that take this long are logged with their text and figures; 0 = never."),
