@@ -27,7 +27,6 @@ struct join {
     size_t count;
     uint64_t matches;
     bool any_printed;
-    size_t page_matches;
 };
 
 bool around_wanted(const struct options *o) {

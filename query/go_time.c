@@ -332,14 +332,15 @@ static const struct zone_type *type_at(const struct go_zone *z, int64_t second) 
     return &z->types[z->types_at[low]];
 }
 
-int32_t go_zone_offset_at(const struct go_zone *z, int64_t second) {
+/* Seconds east of UTC. */
+static int32_t offset_at(const struct go_zone *z, int64_t second) {
     return z ? type_at(z, second)->offset : 0;
 }
 
 /* The offset at the wall clock taken as UTC; when that does not hold at its own result, the one that does there. */
 int64_t go_zone_wall_to_second(const struct go_zone *z, int64_t wall) {
-    int32_t offset = go_zone_offset_at(z, wall);
-    return offset == 0 ? wall : wall - go_zone_offset_at(z, wall - offset);
+    int32_t offset = offset_at(z, wall);
+    return offset == 0 ? wall : wall - offset_at(z, wall - offset);
 }
 
 bool go_zone_offset_of(const struct go_zone *z, const char *abbreviation, int64_t wall,

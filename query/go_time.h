@@ -46,9 +46,7 @@ void go_time_date(const struct go_time *t, struct go_date *ret);
 /* The second of a wall-clock date (fields may be out of their ranges) in UTC. */
 int64_t go_time_second(int64_t year, int64_t month, int64_t day, int64_t hour, int64_t minute,
                        int64_t second);
-/* Seconds east of UTC at a time; and of a wall clock of the zone (seconds as if it were UTC), as Go's time.Date
- * picks it around changes. */
-int32_t go_zone_offset_at(const struct go_zone *z, int64_t second);
+/* The time of a wall clock of the zone (seconds as if it were UTC), as Go's time.Date picks it around changes. */
 int64_t go_zone_wall_to_second(const struct go_zone *z, int64_t wall);
 /* Does the zone know the abbreviation? Its offset, preferably at that time. */
 bool go_zone_offset_of(const struct go_zone *z, const char *abbreviation, int64_t wall,

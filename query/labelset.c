@@ -90,7 +90,8 @@ static bool states_grow(struct labelset *s) {
     return true;
 }
 
-uint32_t labelset_name(struct labelset *s, struct str name) {
+/* The id of a name, NAME_NONE without memory (then the set has failed: no result can be given). */
+static uint32_t name_id(struct labelset *s, struct str name) {
     uint32_t id = names_add(&s->names, name);
     if (id == NAME_NONE || !states_grow(s)) {
         s->failed = true;
@@ -149,7 +150,7 @@ static bool names_restart(struct labelset *s) {
     s->epoch++;
     memset(s->meta_ids, 0xff, sizeof(s->meta_ids));
     for (size_t i = 0; i < s->n_fixed; i++) {
-        uint32_t id = labelset_name(s, s->fixed[i]);
+        uint32_t id = name_id(s, s->fixed[i]);
         if (id == NAME_NONE)
             return false;
         assert(id == i);
@@ -226,7 +227,7 @@ static void base_index(struct labelset *s) {
     }
     for (size_t i = 0; i < s->base.count; i++) {
         const struct label *l = &s->base.items[i];
-        uint32_t id = labelset_name(s, l->name);
+        uint32_t id = name_id(s, l->name);
         if (id == NAME_NONE) {
             s->base.count = i;
             return;
@@ -280,7 +281,7 @@ static uint32_t name_suffixed(struct labelset *s, uint32_t id) {
     struct buf name = buf_make(BUF_NO_MAX);
     buf_add_str(&name, text);
     buf_add(&name, suffix, sizeof(suffix) - 1);
-    uint32_t other = name.failed ? NAME_NONE : labelset_name(s, buf_str(&name));
+    uint32_t other = name.failed ? NAME_NONE : name_id(s, buf_str(&name));
     buf_done(&name);
     if (other == NAME_NONE)
         s->failed = true;
@@ -293,7 +294,7 @@ static void add_meta(struct labelset *s, const struct label *meta, size_t count)
     for (size_t i = 0; i < count; i++) {
         uint32_t id = i < 16 ? s->meta_ids[i] : NAME_NONE;
         if (id == NAME_NONE || !str_eq(s->names.texts[id], meta[i].name)) {
-            id = labelset_name(s, meta[i].name);
+            id = name_id(s, meta[i].name);
             if (id == NAME_NONE)
                 return;
             if (i < 16)
@@ -378,10 +379,6 @@ void labelset_delete(struct labelset *s, uint32_t id) {
         return;
     n->group = GROUP_NONE;
     n->deleted = true;
-}
-
-bool labelset_stream_has(const struct labelset *s, uint32_t id) {
-    return state_base(s, &s->states[id]) >= 0;
 }
 
 uint32_t labelset_target(struct labelset *s, uint32_t id) {
@@ -556,7 +553,7 @@ static struct group_table *group_find(struct labelset *s, const struct grouping 
     }
     if (t->epoch != s->epoch) {
         for (size_t i = 0; i < g->count; i++) {
-            t->ids[i] = labelset_name(s, g->names[i]);
+            t->ids[i] = name_id(s, g->names[i]);
             if (t->ids[i] == NAME_NONE)
                 return NULL;
         }

@@ -44,8 +44,6 @@ void labelset_free(struct labelset *s);
 void labelset_stream(struct labelset *s, struct labels stream_labels);
 void labelset_line(struct labelset *s, const struct label *meta, size_t meta_count);
 
-/* The id of a name, NAME_NONE without memory (then the set has failed: no result can be given). */
-uint32_t labelset_name(struct labelset *s, struct str name);
 struct str labelset_name_text(const struct labelset *s, uint32_t id);
 
 /* The label that field `key` below the labels' prefix `parent` (NAME_NONE at the top) makes: sanitised and
@@ -63,7 +61,6 @@ void labelset_delete(struct labelset *s, uint32_t id);
 /* The name under which a parser stage stores `id`: with "_extracted" behind it when the stream or the metadata
  * has the name already. */
 uint32_t labelset_target(struct labelset *s, uint32_t id);
-bool labelset_stream_has(const struct labelset *s, uint32_t id);
 bool labelset_wants(const struct labelset *s, uint32_t id); /* hints let it be extracted */
 bool labelset_wants_all(const struct labelset *s);          /* there are no hints */
 bool labelset_wants_prefix(const struct labelset *s,

@@ -63,7 +63,6 @@ static struct str cut(struct str s) {
 /* How much of `selector pipeline unwrap RANGE offset` has been read. */
 struct range_parts {
     bool has_range;
-    bool parenthesized; /* inside "(": a ")" may follow */
 };
 
 static int parse_offset(struct parser *p, struct range_agg *range) {
@@ -644,7 +643,7 @@ int parse_expr(struct parser *p, struct expr **ret) {
 
 /* ---- validation */
 
-int validate_matchers(struct parser *p, const struct log_expr *log) {
+static int validate_matchers(struct parser *p, const struct log_expr *log) {
     for (size_t i = 0; i < log->n_matchers; i++)
         if (!matcher_accepts(&log->matchers[i], STR("")))
             return 0;

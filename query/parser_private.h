@@ -90,4 +90,3 @@ int pattern_check(struct str text, bool line_filter, struct err *reterr);
 int parse_expr(struct parser *p, struct expr **ret);
 /* Mistakes that were kept, and selectors that match everything. */
 int validate_expr(struct parser *p, const struct expr *e);
-int validate_matchers(struct parser *p, const struct log_expr *log);

@@ -25,7 +25,8 @@ static struct str without_fraction(struct str s) {
     return whole == (size_t)sign ? STR("0") : str_make(s.data, whole);
 }
 
-int64_t cast_int64(const struct value *v) {
+/* spf13/cast as sprig uses it: what does not convert is 0. */
+static int64_t cast_int64(const struct value *v) {
     int64_t i = 0;
     if (value_is_integer(v))
         return v->integer;
@@ -39,7 +40,7 @@ int64_t cast_int64(const struct value *v) {
     return v->number >= -0x1p63 && v->number < 0x1p63 ? (int64_t)v->number : INT64_MIN;
 }
 
-double cast_float(const struct value *v) {
+static double cast_float(const struct value *v) {
     double d = 0;
     if (v->type == VALUE_FLOAT)
         return v->number;

@@ -349,9 +349,6 @@ void fmt_value(struct exec *x, struct buf *out, const struct value *v);
 
 /* ---- for the functions */
 
-/* spf13/cast as sprig uses it: what does not convert is 0. */
-int64_t cast_int64(const struct value *v);
-double cast_float(const struct value *v);
 void put_query_escape(struct buf *out, struct str s);
 /* {type of values made of JSON text}; false when it is none. */
 bool json_to_value(struct exec *x, struct str text, struct value *ret);

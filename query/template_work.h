@@ -28,7 +28,7 @@ struct template_work {
     size_t n_regexes;
     uint64_t clock;
     struct cached_zone zones[WORK_ZONES_MAX];
-    size_t n_zones, next_zone;
+    size_t n_zones;
 };
 
 /* False with the error's text in x->message. */

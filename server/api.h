@@ -72,7 +72,6 @@ bool api_take_limits_of(struct http_request *r, const struct str *tenants, size_
 const struct overrides *api_overrides_of(const struct http_request *r); /* NULL: none */
 /* NULL: there is no access file. */
 const struct access_user *api_user_of(const struct http_request *r);
-void api_refuse(struct api *api, struct http_request *r, enum api_refusal why, struct str text);
 void api_refuse_tenant(struct api *api, struct http_request *r, struct str tenant);
 const char *api_refusal_name(enum api_refusal r);
 

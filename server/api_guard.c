@@ -103,6 +103,46 @@ const struct limits *api_limits_of(const struct http_request *r) {
     return visitor_of(r)->limits;
 }
 
+/* ---- refusals */
+
+const char *api_refusal_name(enum api_refusal r) {
+    static const char *const names[API_REFUSALS] = {
+        [API_REFUSED_NOTHING] = "no_credentials",
+        [API_REFUSED_WRONG] = "wrong_credentials",
+        [API_REFUSED_RIGHT] = "right_missing",
+        [API_REFUSED_TENANT] = "tenant_not_allowed",
+    };
+    return names[r];
+}
+
+/* For fail2ban and people; at most one line a second, so that guessing fills no disk. */
+static void log_refusal(struct api *api, struct http_request *r, enum api_refusal why,
+                        struct str user) {
+    int64_t now_ns = clock_mono_ns(), last_ns = atomic_load(&api->refusal_logged_ns);
+    if (last_ns != 0 && now_ns - last_ns < NS_PER_S)
+        return;
+    if (atomic_compare_exchange_strong(&api->refusal_logged_ns, &last_ns, now_ns))
+        log_line(LOG_WARN, "access refused", "reason=%s peer=%.*s user=%s path=%s",
+                 api_refusal_name(why), STR_ARG(http_request_peer(r)), log_quote(user),
+                 log_quote(http_request_path(r)));
+}
+
+static void refuse(struct api *api, struct http_request *r, enum api_refusal why, struct str text) {
+    static const struct http_header challenge[] = {
+        {"WWW-Authenticate", "Basic realm=\"logqd\", charset=\"UTF-8\""},
+        {"X-Content-Type-Options", "nosniff"},
+    };
+    const struct visitor *v = visitor_of(r);
+    bool unknown = why == API_REFUSED_NOTHING || why == API_REFUSED_WRONG;
+    (void)atomic_fetch_add_explicit(&api->refusals[why], 1, memory_order_relaxed);
+    log_refusal(api, r, why, v->user ? access_name(v->user) : STR(""));
+    struct buf body = buf_make(text.size + 1);
+    buf_add_str(&body, text);
+    http_reply_headers(r, unknown ? 401 : 403, "text/plain; charset=utf-8",
+                       unknown ? challenge : challenge + 1, unknown ? 2 : 1, &body);
+    buf_done(&body);
+}
+
 /* ---- tenants */
 
 static const struct str default_tenant = STR_INIT("fake");
@@ -112,7 +152,7 @@ void api_refuse_tenant(struct api *api, struct http_request *r, struct str tenan
     struct buf text = buf_make(ERR_TEXT_MAX);
     buf_addf(&text, "user '%.*s' has no access to tenant '%.*s'\n", STR_ARG(access_name(v->user)),
              STR_ARG(tenant));
-    api_refuse(api, r, API_REFUSED_TENANT, buf_str(&text));
+    refuse(api, r, API_REFUSED_TENANT, buf_str(&text));
     buf_done(&text);
 }
 
@@ -186,46 +226,6 @@ static const char *right_text(unsigned right) {
     }
 }
 
-/* ---- refusals */
-
-const char *api_refusal_name(enum api_refusal r) {
-    static const char *const names[API_REFUSALS] = {
-        [API_REFUSED_NOTHING] = "no_credentials",
-        [API_REFUSED_WRONG] = "wrong_credentials",
-        [API_REFUSED_RIGHT] = "right_missing",
-        [API_REFUSED_TENANT] = "tenant_not_allowed",
-    };
-    return names[r];
-}
-
-/* For fail2ban and people; at most one line a second, so that guessing fills no disk. */
-static void log_refusal(struct api *api, struct http_request *r, enum api_refusal why,
-                        struct str user) {
-    int64_t now_ns = clock_mono_ns(), last_ns = atomic_load(&api->refusal_logged_ns);
-    if (last_ns != 0 && now_ns - last_ns < NS_PER_S)
-        return;
-    if (atomic_compare_exchange_strong(&api->refusal_logged_ns, &last_ns, now_ns))
-        log_line(LOG_WARN, "access refused", "reason=%s peer=%.*s user=%s path=%s",
-                 api_refusal_name(why), STR_ARG(http_request_peer(r)), log_quote(user),
-                 log_quote(http_request_path(r)));
-}
-
-void api_refuse(struct api *api, struct http_request *r, enum api_refusal why, struct str text) {
-    static const struct http_header challenge[] = {
-        {"WWW-Authenticate", "Basic realm=\"logqd\", charset=\"UTF-8\""},
-        {"X-Content-Type-Options", "nosniff"},
-    };
-    const struct visitor *v = visitor_of(r);
-    bool unknown = why == API_REFUSED_NOTHING || why == API_REFUSED_WRONG;
-    (void)atomic_fetch_add_explicit(&api->refusals[why], 1, memory_order_relaxed);
-    log_refusal(api, r, why, v->user ? access_name(v->user) : STR(""));
-    struct buf body = buf_make(text.size + 1);
-    buf_add_str(&body, text);
-    http_reply_headers(r, unknown ? 401 : 403, "text/plain; charset=utf-8",
-                       unknown ? challenge : challenge + 1, unknown ? 2 : 1, &body);
-    buf_done(&body);
-}
-
 /* ---- asking */
 
 static bool admit(void *ctx, const struct http_address *peer) {
@@ -253,7 +253,7 @@ static enum http_verdict refuse_right(struct api *api, struct http_request *r,
     struct buf text = buf_make(ACCESS_NAME_MAX + 64);
     buf_addf(&text, "user '%.*s' has no right to this: %s\n", STR_ARG(access_name(v->user)),
              right_text(rights));
-    api_refuse(api, r, API_REFUSED_RIGHT, buf_str(&text));
+    refuse(api, r, API_REFUSED_RIGHT, buf_str(&text));
     buf_done(&text);
     return HTTP_REFUSED;
 }
@@ -280,14 +280,14 @@ static enum http_verdict ask(void *ctx, struct http_request *r, bool may_block) 
     case ACCESS_KNOWN:
         return access_may(v->user, rights) ? HTTP_PASS : refuse_right(api, r, v, rights);
     case ACCESS_NOTHING:
-        api_refuse(api, r, API_REFUSED_NOTHING, STR("credentials are needed\n"));
+        refuse(api, r, API_REFUSED_NOTHING, STR("credentials are needed\n"));
         return HTTP_REFUSED;
     case ACCESS_SLOW:
         return HTTP_ASK_SLOW;
     case ACCESS_WRONG:
         break;
     }
-    api_refuse(api, r, API_REFUSED_WRONG, STR("wrong credentials\n"));
+    refuse(api, r, API_REFUSED_WRONG, STR("wrong credentials\n"));
     return HTTP_REFUSED;
 }
 

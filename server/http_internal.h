@@ -208,4 +208,3 @@ void request_refuse(struct http_request *r, int status, struct str text);
 void request_reply_stream(struct http_request *r, int status, const char *content_type);
 /* Hands a finished reply, or a verdict of the guard, to its loop. */
 void http_send_to_loop(struct http_request *r);
-const char *http_status_text(int status);

@@ -208,7 +208,7 @@ size_t http_params(struct http_request *r, const char *name, const struct str **
 
 /* ---- replying */
 
-const char *http_status_text(int status) {
+static const char *status_text(int status) {
     static const struct {
         int status;
         const char *text;
@@ -286,7 +286,7 @@ static void render_head(struct http_request *r, const char *content_type,
                        ? stream_is_packed(r->stream)
                        : may_gzip && http_accepts_gzip(http_request_header(r, "Accept-Encoding")) &&
                              gzip_body(&r->reply_body);
-    buf_addf(h, "HTTP/1.1 %d %s\r\n", r->status, http_status_text(r->status));
+    buf_addf(h, "HTTP/1.1 %d %s\r\n", r->status, status_text(r->status));
     if (has_body && content_type)
         buf_addf(h, "Content-Type: %s\r\n", content_type);
     for (size_t i = 0; i < n_extra; i++)

@@ -203,13 +203,6 @@ size_t labels_normalize(struct label *items, size_t count) {
     return kept;
 }
 
-struct str labels_duplicate(struct labels labels) {
-    for (size_t i = 1; i < labels.count; i++)
-        if (str_eq(labels.items[i - 1].name, labels.items[i].name))
-            return labels.items[i].name;
-    return STR("");
-}
-
 void labels_format(struct buf *out, struct labels labels) {
     buf_add_char(out, '{');
     for (size_t i = 0; i < labels.count; i++) {

@@ -23,16 +23,13 @@ struct labels {
 };
 
 /* Parses the label text of a push ({a="1", b=`x`}, push.md section 5): sorted, empty values removed.
- * Duplicate names are kept (adjacent): the caller reports them, see labels_duplicate. Unescaped values
+ * Duplicate names are kept (adjacent): the caller looks for them and reports them. Unescaped values
  * live in the arena, others borrow `text`. -ESYNTAX with Loki's wording (without the "couldn't parse labels: "
  * prefix), -ENOMEM. */
 int labels_parse(struct str text, struct arena *arena, struct labels *ret, struct err *reterr);
 
 /* Sorts in place and drops pairs with empty values; returns the new count. */
 size_t labels_normalize(struct label *items, size_t count);
-
-/* The first name that stands twice, or an empty str. */
-struct str labels_duplicate(struct labels labels);
 
 /* Appends the canonical text. */
 void labels_format(struct buf *out, struct labels labels);
