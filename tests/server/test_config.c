@@ -141,86 +141,85 @@ static void test_deletion_mode(void) {
     }
 }
 
+static const struct {
+    const char *text, *want;
+} wrong_files[] = {
+    /* Hiding lines for ever without removing them is not offered: removing instead would be no service. */
+    {"limits_config:\n  deletion_mode: filter-only\n",
+     ":2: limits_config.deletion_mode: \"filter-only\" is not a possible value; allowed: "
+     "disabled"},
+    {"limits_config:\n  retention_period: abc\n",
+     ":2: limits_config.retention_period: \"abc\" is not a duration; allowed: a duration like"},
+    {"auth_enabled: maybe\n", ":1: auth_enabled: \"maybe\" is not a possible value; allowed: true"},
+    {"server:\n  http_listen_port: 70000\n",
+     ":2: server.http_listen_port: \"70000\" is not a number"},
+    {"server:\n  http_listen_port: -1\n", "is not a number"},
+    {"server:\n  log_level: loud\n", "allowed: debug, info, warn or error"},
+    {"server:\n  http_path_prefix: logs\n", "must begin with a slash"},
+    {"server:\n  http_listen_port: [1]\n", ":2: a list where one value belongs"},
+    {"server:\n  http_listen_port: {a: 1}\n", "one value belongs here"},
+    {"server: 5\n", ":1: a section belongs here"},
+    {"server: &a\n  log_level: info\n", "anchors and aliases"},
+    {"x: *a\n", ""},
+    {"auth_enabled: true\nauth_enabled: true\n", ":2: the key is set twice"},
+    {"- a\n", "keys and values"},
+    {"a: b\n---\nc: d\n", "only one document"},
+    {"a: [\n", ""},
+    {"\x01\x02", ""},
+    {"server:\n\thttp_listen_port: 1\n", ":2: found character that cannot start any token: a tab?"},
+    {"limits_config:\n  max_line_size: 99GB\n", "limits_config.max_line_size: at most"},
+    {"limits_config:\n  max_line_size: -1KB\n", "is not a size"},
+    {"limits_config:\n  ingestion_rate_mb: -2\n", "is not a number in range"},
+    {"wal:\n  sync: sometimes\n", "allowed: always, interval or off"},
+    {"limits_config:\n  retention_stream: 5\n", "a list of rules"},
+    {"limits_config:\n  retention_stream:\n  - period: 1h\n", "needs selector and period"},
+    {"limits_config:\n  retention_stream:\n  - {selector: '{a=\"b\"}', period: x}\n",
+     "period must be a duration"},
+    {"limits_config:\n  retention_stream:\n  - {selector: '{a=', period: 1h}\n",
+     "limits_config.retention_stream: selector {a="},
+    {"limits_config:\n  retention_stream:\n  - {selector: '{a=\"b\"}', period: 1h, x: 1}\n",
+     "only selector, priority, period and max_bytes"},
+    {"limits_config:\n  retention_stream:\n  - {selector: '{a=\"b\"}', period: 1h, priority: "
+     "z}\n",
+     "priority must be a whole number"},
+    {"logq:\n  data_dir: \"\"\n", "must not be empty"},
+    {"limits_config:\n  otlp_config: 5\n", "one section belongs here"},
+    {"limits_config:\n  otlp_config: {}\n  otlp_config: {}\n", "one section belongs here"},
+    {"limits_config:\n  otlp_config:\n    log_attributes:\n    - action: keep\n",
+     ":4: limits_config.otlp_config: unsupported action"},
+    {"limits_config:\n  otlp_config:\n    log_attributes:\n    - action: drop\n",
+     "attributes or regex must be set"},
+    {"limits_config:\n  otlp_config:\n    log_attributes:\n"
+     "    - {action: drop, attributes: [a], regex: b}\n",
+     "only one of attributes or regex"},
+    {"limits_config:\n  otlp_config:\n    scope_attributes:\n"
+     "    - {action: index_label, regex: b}\n",
+     "only supported for resource_attributes"},
+    {"limits_config:\n  otlp_config:\n    log_attributes:\n    - {action: drop, regex: '(a'}\n",
+     "error parsing regexp: missing closing )"},
+    {"limits_config:\n  otlp_config:\n    log_attributes:\n    - {regex: a, regex: b}\n",
+     "regex is there twice"},
+    {"limits_config:\n  otlp_config:\n    resource_attributes:\n      ignore_defaults: 1\n",
+     "ignore_defaults must be true or false"},
+    {"limits_config:\n  otlp_config:\n    resource_attributes:\n    - regex: a\n",
+     "ignore_defaults and attributes_config"},
+    {"limits_config:\n  otlp_config:\n    log_attributes:\n    - attributes: a\n",
+     "attributes must be a list"},
+    {"limits_config:\n  otlp_config:\n    log_attributes: []\n    log_attributes: []\n",
+     "one list of rules"},
+};
+
 static void test_wrong_files(void) {
-    static const struct {
-        const char *text, *want;
-    } cases[] = {
-        /* Hiding lines for ever without removing them is not offered: removing instead would be no service. */
-        {"limits_config:\n  deletion_mode: filter-only\n",
-         ":2: limits_config.deletion_mode: \"filter-only\" is not a possible value; allowed: "
-         "disabled"},
-        {"limits_config:\n  retention_period: abc\n",
-         ":2: limits_config.retention_period: \"abc\" is not a duration; allowed: a duration like"},
-        {"auth_enabled: maybe\n",
-         ":1: auth_enabled: \"maybe\" is not a possible value; allowed: true"},
-        {"server:\n  http_listen_port: 70000\n",
-         ":2: server.http_listen_port: \"70000\" is not a number"},
-        {"server:\n  http_listen_port: -1\n", "is not a number"},
-        {"server:\n  log_level: loud\n", "allowed: debug, info, warn or error"},
-        {"server:\n  http_path_prefix: logs\n", "must begin with a slash"},
-        {"server:\n  http_listen_port: [1]\n", ":2: a list where one value belongs"},
-        {"server:\n  http_listen_port: {a: 1}\n", "one value belongs here"},
-        {"server: 5\n", ":1: a section belongs here"},
-        {"server: &a\n  log_level: info\n", "anchors and aliases"},
-        {"x: *a\n", ""},
-        {"auth_enabled: true\nauth_enabled: true\n", ":2: the key is set twice"},
-        {"- a\n", "keys and values"},
-        {"a: b\n---\nc: d\n", "only one document"},
-        {"a: [\n", ""},
-        {"\x01\x02", ""},
-        {"server:\n\thttp_listen_port: 1\n",
-         ":2: found character that cannot start any token: a tab?"},
-        {"limits_config:\n  max_line_size: 99GB\n", "limits_config.max_line_size: at most"},
-        {"limits_config:\n  max_line_size: -1KB\n", "is not a size"},
-        {"limits_config:\n  ingestion_rate_mb: -2\n", "is not a number in range"},
-        {"wal:\n  sync: sometimes\n", "allowed: always, interval or off"},
-        {"limits_config:\n  retention_stream: 5\n", "a list of rules"},
-        {"limits_config:\n  retention_stream:\n  - period: 1h\n", "needs selector and period"},
-        {"limits_config:\n  retention_stream:\n  - {selector: '{a=\"b\"}', period: x}\n",
-         "period must be a duration"},
-        {"limits_config:\n  retention_stream:\n  - {selector: '{a=', period: 1h}\n",
-         "limits_config.retention_stream: selector {a="},
-        {"limits_config:\n  retention_stream:\n  - {selector: '{a=\"b\"}', period: 1h, x: 1}\n",
-         "only selector, priority, period and max_bytes"},
-        {"limits_config:\n  retention_stream:\n  - {selector: '{a=\"b\"}', period: 1h, priority: "
-         "z}\n",
-         "priority must be a whole number"},
-        {"logq:\n  data_dir: \"\"\n", "must not be empty"},
-        {"limits_config:\n  otlp_config: 5\n", "one section belongs here"},
-        {"limits_config:\n  otlp_config: {}\n  otlp_config: {}\n", "one section belongs here"},
-        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - action: keep\n",
-         ":4: limits_config.otlp_config: unsupported action"},
-        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - action: drop\n",
-         "attributes or regex must be set"},
-        {"limits_config:\n  otlp_config:\n    log_attributes:\n"
-         "    - {action: drop, attributes: [a], regex: b}\n",
-         "only one of attributes or regex"},
-        {"limits_config:\n  otlp_config:\n    scope_attributes:\n"
-         "    - {action: index_label, regex: b}\n",
-         "only supported for resource_attributes"},
-        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - {action: drop, regex: '(a'}\n",
-         "error parsing regexp: missing closing )"},
-        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - {regex: a, regex: b}\n",
-         "regex is there twice"},
-        {"limits_config:\n  otlp_config:\n    resource_attributes:\n      ignore_defaults: 1\n",
-         "ignore_defaults must be true or false"},
-        {"limits_config:\n  otlp_config:\n    resource_attributes:\n    - regex: a\n",
-         "ignore_defaults and attributes_config"},
-        {"limits_config:\n  otlp_config:\n    log_attributes:\n    - attributes: a\n",
-         "attributes must be a list"},
-        {"limits_config:\n  otlp_config:\n    log_attributes: []\n    log_attributes: []\n",
-         "one list of rules"},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof(wrong_files) / sizeof(wrong_files[0]); i++) {
         struct config *c;
         struct err err = {0};
-        int r = load(cases[i].text, &c, &err);
+        int r = load(wrong_files[i].text, &c, &err);
         CHECK(r < 0);
         if (r == 0)
             config_unref(c);
-        if (r == 0 || !strstr(err.text, cases[i].want))
-            printf("  %s\n  gave: %s\n", cases[i].text, err.text);
-        CHECK(strstr(err.text, cases[i].want));
+        if (r == 0 || !strstr(err.text, wrong_files[i].want))
+            printf("  %s\n  gave: %s\n", wrong_files[i].text, err.text);
+        CHECK(strstr(err.text, wrong_files[i].want));
     }
     struct config *c;
     struct err err = {0};
