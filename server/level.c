@@ -11,6 +11,7 @@
 
 #include <assert.h>
 
+#include "bytes.h"
 #include "json.h"
 #include "units.h"
 
@@ -50,6 +51,16 @@ static struct str level_text(enum level l) {
     return level_pairs[l].value;
 }
 
+/* Of letters of one size, three at least: the first and the last two or four, which of eight are all. */
+static inline bool ends_eq_nocase(struct str word, struct str v) {
+    const char *last = v.data + v.size, *word_last = word.data + word.size;
+    uint32_t diff = v.size < 4 ? (uint32_t)(get_le16(v.data) ^ get_le16(word.data)) |
+                                     (uint32_t)(get_le16(last - 2) ^ get_le16(word_last - 2))
+                               : (get_le32(v.data) ^ get_le32(word.data)) |
+                                     (get_le32(last - 4) ^ get_le32(word_last - 4));
+    return (diff & ~UINT32_C(0x20202020)) == 0;
+}
+
 static enum level level_parse(struct str v) {
     static const struct {
         struct str text;
@@ -66,9 +77,8 @@ static enum level level_parse(struct str v) {
     if (v.size < 3 || v.size > 11)
         return LEVEL_UNKNOWN;
     for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
-        if (spellings[i].text.size == v.size &&
-            ((spellings[i].text.data[0] ^ v.data[0]) & 0xdf) == 0 &&
-            str_eq_nocase(spellings[i].text, v))
+        if (spellings[i].text.size == v.size && ends_eq_nocase(spellings[i].text, v) &&
+            (v.size <= 8 || str_eq_nocase(spellings[i].text, v)))
             return spellings[i].level;
     }
     return LEVEL_UNKNOWN;
@@ -316,6 +326,59 @@ static enum level scan_text(struct str line) {
     return scan_text_slow(start, p, end);
 }
 
+/* ---- windows */
+
+/* The 64 bytes at which a walk through a line stands, as bits: which of them end what it reads. One look at them is enough
+ * for several keys and values, where each would begin with a guess how far its end is. */
+struct window {
+    const char *start;
+    uint64_t stops;
+};
+enum { WINDOW = 64 };
+
+#if defined(__SSE2__)
+static inline uint64_t json_stops(const char *p) {
+    uint64_t stops = 0;
+    for (int i = 0; i < WINDOW; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        __m128i hit = _mm_or_si128(is(v, '"'), is(v, '\\'));
+        stops |= (uint64_t)(unsigned)_mm_movemask_epi8(hit) << i;
+    }
+    return stops;
+}
+
+static inline uint64_t logfmt_stops(const char *p) {
+    uint64_t stops = 0;
+    for (int i = 0; i < WINDOW; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        __m128i hit = _mm_or_si128(_mm_or_si128(is(v, '='), is(v, '"')), in_range(v, 0, ' '));
+        stops |= (uint64_t)(unsigned)_mm_movemask_epi8(hit) << i;
+    }
+    return stops;
+}
+#else
+#define json_stops(p) 0
+#define logfmt_stops(p) 0
+#endif
+
+/* The first stop at or behind p that is in the window; else NULL. */
+static inline const char *window_find(const struct window *w, const char *p) {
+    size_t at = (size_t)(p - w->start);
+    uint64_t stops = at < WINDOW ? w->stops >> at : 0;
+    return stops ? p + __builtin_ctzll(stops) : NULL;
+}
+
+/* json_string_end. */
+static inline const char *string_end(struct window *w, const char *p, const char *end) {
+    const char *stop = window_find(w, p);
+    if (!stop && end - p >= WINDOW) {
+        *w = (struct window){.start = p, .stops = json_stops(p)};
+        stop = window_find(w, p);
+    }
+    bool escaped;
+    return stop && *stop == '"' ? stop : json_string_end(p, end, &escaped);
+}
+
 /* ---- level fields */
 
 struct level_fields level_fields_make(const struct limits *limits) {
@@ -409,11 +472,11 @@ static const char *skip_scalar(const char *p, const char *end) {
 }
 
 /* Reads `"key" :` at p; returns the value's first byte or NULL. */
-static const char *read_key(const char *p, const char *end, struct str *ret_key) {
-    bool escaped;
+static inline const char *read_key(struct window *w, const char *p, const char *end,
+                                   struct str *ret_key) {
     if (p == end || *p != '"')
         return NULL;
-    const char *quote = json_string_end(p + 1, end, &escaped);
+    const char *quote = string_end(w, p + 1, end);
     if (!quote)
         return NULL;
     *ret_key = str_make(p + 1, (size_t)(quote - p - 1));
@@ -429,6 +492,9 @@ static const char *read_key(const char *p, const char *end, struct str *ret_key)
 static struct str json_level_value(const struct level_fields *f, struct str line) {
     const struct str none = {0};
     const char *p = skip_blanks(line.data, line.data + line.size) + 1, *end = line.data + line.size;
+    struct window w = {.start = p};
+    if (end - p >= WINDOW)
+        w.stops = json_stops(p);
     for (unsigned depth = 1; depth > 0;) {
         p = skip_blanks(p, end);
         while (p < end && *p == '}' && depth > 0) {
@@ -442,12 +508,11 @@ static struct str json_level_value(const struct level_fields *f, struct str line
         if (p < end && *p == '}')
             continue;
         struct str key;
-        p = read_key(p, end, &key);
+        p = read_key(&w, p, end, &key);
         if (!p)
             return none;
-        bool escaped;
         if (*p == '"') {
-            const char *quote = json_string_end(p + 1, end, &escaped);
+            const char *quote = string_end(&w, p + 1, end);
             if (!quote)
                 return none;
             if (field_is(f, key))
@@ -475,8 +540,16 @@ static bool looks_like_json(struct str line) {
 /* ---- logfmt */
 
 /* The first byte at or behind p that ends a bare token: '=', '"', or a blank or control character. */
-static const char *token_end(const char *p, const char *end) {
+static inline const char *token_end(struct window *w, const char *p, const char *end) {
+    const char *stop = window_find(w, p);
+    if (stop)
+        return stop;
 #if defined(__SSE2__)
+    for (; end - p >= WINDOW; p += WINDOW) {
+        *w = (struct window){.start = p, .stops = logfmt_stops(p)};
+        if (w->stops)
+            return window_find(w, p);
+    }
     for (; end - p >= 16; p += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
         __m128i hit = _mm_or_si128(_mm_or_si128(is(v, '='), is(v, '"')), in_range(v, 0, ' '));
@@ -515,12 +588,13 @@ static bool escapes_ok(struct str raw) {
 }
 
 /* Reads the value behind '='; returns its end, or NULL where a logfmt reader would stop. */
-static const char *logfmt_value(const char *p, const char *end, struct str *ret) {
+static inline const char *logfmt_value(struct window *w, const char *p, const char *end,
+                                       struct str *ret) {
     *ret = str_make(p, 0);
     if (p == end || (uint8_t)*p <= ' ')
         return p;
     if (*p != '"') {
-        const char *stop = token_end(p, end);
+        const char *stop = token_end(w, p, end);
         *ret = str_make(p, (size_t)(stop - p));
         return stop == end || (uint8_t)*stop <= ' ' ? stop : NULL;
     }
@@ -537,16 +611,17 @@ static struct str logfmt_level_value(const struct level_fields *f, struct str li
     struct str best = {0};
     size_t best_index = f->count;
     const char *p = line.data, *end = p + line.size;
+    struct window w = {.start = p};
     while (p < end) {
         while (p < end && (uint8_t)*p <= ' ')
             p++;
-        const char *stop = token_end(p, end);
+        const char *stop = token_end(&w, p, end);
         struct str key = str_make(p, (size_t)(stop - p)), value = str_make(stop, 0);
         if (stop < end && *stop == '"')
             break;
         p = stop;
         if (stop < end && *stop == '=') {
-            p = key.size > 0 ? logfmt_value(stop + 1, end, &value) : NULL;
+            p = key.size > 0 ? logfmt_value(&w, stop + 1, end, &value) : NULL;
             if (!p)
                 break;
         }
@@ -561,6 +636,32 @@ static struct str logfmt_level_value(const struct level_fields *f, struct str li
     return best;
 }
 
+/* Does a '=' come before any '"'? Else a reader meets no key with a value: it stops at that quote. */
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static bool has_logfmt_wide(struct str line) {
+    const char *p = line.data, *last = p + line.size - WIDE_STEP;
+    for (;; p = last - p > WIDE_STEP ? p + WIDE_STEP : last) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
+        __m256i hit = _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('=')),
+                                      _mm256_cmpeq_epi8(v, _mm256_set1_epi8('"')));
+        unsigned mask = (unsigned)_mm256_movemask_epi8(hit);
+        if (mask != 0)
+            return p[__builtin_ctz(mask)] == '=';
+        if (p == last)
+            return false;
+    }
+}
+#endif
+
+static bool has_logfmt(struct str line) {
+#if defined(__x86_64__)
+    if (line.size >= WIDE_STEP && __builtin_cpu_supports("avx2"))
+        return has_logfmt_wide(line);
+#endif
+    const char *equals = memchr(line.data, '=', line.size);
+    return equals && !memchr(line.data, '"', (size_t)(equals - line.data));
+}
+
 /* ---- the steps */
 
 const struct label *level_of_line(const struct level_fields *fields, struct str line) {
@@ -569,7 +670,7 @@ const struct label *level_of_line(const struct level_fields *fields, struct str 
         return &level_pairs[l];
     if (looks_like_json(line))
         l = level_parse(json_level_value(fields, line));
-    else if (memchr(line.data, '=', line.size))
+    else if (has_logfmt(line))
         l = level_parse(logfmt_level_value(fields, line));
     return &level_pairs[l != LEVEL_UNKNOWN ? l : scan_text(line)];
 }

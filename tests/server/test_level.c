@@ -141,6 +141,80 @@ static void test_lines(void) {
     }
 }
 
+static void check_level(struct str line, const char *want) {
+    char *copy = malloc(line.size > 0 ? line.size : 1);
+    memcpy(copy, line.data, line.size);
+    struct str got = level_of_line(&fields, str_make(copy, line.size))->value;
+    if (!str_eq(got, str_from(want)))
+        printf("  line: %.*s\n", STR_ARG(line));
+    CHECK_STR(got, str_from(want));
+    free(copy);
+}
+
+/* The same at other places of lines that are longer than what is looked at in one piece. */
+static void test_long_lines(void) {
+    struct buf line = buf_make(BUF_NO_MAX);
+    char pad[150];
+    memset(pad, 'x', sizeof(pad));
+    for (size_t i = 0; i < sizeof(line_cases) / sizeof(line_cases[0]); i++)
+        for (int n = 0; n < (int)sizeof(pad); n++) {
+            const char *text = line_cases[i].line, *brace = strchr(text, '{');
+            buf_clear(&line);
+            if (brace)
+                buf_addf(&line, "%.*s\"p\":\"%.*s\", %s", (int)(brace + 1 - text), text, n, pad,
+                         brace + 1);
+            else
+                buf_addf(&line, "p=%.*s %s", n, pad, text);
+            check_level(buf_str(&line), line_cases[i].want);
+            if (brace)
+                continue;
+            buf_addf(&line, " q=%.*s", n, pad);
+            check_level(buf_str(&line), line_cases[i].want);
+        }
+    buf_done(&line);
+}
+
+/* The first key of those that a slow reader of logfmt meets before it stops, in the order of the fields. */
+static const char *model_logfmt(const char *p) {
+    size_t best = fields.count;
+    struct str value = {0};
+    while (*p) {
+        while (*p && (unsigned char)*p <= ' ')
+            p++;
+        const char *key = p;
+        while ((unsigned char)*p > ' ' && *p != '=' && *p != '"')
+            p++;
+        struct str name = str_make(key, (size_t)(p - key)), text = {0};
+        if (*p == '"' || (*p == '=' && p == key))
+            break;
+        if (*p == '=') {
+            const char *from = ++p;
+            bool quoted = *p == '"', escaped = false, control = false;
+            if (quoted) {
+                for (from = ++p; *p && *p != '"'; p++) {
+                    control |= (unsigned char)*p < ' ';
+                    escaped |= *p == '\\';
+                    p += *p == '\\' && p[1];
+                }
+            } else {
+                while ((unsigned char)*p > ' ' && *p != '=' && *p != '"')
+                    p++;
+            }
+            text = str_make(from, (size_t)(p - from));
+            if (quoted ? *p != '"' || (escaped && control) : *p == '"' || *p == '=')
+                break;
+            p += quoted;
+        }
+        for (size_t i = 0; i < best; i++)
+            if (str_eq_nocase(fields.names[i], name)) {
+                best = i;
+                value = text;
+            }
+    }
+    struct str level = level_normalize(value);
+    return level.data ? level.data : "unknown";
+}
+
 /* ---- the slow model of the text scan: lower-case, every place, every word */
 
 static bool in_set(char c, const char *set) {
@@ -197,6 +271,51 @@ static void test_text_against_model(void) {
     }
 }
 
+static void test_logfmt_against_model(void) {
+    static const char *const pieces[] = {
+        "level=",
+        "lvl=",
+        "severity=",
+        "wrn",
+        "INF",
+        "dbg",
+        "=",
+        "\"",
+        " ",
+        " ",
+        "\t",
+        "a",
+        "key=",
+        "xyz",
+        "k=v",
+        "k=\"a b\"",
+        "0123456789abc",
+        "\\\"",
+        "\\n",
+        "Level=ERR",
+        " p=\"",
+        "\" ",
+        " ",
+        " ",
+        "=\"",
+        "\xc3\xa9",
+    };
+    for (int round = 0; round < 200000; round++) {
+        char text[300] = "";
+        size_t size = 0, wanted = random_next() % 200;
+        while (size < wanted) {
+            const char *piece = pieces[random_next() % (sizeof(pieces) / sizeof(pieces[0]))];
+            memcpy(text + size, piece, strlen(piece));
+            size += strlen(piece);
+        }
+        text[size] = '\0';
+        const char *want = model_logfmt(text);
+        if (str_eq(str_from(want), STR("unknown")))
+            want = model_text(str_make(text, size));
+        check_level(str_make(text, size), want);
+    }
+}
+
 static void test_detect_steps(void) {
     const struct label stream_level[] = {{STR("app"), STR("x")}, {STR("level"), STR("WARNING")}};
     const struct label stream_weird[] = {{STR("lvl"), STR("x")}};
@@ -239,7 +358,9 @@ int main(void) {
     fields = level_fields_make(&limits);
     RUN(test_normalize);
     RUN(test_lines);
+    RUN(test_long_lines);
     RUN(test_text_against_model);
+    RUN(test_logfmt_against_model);
     RUN(test_detect_steps);
     RUN(test_severity_numbers);
     return test_done();
