@@ -7,9 +7,12 @@
  * of the control bytes 0x10-0x19; both sides do it, so it is harmless. '\n' would fold to '*' and is therefore
  * looked for in the bytes as they are.
  *
+ * Of few lines the scratch bitmap is not touched: its 128 KiB are no place for some thousand bits. Their places are listed,
+ * each eighth tells how many are distinct, and the map is filled a byte per bit, which needs no look at what is there.
+ *
  * Two builders give the same bitmap: a scalar one, and one for AVX2 that hashes eight neighbouring
- * positions at a time (the multiplies are 32 bits wide for this reason). Measured on one core of an AMD EPYC
- * with bench_block: see docs/format.md. */
+ * positions at a time (the multiplies are 32 bits wide for this reason), and sixteen with AVX-512 where that pays. Measured
+ * on one core of an AMD EPYC with bench_block: see docs/format.md. */
 #include "gram.h"
 
 #include <assert.h>
@@ -34,7 +37,15 @@ enum {
     M_MIN_SHIFT = 7,                  /* the smallest bitmap has 4 << 7 = 512 bits */
     M_MAX_SHIFT = GRAM_HASH_BITS - 2, /* the largest has 4 << 18 = 2^20 bits */
     M_CLASSES = (M_MAX_SHIFT - M_MIN_SHIFT) * 4 + 1,
-    SMALL_BYTES = 24 << 10, /* so few lines need no look at the whole scratch map */
+    /* Places of few lines; a span that ends with them may list its last step twice. */
+    LIST_MAX = 2 * GRAM_FEW_BYTES,
+    LIST_STEP = 64,    /* places that go into the map at a time */
+    SAMPLE_SHIFT = 3,  /* in the sample are the places that end in so many zeros: each eighth */
+    SAMPLE_LEAST = 96, /* distinct places; when it has fewer, all are counted */
+    /* Of a gram that does not exist: behind every map, and in no sample. */
+    NO_PLACE = SCRATCH_BITS + (1 << SAMPLE_SHIFT) - 1,
+    SMALL_CLASS_MAX = 31,    /* of their maps */
+    SMALL_MAP_MAX = 7 << 14, /* bits, of that class: 79,000 distinct places fill it to one half */
 };
 
 /* Half full is the optimum of information per bit for one hash. */
@@ -49,20 +60,25 @@ struct gram_builder {
     size_t n_places;
     bool dirty;                 /* bits is not all zeros */
     uint32_t limits[M_CLASSES]; /* most scratch bits that class i takes without passing the fill */
-    uint32_t bits[SCRATCH_BITS / 32];
-    uint32_t set[SMALL_BYTES +
-                 8]; /* of few lines: the places in `bits`, in the order in which they came */
+    uint32_t bits[SCRATCH_BITS / 32 + 1]; /* the last one for NO_PLACE */
+    /* Of few lines: the places of all grams as they come, a sample of them, and the map, a byte per bit. Memory that is
+     * touched as far as it is needed. */
+    uint32_t list[LIST_MAX + LIST_STEP], sample[LIST_MAX + LIST_STEP];
+    uint8_t map[SMALL_MAP_MAX + 8];
 };
 
 static uint32_t class_bits(unsigned i) {
     return (uint32_t)(4 + i % 4) << (M_MIN_SHIFT + i / 4);
 }
 
+static_assert((4 + SMALL_CLASS_MAX % 4) << (M_MIN_SHIFT + SMALL_CLASS_MAX / 4) == SMALL_MAP_MAX,
+              "bits of a class");
+
 struct gram_builder *gram_builder_new(void) {
     struct gram_builder *b = aligned_alloc(64, (sizeof(*b) + 63) & ~(size_t)63);
     if (!b)
         return NULL;
-    memset(b, 0, sizeof(*b));
+    memset(b, 0, offsetof(struct gram_builder, list));
     /* With n of 2^20 scratch bits set, a bit of the small map stays 0 with the chance
      * (1 - n / 2^20) ^ (2^20 / m); solved for n. */
     for (unsigned i = 0; i < M_CLASSES; i++) {
@@ -73,7 +89,8 @@ struct gram_builder *gram_builder_new(void) {
     __builtin_cpu_init();
     b->scalar = !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") ||
                 !__builtin_cpu_supports("popcnt");
-    b->avx512 = !b->scalar && __builtin_cpu_supports("avx512vpopcntdq");
+    b->avx512 = !b->scalar && __builtin_cpu_supports("avx512vpopcntdq") &&
+                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi");
 #else
     b->scalar = true;
 #endif
@@ -132,10 +149,9 @@ static void add_scalar(uint32_t *bits, const char *p, const char *end) {
 #define LANE4(k) (k), (k) + 1, (k) + 2, (k) + 3
 #define LANE5(k) (k) + 4, -1, -1, -1
 
-/* Eight positions at p: word index and bit of each gram; the bit is 0 where the gram holds a '\n'. `places`: the hashes
- * themselves, or NULL. */
-__attribute__((target("avx2"), always_inline)) static inline void hash_eight(
-    const char *p, uint32_t words[static 8], uint32_t masks[static 8], uint32_t *places) {
+/* Eight positions at p: the hash of each gram, 32 bits of which the upper ones count, and which are grams at all. */
+__attribute__((target("avx2"), always_inline)) static inline __m256i hash_eight(const char *p,
+                                                                                __m256i *ret_good) {
     const __m256i first_four = _mm256_setr_epi8(LANE4(0), LANE4(1), LANE4(2), LANE4(3), LANE4(4),
                                                 LANE4(5), LANE4(6), LANE4(7));
     const __m256i fifth_only = _mm256_setr_epi8(LANE5(0), LANE5(1), LANE5(2), LANE5(3), LANE5(4),
@@ -155,23 +171,25 @@ __attribute__((target("avx2"), always_inline)) static inline void hash_eight(
     __m256i bad =
         _mm256_or_si256(_mm256_shuffle_epi8(newline, first_four),
                         _mm256_andnot_si256(plain, _mm256_shuffle_epi8(newline, fifth_only)));
-    __m256i good = _mm256_cmpeq_epi32(bad, zero);
+    *ret_good = _mm256_cmpeq_epi32(bad, zero);
     fifth = _mm256_andnot_si256(plain, _mm256_or_si256(fifth, _mm256_set1_epi32(FIFTH)));
 
     __m256i h = _mm256_mullo_epi32(four, _mm256_set1_epi32((int)multiply_1));
     h = _mm256_xor_si256(h, _mm256_srli_epi32(h, 15));
     h = _mm256_add_epi32(h, fifth);
-    h = _mm256_mullo_epi32(h, _mm256_set1_epi32((int)multiply_2));
+    return _mm256_mullo_epi32(h, _mm256_set1_epi32((int)multiply_2));
+}
+
+/* Word index and bit of each gram; the bit is 0 where the gram holds a '\n'. */
+__attribute__((target("avx2"), always_inline)) static inline void place_eight(
+    const char *p, uint32_t words[static 8], uint32_t masks[static 8]) {
+    __m256i good, h = hash_eight(p, &good);
     __m256i word = _mm256_srli_epi32(h, 32 - GRAM_HASH_BITS + 5);
     __m256i bit =
         _mm256_and_si256(_mm256_srli_epi32(h, 32 - GRAM_HASH_BITS), _mm256_set1_epi32(31));
     bit = _mm256_and_si256(_mm256_sllv_epi32(_mm256_set1_epi32(1), bit), good);
     memcpy(words, &word, sizeof(word));
     memcpy(masks, &bit, sizeof(bit));
-    if (places) {
-        __m256i place = _mm256_srli_epi32(h, 32 - GRAM_HASH_BITS);
-        memcpy(places, &place, sizeof(place));
-    }
 }
 
 __attribute__((target("avx2"))) static void add_avx2(uint32_t *bits, const char *p,
@@ -180,7 +198,7 @@ __attribute__((target("avx2"))) static void add_avx2(uint32_t *bits, const char 
     _Alignas(32) uint32_t masks[8];
     /* A load takes 16 bytes, of which the eight grams need 12. */
     for (; end - p >= 16; p += 8) {
-        hash_eight(p, words, masks, NULL);
+        place_eight(p, words, masks);
 #pragma GCC unroll 8
         for (int k = 0; k < 8; k++)
             bits[words[k]] |= masks[k];
@@ -203,7 +221,7 @@ __attribute__((target("avx2"))) static bool add_spans_avx2(uint32_t *bits, struc
             return false;
         left -= end - at;
         for (; at < end && at + 16 <= lines.size; at += STEP) {
-            hash_eight(lines.data + at, words, masks, NULL);
+            place_eight(lines.data + at, words, masks);
 #pragma GCC unroll 8
             for (int k = 0; k < 8; k++)
                 bits[words[k]] |= masks[k];
@@ -230,10 +248,9 @@ __attribute__((target("avx512f,avx512vpopcntdq"))) static uint32_t count_bits_av
 }
 #endif
 
-/* ---- few lines: the places are listed as their bits are set, and no more of the map is touched than they. A place is
- * written behind the list in any case, and counts when it is new. */
+/* ---- few lines: the places of all grams are listed, equal ones each time, those that are none as NO_PLACE */
 
-static uint32_t list_scalar(struct gram_builder *b, uint32_t n, const char *p, const char *end) {
+static uint32_t list_scalar(uint32_t *list, uint32_t n, const char *p, const char *end) {
     for (; end - p >= 4; p++) {
         const char *newline = memchr(p, '\n', 4);
         if (newline) {
@@ -244,55 +261,167 @@ static uint32_t list_scalar(struct gram_builder *b, uint32_t n, const char *p, c
         bool is_long = has_digit(four);
         if (is_long && (end - p < 5 || p[4] == '\n'))
             continue;
-        uint32_t x = gram_hash(four, is_long ? (uint32_t)(FIFTH | (uint8_t)p[4] | FOLD) : 0);
-        uint32_t *word = &b->bits[x >> 5], bit = 1u << (x & 31);
-        b->set[n] = x;
-        n += !(*word & bit);
-        *word |= bit;
+        list[n++] = gram_hash(four, is_long ? (uint32_t)(FIFTH | (uint8_t)p[4] | FOLD) : 0);
     }
     return n;
 }
 
 #if GRAM_AVX2
-/* Steps of eight that begin in the span, as add_spans_avx2 takes them. */
-__attribute__((target("avx2,bmi"))) static uint32_t list_avx2(struct gram_builder *b, uint32_t n,
-                                                              struct str lines,
-                                                              struct gram_span span) {
-    _Alignas(32) uint32_t words[8];
-    _Alignas(32) uint32_t masks[8];
-    _Alignas(32) uint32_t places[8];
-    uint32_t *bits = b->bits, *set = b->set;
-    uint32_t at = span.from;
-    for (; at < span.end && at + 16 <= lines.size; at += 8) {
-        hash_eight(lines.data + at, words, masks, places);
-#pragma GCC unroll 8
-        for (int k = 0; k < 8; k++) {
-            uint32_t old = bits[words[k]];
-            set[n] = places[k];
-            n += (masks[k] & ~old) != 0;
-            bits[words[k]] = old | masks[k];
-        }
+enum { WIDE_STEP = 48, WIDE_LOAD = 64, WIDE_LANES = 16 };
+
+/* The bits of a mask from which on one of four is set. */
+static inline uint64_t any_of_four(uint64_t mask) {
+    mask |= mask >> 1;
+    return mask | mask >> 2;
+}
+
+/* 48 positions at p, of which 64 bytes are read: what holds a digit or a '\n' is told from masks of all bytes at once. */
+__attribute__((target("avx512f,avx512bw,avx512vbmi"), always_inline)) static inline void list_wide(
+    const char *p, uint32_t *list) {
+    const __m512i neighbours =
+        _mm512_set_epi32(0x1211100f, 0x11100f0e, 0x100f0e0d, 0x0f0e0d0c, 0x0e0d0c0b, 0x0d0c0b0a,
+                         0x0c0b0a09, 0x0b0a0908, 0x0a090807, 0x09080706, 0x08070605, 0x07060504,
+                         0x06050403, 0x05040302, 0x04030201, 0x03020100);
+    __m512i raw = _mm512_loadu_si512(p);
+    __m512i folded = _mm512_or_si512(raw, _mm512_set1_epi8(FOLD));
+    uint64_t newline = _mm512_cmpeq_epi8_mask(raw, _mm512_set1_epi8('\n'));
+    uint64_t is_long = any_of_four(_mm512_cmplt_epu8_mask(
+        _mm512_sub_epi8(folded, _mm512_set1_epi8('0')), _mm512_set1_epi8(10)));
+    uint64_t bad = any_of_four(newline) | (is_long & newline >> 4);
+    for (unsigned at = 0; at < WIDE_STEP; at += WIDE_LANES) {
+        __m512i from = _mm512_add_epi8(neighbours, _mm512_set1_epi8((char)at));
+        __m512i four = _mm512_permutexvar_epi8(from, folded);
+        __m128i next;
+        memcpy(&next, p + at + 4, sizeof(next));
+        __m512i fifth =
+            _mm512_maskz_or_epi32((__mmask16)(is_long >> at), _mm512_cvtepu8_epi32(next),
+                                  _mm512_set1_epi32(FIFTH | FOLD));
+        __m512i h = _mm512_mullo_epi32(four, _mm512_set1_epi32((int)multiply_1));
+        h = _mm512_xor_si512(h, _mm512_srli_epi32(h, 15));
+        h = _mm512_mullo_epi32(_mm512_add_epi32(h, fifth), _mm512_set1_epi32((int)multiply_2));
+        h = _mm512_mask_mov_epi32(_mm512_srli_epi32(h, 32 - GRAM_HASH_BITS), (__mmask16)(bad >> at),
+                                  _mm512_set1_epi32(NO_PLACE));
+        _mm512_storeu_si512(list + at, h);
     }
-    return at < span.end ? list_scalar(b, n, lines.data + at, lines.data + lines.size) : n;
+}
+
+/* Steps that begin in the span, as add_spans_avx2 takes them. */
+__attribute__((target("avx2"))) static uint32_t list_avx2(uint32_t *list, uint32_t n,
+                                                          struct str lines, struct gram_span span) {
+    uint32_t at = span.from;
+    for (; at < span.end && at + 16 <= lines.size; at += STEP, n += STEP) {
+        __m256i good, h = hash_eight(lines.data + at, &good);
+        h = _mm256_blendv_epi8(_mm256_set1_epi32(NO_PLACE),
+                               _mm256_srli_epi32(h, 32 - GRAM_HASH_BITS), good);
+        memcpy(list + n, &h, sizeof(h));
+    }
+    return at < span.end ? list_scalar(list, n, lines.data + at, lines.data + lines.size) : n;
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vbmi"))) static uint32_t list_avx512(
+    uint32_t *list, uint32_t n, struct str lines, struct gram_span span) {
+    for (; span.from + WIDE_STEP <= span.end && span.from + WIDE_LOAD <= lines.size;
+         span.from += WIDE_STEP, n += WIDE_STEP)
+        list_wide(lines.data + span.from, list + n);
+    return list_avx2(list, n, lines, span);
 }
 #endif
 
-static uint32_t list_places(struct gram_builder *b, struct str lines, const struct gram_span *spans,
-                            uint32_t n_spans) {
+static uint32_t list_places(const struct gram_builder *b, uint32_t *list, struct str lines,
+                            const struct gram_span *spans, uint32_t n_spans) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < n_spans; i++) {
 #if GRAM_AVX2
         if (!b->scalar) {
-            n = list_avx2(b, n, lines, spans[i]);
+            n = b->avx512 ? list_avx512(list, n, lines, spans[i])
+                          : list_avx2(list, n, lines, spans[i]);
             continue;
         }
 #endif
         size_t end = spans[i].end + (size_t)GRAM_MAX - 1; /* where the last gram ends */
-        n = list_scalar(b, n, lines.data + spans[i].from,
+        n = list_scalar(list, n, lines.data + spans[i].from,
                         lines.data + (end < lines.size ? end : lines.size));
     }
     return n;
 }
+
+/* Those of the places that are in the sample; room for all. */
+static uint32_t sample_scalar(const uint32_t *list, uint32_t n, uint32_t *sample) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        sample[count] = list[i];
+        count += (list[i] & ((1u << SAMPLE_SHIFT) - 1)) == 0;
+    }
+    return count;
+}
+
+#if GRAM_AVX2
+__attribute__((target("avx512f,popcnt"))) static uint32_t sample_avx512(const uint32_t *list,
+                                                                        uint32_t n,
+                                                                        uint32_t *sample) {
+    const __m512i low = _mm512_set1_epi32((1 << SAMPLE_SHIFT) - 1);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n; i += WIDE_LANES) {
+        __m512i x = _mm512_loadu_si512(list + i);
+        __mmask16 in = _mm512_testn_epi32_mask(x, low);
+        _mm512_storeu_si512(sample + count, _mm512_maskz_compress_epi32(in, x));
+        count += (uint32_t)__builtin_popcount(in);
+    }
+    return count;
+}
+#endif
+
+/* How many of the places, which end in so many zeros, are distinct; NO_PLACE is one of them. */
+static uint32_t count_distinct(struct gram_builder *b, const uint32_t *places, uint32_t n,
+                               unsigned shift) {
+    if (b->dirty)
+        memset(b->bits, 0, sizeof(b->bits));
+    b->dirty = false;
+    uint32_t distinct = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t x = places[i] >> shift, old = b->bits[x >> 5];
+        distinct += ~old >> (x & 31) & 1;
+        b->bits[x >> 5] = old | 1u << (x & 31);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        b->bits[places[i] >> shift >> 5] = 0;
+    return distinct;
+}
+
+/* How many distinct places the list has, about: an eighth is counted, and what a hash is has nothing to do with how often
+ * it comes. That depends on the distinct places alone. One at least of the n is NO_PLACE. */
+static uint32_t estimate_distinct(struct gram_builder *b, uint32_t n) {
+    uint32_t count;
+#if GRAM_AVX2
+    if (b->avx512)
+        count = sample_avx512(b->list, n, b->sample);
+    else
+#endif
+        count = sample_scalar(b->list, n, b->sample);
+    uint32_t distinct = count_distinct(b, b->sample, count, SAMPLE_SHIFT);
+    return distinct < SAMPLE_LEAST ? count_distinct(b, b->list, n, 0) - 1
+                                   : distinct << SAMPLE_SHIFT;
+}
+
+/* A byte per bit: nothing is read, and no place waits for another. */
+static inline void set_places(const uint32_t *list, uint32_t n, uint32_t factor, unsigned shift,
+                              uint8_t *map) {
+    for (uint32_t i = 0; i < n; i += LIST_STEP) {
+        uint32_t at[LIST_STEP];
+        for (unsigned k = 0; k < LIST_STEP; k++)
+            at[k] = list[i + k] * factor >> shift;
+        for (unsigned k = 0; k < LIST_STEP; k++)
+            map[at[k]] = 1;
+    }
+}
+
+#if GRAM_AVX2
+__attribute__((target("avx2"))) static void set_places_avx2(const uint32_t *list, uint32_t n,
+                                                            uint32_t factor, unsigned shift,
+                                                            uint8_t *map) {
+    set_places(list, n, factor, shift, map);
+}
+#endif
 
 static uint32_t count_bits_scalar(const uint32_t *bits) {
     uint64_t n = 0;
@@ -452,11 +581,11 @@ static void shrink(const struct gram_builder *b, uint32_t m, uint8_t *out) {
 }
 
 /* Half full at most, if there is a class so large. */
-static uint32_t bits_for(const struct gram_builder *b, uint32_t n_set) {
+static unsigned class_for(const struct gram_builder *b, uint32_t n_set) {
     unsigned class = 0;
     while (class < M_CLASSES - 1 && n_set > b->limits[class])
         class ++;
-    return class_bits(class);
+    return class;
 }
 
 static size_t write_header(uint32_t m, uint8_t *out) {
@@ -466,37 +595,41 @@ static size_t write_header(uint32_t m, uint8_t *out) {
     return GRAM_FILTER_HEADER + m / 8;
 }
 
-static uint32_t list_given(struct gram_builder *b, uint32_t n) {
-    for (size_t i = 0; i < b->n_places; i++) {
-        uint32_t x = b->places[i], *word = &b->bits[x >> 5], bit = 1u << (x & 31);
-        b->set[n] = x;
-        n += !(*word & bit);
-        *word |= bit;
-    }
-    b->n_places = 0;
-    return n;
-}
-
 static void set_given(struct gram_builder *b) {
     for (size_t i = 0; i < b->n_places; i++)
         set_bit(b->bits, b->places[i]);
     b->n_places = 0;
 }
 
+/* Eight bytes that are 0 or 1 as eight bits. */
+static inline uint8_t gather_bits(const uint8_t *p) {
+    return (uint8_t)(get_le64(p) * 0x0102040810204080u >> 56);
+}
+
 static size_t build_small(struct gram_builder *b, struct str lines, const struct gram_span *spans,
                           uint32_t n_spans, uint8_t *out) {
-    if (b->dirty)
-        memset(b->bits, 0, sizeof(b->bits));
-    b->dirty = false;
-    uint32_t n = list_given(b, list_places(b, lines, spans, n_spans));
-    uint32_t m = bits_for(b, n);
-    uint8_t *map = out + GRAM_FILTER_HEADER;
-    memset(map, 0, m / 8);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t at = (uint32_t)((uint64_t)b->set[i] * m >> GRAM_HASH_BITS);
-        map[at >> 3] = (uint8_t)(map[at >> 3] | 1u << (at & 7));
-        b->bits[b->set[i] >> 5] = 0;
-    }
+    uint32_t n = list_places(b, b->list, lines, spans, n_spans);
+    assert(n + b->n_places <= LIST_MAX);
+    for (size_t i = 0; i < b->n_places; i++)
+        b->list[n++] = b->places[i];
+    b->n_places = 0;
+    do
+        b->list[n++] = NO_PLACE;
+    while (n % LIST_STEP != 0);
+    unsigned class = class_for(b, estimate_distinct(b, n));
+    if (class > SMALL_CLASS_MAX)
+        class = SMALL_CLASS_MAX;
+    uint32_t m = class_bits(class), factor = 4 + class % 4;
+    unsigned shift = GRAM_HASH_BITS - M_MIN_SHIFT - class / 4;
+    memset(b->map, 0, m);
+#if GRAM_AVX2
+    if (!b->scalar)
+        set_places_avx2(b->list, n, factor, shift, b->map);
+    else
+#endif
+        set_places(b->list, n, factor, shift, b->map);
+    for (uint32_t i = 0; i < m / 8; i++)
+        out[GRAM_FILTER_HEADER + i] = gather_bits(b->map + 8 * (size_t)i);
     return write_header(m, out);
 }
 
@@ -513,9 +646,9 @@ static uint32_t count_bits(const struct gram_builder *b) {
 /* The filter of the scratch bits. */
 static size_t put_filter(struct gram_builder *b, uint8_t *out) {
     set_given(b);
-    uint32_t m = bits_for(b, count_bits(b));
+    uint32_t m = class_bits(class_for(b, count_bits(b)));
     if (m == SCRATCH_BITS)
-        memcpy(out + GRAM_FILTER_HEADER, b->bits, sizeof(b->bits));
+        memcpy(out + GRAM_FILTER_HEADER, b->bits, SCRATCH_BITS / 8);
     else
         shrink(b, m, out + GRAM_FILTER_HEADER);
     return write_header(m, out);
@@ -534,7 +667,7 @@ void gram_builder_add(struct gram_builder *b, const uint32_t *places, size_t n) 
 size_t gram_build(struct gram_builder *b, struct str lines, uint8_t *out) {
     const char *end = lines.data + lines.size;
     struct gram_span all = {.from = 0, .end = (uint32_t)lines.size};
-    if (lines.size + b->n_places <= SMALL_BYTES)
+    if (lines.size + b->n_places <= GRAM_FEW_BYTES)
         return build_small(b, lines, &all, 1, out);
     clear_bits(b);
 #if GRAM_AVX2
@@ -580,7 +713,7 @@ static bool spans_are_few(struct str lines, const struct gram_span *spans, uint3
 
 size_t gram_build_spans(struct gram_builder *b, struct str lines, const struct gram_span *spans,
                         uint32_t n_spans, uint8_t *out) {
-    if (lines.size + b->n_places <= SMALL_BYTES)
+    if (lines.size + b->n_places <= GRAM_FEW_BYTES)
         return spans_are_few(lines, spans, n_spans) ? build_small(b, lines, spans, n_spans, out)
                                                     : gram_build(b, lines, out);
     clear_bits(b);

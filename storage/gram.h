@@ -5,7 +5,7 @@
  * OR-ed with 0x20 (so ASCII case is folded), the length is part of the hash, and no gram holds '\n'. The length
  * depends on the gram's own bytes only, so a needle forms the same grams as the text; grams that would run
  * past the needle's end are left out. The bitmap has m = {4,5,6,7} * 2^k bits, the smallest that keeps the
- * fill at or below one half; a gram's 20-bit hash x stands at bit x * m >> 20.
+ * fill at or below one half (of few lines: about there); a gram's 20-bit hash x stands at bit x * m >> 20.
  * Figures and alternatives: docs/design.md. Pure functions, any thread. */
 #pragma once
 
@@ -20,9 +20,10 @@ enum {
     GRAM_QUERY_MAX = 64, /* grams of a needle that are asked; more do not help */
     GRAM_FILTER_MAX_BYTES = (1 << GRAM_HASH_BITS) / 8,
     GRAM_FILTER_HEADER = 8,
+    GRAM_FEW_BYTES = 64 << 10, /* of so few lines the number of distinct grams is estimated */
 };
 
-/* Scratch of the builder: 128 KiB, one per thread that cuts blocks. */
+/* Scratch of the builder: 128 KiB, and up to 1.2 MiB that few lines may touch; one per thread that cuts blocks. */
 struct gram_builder;
 struct gram_builder *gram_builder_new(void);
 void gram_builder_free(struct gram_builder *b);

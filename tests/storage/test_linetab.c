@@ -58,8 +58,10 @@ static void check_fresh(void) {
                 (end < text.size ? end : text.size) - spans[i].from);
         buf_add_char(&runs, '\n');
     }
-    CHECK_INT(gram_build(grams, buf_str(&runs), got), size);
-    CHECK(memcmp(got, want, size) == 0);
+    if ((runs.size > GRAM_FEW_BYTES) == (text.size > GRAM_FEW_BYTES)) {
+        CHECK_INT(gram_build(grams, buf_str(&runs), got), size);
+        CHECK(memcmp(got, want, size) == 0);
+    }
     buf_done(&runs);
 }
 
