@@ -95,7 +95,7 @@ struct block_input {
     const uint32_t *meta_ids;
     const struct labels *meta_sets;
     uint32_t n_meta_sets;
-    bool hurried;     /* its patterns may be estimates (patterns.h) */
+    bool hurried;     /* memory is short: its patterns may be estimates (patterns.h) */
     bool no_patterns; /* leave them out */
 };
 

@@ -83,7 +83,7 @@ static void nothing_to_help_with(void) {
 }
 
 /* How the lines of a stream's oldest block are encoded, of which there are so many. */
-static enum block_codec codec_of(size_t lines, int64_t first_ns, size_t blocks) {
+static enum block_codec codec_of(size_t lines, int64_t first_ns, size_t blocks, bool hurried) {
     struct registry registry;
     struct label label = {.name = STR("app"), .value = STR("a")};
     struct stream_identity identity = {.first_ns = INT64_MAX, .last_ns = INT64_MIN};
@@ -102,6 +102,7 @@ static enum block_codec codec_of(size_t lines, int64_t first_ns, size_t blocks) 
         CHECK_INT(head_append(&registry, s, &entry, 1, i + 1, NULL, &sealable), 0);
     }
     CHECK_INT(head_cut(&registry, s), 0);
+    s->sealed[0]->hurried = hurried;
     CHECK_INT(head_seal(&registry, s, encoder, true), 0);
     enum block_codec codec = block_section(&s->sealed[0]->info, SECTION_LINES)->codec;
     CHECK_INT(s->n_sealed, blocks);
@@ -116,15 +117,24 @@ static enum block_codec codec_of(size_t lines, int64_t first_ns, size_t blocks) 
 /* Few lines are not worth a table, and what counts is how many a block gets: one per day of its cut. */
 static void few_lines_are_no_table(void) {
     const int64_t noon_ns = BASE_NS - BASE_NS % NS_PER_DAY + NS_PER_DAY / 2;
-    CHECK_INT(codec_of(20, noon_ns, 1), CODEC_ZSTD);
-    CHECK_INT(codec_of(60, noon_ns, 1), CODEC_TABLE);
-    CHECK_INT(codec_of(60, noon_ns + NS_PER_DAY / 2 - 30, 2), CODEC_ZSTD);
-    CHECK_INT(codec_of(200, noon_ns + NS_PER_DAY / 2 - 100, 2), CODEC_TABLE);
+    CHECK_INT(codec_of(20, noon_ns, 1, false), CODEC_ZSTD);
+    CHECK_INT(codec_of(60, noon_ns, 1, false), CODEC_TABLE);
+    CHECK_INT(codec_of(60, noon_ns + NS_PER_DAY / 2 - 30, 2, false), CODEC_ZSTD);
+    CHECK_INT(codec_of(200, noon_ns + NS_PER_DAY / 2 - 100, 2, false), CODEC_TABLE);
+}
+
+/* Fewer still while memory is short. */
+static void few_lines_in_a_hurry(void) {
+    const int64_t noon_ns = BASE_NS - BASE_NS % NS_PER_DAY + NS_PER_DAY / 2;
+    CHECK_INT(codec_of(20, noon_ns, 1, true), CODEC_LZ4);
+    CHECK_INT(codec_of(42, noon_ns, 1, true), CODEC_LZ4);
+    CHECK_INT(codec_of(60, noon_ns, 1, true), CODEC_TABLE);
 }
 
 int main(void) {
     RUN(all_hands_help);
     RUN(nothing_to_help_with);
     RUN(few_lines_are_no_table);
+    RUN(few_lines_in_a_hurry);
     return test_done();
 }
