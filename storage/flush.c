@@ -24,9 +24,9 @@
 #include "units.h"
 
 enum {
-    GROUP_STREAMS_MAX = 1024,       /* flushed by one index commit, and at most so many in a pack */
+    GROUP_STREAMS_MAX = 8192,       /* flushed by one index commit, and at most so many in a pack */
     GROUP_STREAMS_LARGE = 256,      /* so many when they have */
-    GROUP_BYTES_LARGE = 16 << 20,   /* so much: their memory is let go of with the commit */
+    GROUP_BYTES_LARGE = 10 << 20,   /* so much: their memory is let go of with the commit */
     SMALL_GROUP_STREAMS = 4,        /* on a full disk: may fit where a large group does not */
     OPEN_FILES_MAX = 256,           /* written before they are synced */
     CHUNK_TARGET_DEFAULT = 3 << 19, /* 1.5 MiB */
@@ -140,6 +140,8 @@ static void drop_taken(struct store *s, const struct take *t) {
     stream->flushed = last->end;
     stream->indexed = true;
     stream->flushing = false;
+    if (stream->n_sealed == 0 && stream->open.count == 0)
+        atomic_store_explicit(&stream->filled, false, memory_order_relaxed);
     (void)pthread_mutex_unlock(&stream->lock);
     registry_release(&s->registry, bytes);
 }
@@ -756,7 +758,7 @@ static void truncate_wal(struct store *s) {
     (void)pthread_mutex_unlock(&s->append_lock);
     uint64_t lowest = w.next_lsn;
     size_t n = 0;
-    struct stream **list = registry_list(&s->registry, &n);
+    struct stream **list = registry_list_filled(&s->registry, &n);
     if (!list)
         return;
     for (size_t i = 0; i < n; i++) {
@@ -774,15 +776,15 @@ static void truncate_wal(struct store *s) {
 
 int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
     size_t n = 0;
-    struct take takes[GROUP_STREAMS_MAX];
-    struct group g = {.store = s, .takes = takes, .takes_capacity = GROUP_STREAMS_MAX};
+    struct group g = {.store = s, .takes_capacity = GROUP_STREAMS_MAX};
     int r = 0;
     (void)pthread_mutex_lock(&s->flush_lock);
     if (s->flush_found_no_space)
         g.takes_capacity = SMALL_GROUP_STREAMS;
-    struct stream **list = registry_list(&s->registry, &n);
+    struct stream **list = registry_list_filled(&s->registry, &n);
     struct candidate *candidates = list ? calloc(n + 1, sizeof(*candidates)) : NULL;
-    if (!candidates) {
+    g.takes = malloc(sizeof(*g.takes) * (n < g.takes_capacity ? n + 1 : g.takes_capacity));
+    if (!candidates || !g.takes) {
         r = err_set(reterr, -ENOMEM, "no memory to flush");
         goto out;
     }
@@ -802,6 +804,7 @@ int flush_pass(struct store *s, enum flush_mode mode, struct err *reterr) {
 out:
     free(candidates);
     registry_list_done(list, n);
+    free(g.takes);
     free(g.parts);
     free(g.files);
     /* After a failure, too: on a full disk what the first groups have released is what the next attempt needs. */

@@ -368,8 +368,8 @@ void store_refill_reserve(struct store *s) {
 void store_get_stats(struct store *s, struct store_stats *ret) {
     *ret = (struct store_stats){0};
     size_t n = 0;
-    struct stream **list = registry_list(&s->registry, &n);
-    ret->streams_in_memory = n;
+    struct stream **list = registry_list_filled(&s->registry, &n);
+    ret->streams_in_memory = registry_count(&s->registry);
     for (size_t i = 0; list && i < n; i++) {
         (void)pthread_mutex_lock(&list[i]->lock);
         ret->open_entries += list[i]->open.count;

@@ -108,7 +108,7 @@ void store_seal_soon(struct store *s, struct stream *stream) {
 static void seal_rest(void *store) {
     struct store *s = store;
     size_t count = 0;
-    struct stream **list = registry_list(&s->registry, &count);
+    struct stream **list = registry_list_filled(&s->registry, &count);
     for (size_t i = 0; i < count; i++)
         seal_now(s, list[i]);
     if (list)

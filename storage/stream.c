@@ -365,15 +365,25 @@ int registry_names(struct registry *r, const struct name_query *q, struct name_s
     return status;
 }
 
-struct stream **registry_list(struct registry *r, size_t *ret_count) {
+size_t registry_count(struct registry *r) {
+    (void)pthread_rwlock_rdlock(&r->lock);
+    size_t n = r->n_all;
+    (void)pthread_rwlock_unlock(&r->lock);
+    return n;
+}
+
+struct stream **registry_list_filled(struct registry *r, size_t *ret_count) {
     (void)pthread_rwlock_rdlock(&r->lock);
     struct stream **list = malloc(sizeof(struct stream *) * (r->n_all + 1));
     size_t n = 0;
-    if (list)
-        for (; n < r->n_all; n++) {
-            list[n] = r->all[n];
-            stream_pin(list[n]);
-        }
+    for (size_t i = 0; list && i < r->n_all; i++) {
+        if (i + STREAMS_AHEAD < r->n_all)
+            __builtin_prefetch(&r->all[i + STREAMS_AHEAD]->filled);
+        if (!atomic_load(&r->all[i]->filled))
+            continue;
+        list[n] = r->all[i];
+        stream_pin(list[n++]);
+    }
     (void)pthread_rwlock_unlock(&r->lock);
     *ret_count = n;
     return list;

@@ -91,6 +91,7 @@ struct stream {
     struct str encoded;   /* labels_encode: the key in tenant.by_labels */
     bool accounted;       /* counts in the budget */
     atomic_int pins;
+    atomic_bool filled;   /* false: it has no entries in memory; lock, but read without */
     uint64_t wal_segment; /* last segment that holds a definition of this stream; append_lock */
     struct spelling *spellings; /* registry.lock */
     size_t slot;                /* in registry.all */
@@ -170,8 +171,12 @@ static inline void stream_unpin(struct stream *s) {
 /* Of the streams in memory; q->counts is called with the lock held. */
 int registry_names(struct registry *r, const struct name_query *q, struct name_set *into);
 
-/* All streams, each pinned; free the array with registry_list_done. NULL without memory. */
-struct stream **registry_list(struct registry *r, size_t *ret_count);
+/* Streams in memory, with and without entries. */
+size_t registry_count(struct registry *r);
+
+/* The streams that have entries in memory, each pinned, and others among them; free the array with registry_list_done. NULL
+ * without memory. What was appended before the call is seen. */
+struct stream **registry_list_filled(struct registry *r, size_t *ret_count);
 void registry_list_done(struct stream **list, size_t count);
 
 /* Drops streams without data and pins that had no append since `idle_before`. */
