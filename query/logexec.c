@@ -8,6 +8,10 @@
  * backward queries turn time and arrival round. The hash is Loki's, which merges by it. The order is total, so answers do not depend on how the
  * workers ran.
  *
+ * Where the parts of blocks say which lines pass (scan_tell), the limit's time is found first, from levels and times alone
+ * (horizon.h), and only then are lines written: no others but those of the answer, and of entries at that time. Blocks that
+ * cannot tell are searched at once, meanwhile.
+ *
  * Mostly the limit is reached at the asked end of a long range: so that the blocks of all of it need not be listed and
  * their filters asked, a part of it there is tried first, and the rest only when that had too few. */
 #include <assert.h>
@@ -16,8 +20,10 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include "bytes.h"
 #include "exec.h"
 #include "hash.h"
+#include "horizon.h"
 #include "plan.h"
 #include "scan.h"
 #include "units.h"
@@ -28,6 +34,8 @@ enum {
     WHOLE_SECONDS = 3600,          /* shorter ranges are not cut */
     FIRST_LIMIT_MAX = 1000 * 1000, /* so many are hardly there */
     COMMON_SIZE_MAX = 7,           /* of a literal that many blocks have */
+    SCOUT_LIMIT_MAX = 16 * 1024,   /* more lines are not in blocks that stay open */
+    WRITE_BATCH = 4,               /* blocks of some lines each */
 };
 
 struct candidate {
@@ -56,7 +64,8 @@ struct log_worker {
     struct log_query *query;
     bool ready;
     struct scanner scanner;
-    struct tie *ties; /* by the label set's id in the run */
+    struct arena chosen; /* what the part's tasks have chosen */
+    struct tie *ties;    /* by the label set's id in the run */
     size_t n_ties;
     struct buf scratch;
 };
@@ -65,7 +74,13 @@ struct log_worker {
 struct log_part {
     struct plan plan;
     struct log_worker *workers;
+    struct scan_chosen *chosen; /* by task, while it is searched in two steps */
+    size_t *writing;            /* the second step: tasks that have chosen something */
+    size_t n_writing;
 };
+
+/* SEARCH: lines are found and written. SCOUT: found, and written only where that is the way to find them; WRITE: written. */
+enum log_step { STEP_SEARCH, STEP_SCOUT, STEP_WRITE };
 
 struct log_query {
     struct exec *exec;
@@ -74,12 +89,14 @@ struct log_query {
     struct log_part *part; /* the one that is searched */
     size_t n_parts;
     unsigned n_workers;
+    enum log_step step;
 
     atomic_bool full;
-    atomic_int_least64_t threshold_ns; /* time of the worst entry kept, once full */
+    atomic_int_least64_t threshold_ns; /* time of the worst entry found, once there are enough */
     pthread_mutex_t lock;              /* guards all below */
     struct place *heap;                /* the worst is at 0 */
     size_t n_heap, capacity, limit;
+    struct horizon horizon; /* of the steps SCOUT and WRITE */
     struct arena candidates;
     size_t line_bytes; /* of what candidates keep */
 };
@@ -194,6 +211,11 @@ static int heap_add(struct log_query *q, struct candidate **ret, struct err *ret
     return 0;
 }
 
+static void set_threshold(struct log_query *q, int64_t ts_ns) {
+    atomic_store_explicit(&q->threshold_ns, ts_ns, memory_order_relaxed);
+    atomic_store_explicit(&q->full, true, memory_order_release);
+}
+
 static int heap_offer(struct log_query *q, const struct candidate *c, int64_t ts_ns,
                       struct str line, struct err *reterr) {
     struct place added = {.ts_ns = ts_ns, .candidate = (struct candidate *)c};
@@ -213,10 +235,19 @@ static int heap_offer(struct log_query *q, const struct candidate *c, int64_t ts
         sift_down(q, added);
     else
         sift_up(q, q->n_heap - 1, added);
-    if (q->n_heap == q->limit) {
-        atomic_store_explicit(&q->threshold_ns, q->heap[0].ts_ns, memory_order_relaxed);
-        atomic_store_explicit(&q->full, true, memory_order_release);
-    }
+    if (q->n_heap == q->limit && q->step == STEP_SEARCH)
+        set_threshold(q, q->heap[0].ts_ns);
+    return 0;
+}
+
+/* Entries are found at these times, the best first. */
+static int note_found(struct log_query *q, const int64_t *times_ns, size_t count,
+                      struct err *reterr) {
+    int64_t horizon_ns;
+    if (horizon_add(&q->horizon, times_ns, count) < 0)
+        return exec_no_memory(reterr);
+    if (horizon_get(&q->horizon, &horizon_ns))
+        set_threshold(q, horizon_ns);
     return 0;
 }
 
@@ -280,6 +311,51 @@ static int take_line(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns
         return r;
     pthread_mutex_lock(&q->lock);
     r = heap_offer(q, &c, ts_ns, out->line, reterr);
+    if (r == 0 && q->step == STEP_SCOUT)
+        r = note_found(q, &ts_ns, 1, reterr);
+    pthread_mutex_unlock(&q->lock);
+    return r;
+}
+
+/* Of `count` levels, how many at the end that is looked at first are LINETAB_NO, in steps of eight. */
+static uint32_t count_refused(const uint8_t *levels, uint32_t count, bool backward) {
+    uint32_t n = 0;
+    while (count - n >= 8 && get_le64(backward ? levels + (count - n - 8) : levels + n) == 0)
+        n += 8;
+    return n;
+}
+
+/* Of the open block, whose `levels` tell of each entry whether it passes (NULL: all do), those that count. */
+static int choose(struct log_query *q, struct scanner *s, struct log_worker *w,
+                  const uint8_t *levels, struct err *reterr) {
+    uint32_t total = s->to - s->from, n = 0;
+    /* Metadata comes with the lines; if it is damaged, the block's entries are not to be counted on. */
+    int r = scan_times(s, reterr);
+    if (r == 0)
+        r = scan_columns(s, reterr);
+    int64_t *times = arena_alloc(&w->chosen, total * (sizeof(*times) + sizeof(uint32_t)));
+    uint32_t *entries = (uint32_t *)(void *)(times + total);
+    if (r < 0 || !times)
+        return r < 0 ? r : exec_no_memory(reterr);
+    for (uint32_t k = 0; k < total; k++) {
+        if (levels)
+            k += count_refused(levels + s->from + (q->backward ? 0 : k), total - k, q->backward);
+        if (k == total)
+            break;
+        uint32_t i = q->backward ? s->to - 1 - k : s->from + k;
+        if ((levels && levels[i] != LINETAB_YES) || dead_test(s->dead, i))
+            continue;
+        if (!time_counts(q, s->times[i]) || (n >= q->limit && s->times[i] != times[n - 1]))
+            break;
+        times[n] = s->times[i];
+        entries[n++] = i;
+    }
+    memmove(times + n, entries, n * sizeof(*entries));
+    arena_trim(&w->chosen, times, n * (sizeof(*times) + sizeof(*entries)));
+    q->part->chosen[s->task - q->part->plan.tasks] = (struct scan_chosen){
+        .times = times, .entries = (uint32_t *)(void *)(times + n), .count = n};
+    pthread_mutex_lock(&q->lock);
+    r = note_found(q, times, n, reterr);
     pthread_mutex_unlock(&q->lock);
     return r;
 }
@@ -295,7 +371,31 @@ static int search_block(struct log_query *q, struct scanner *s, struct log_worke
             r = scan_narrow(s, q->backward ? worst_ns : INT64_MIN,
                             q->backward ? INT64_MAX : worst_ns, reterr);
     }
-    return r < 0 || s->from >= s->to ? r : scan_entries(s, take_line, w, reterr);
+    if (r < 0 || s->from >= s->to)
+        return r;
+    const uint8_t *levels;
+    r = q->step == STEP_SCOUT ? scan_tell(s, &levels, reterr) : 0;
+    if (r < 0)
+        return r;
+    return r > 0 ? choose(q, s, w, levels, reterr) : scan_entries(s, take_line, w, reterr);
+}
+
+static int worker_begin(struct log_query *q, struct log_worker *w, struct err *reterr) {
+    w->ready = true;
+    w->query = q;
+    w->scratch = buf_make(EXEC_BYTES_MAX);
+    w->chosen = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX);
+    int r = scanner_init(&w->scanner, &q->part->plan, reterr);
+    w->scanner.twice = q->step == STEP_SCOUT;
+    return r;
+}
+
+/* Goes on without a block whose bytes are damaged or gone. */
+static int forgive(struct scanner *s, const struct plan_task *task, int r, struct err *reterr) {
+    if (r >= 0 || !block_ref_is_lost(task->block, r))
+        return r;
+    exec_note_lost(&s->stats, 1, reterr->text);
+    return 0;
 }
 
 static int run_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct err *reterr) {
@@ -303,14 +403,9 @@ static int run_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct 
     struct plan *plan = &q->part->plan;
     struct log_worker *w = &q->part->workers[worker];
     struct scanner *s = &w->scanner;
-    if (!w->ready) {
-        w->ready = true;
-        w->query = q;
-        w->scratch = buf_make(EXEC_BYTES_MAX);
-        int r = scanner_init(s, plan, reterr);
-        if (r < 0)
-            return r;
-    }
+    int begun = w->ready ? 0 : worker_begin(q, w, reterr);
+    if (begun < 0)
+        return begun;
     for (size_t i = from; i < to; i++) {
         const struct plan_task *task = &plan->tasks[i];
         if (!time_counts(q, q->backward ? task->last_ns : task->first_ns))
@@ -320,12 +415,57 @@ static int run_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct 
             r = scan_begin(s, task, reterr);
         if (r > 0)
             r = search_block(q, s, w, reterr);
-        if (r < 0 && block_ref_is_lost(task->block, r))
-            exec_note_lost(&s->stats, 1, reterr->text);
-        else if (r < 0)
+        r = forgive(s, task, r, reterr);
+        if (r < 0)
             return r;
+        if (q->step == STEP_SCOUT)
+            scan_leave(s); /* whoever writes of it */
     }
     return 0;
+}
+
+/* The second step. */
+static int write_tasks(void *ctx, unsigned worker, size_t from, size_t to, struct err *reterr) {
+    struct log_query *q = ctx;
+    struct log_part *part = q->part;
+    struct log_worker *w = &part->workers[worker];
+    int r = w->ready ? 0 : worker_begin(q, w, reterr);
+    for (size_t i = from; r == 0 && i < to; i++) {
+        size_t number = part->writing[i];
+        const struct plan_task *task = &part->plan.tasks[number];
+        struct scan_chosen chosen = part->chosen[number];
+        while (!time_counts(q, chosen.times[chosen.count - 1]))
+            chosen.count--;
+        r = exec_check(q->exec, reterr);
+        if (r == 0)
+            r = scan_chosen(&w->scanner, task, &chosen, take_line, w, reterr);
+        r = forgive(&w->scanner, task, r, reterr);
+    }
+    return r;
+}
+
+/* The horizon is known: writes what lies before it. */
+static int write_chosen(struct log_query *q, struct err *reterr) {
+    struct log_part *part = q->part;
+    q->step = STEP_WRITE;
+    for (size_t i = 0; i < part->plan.n_tasks; i++)
+        if (part->chosen[i].count > 0 && time_counts(q, part->chosen[i].times[0]))
+            part->writing[part->n_writing++] = i;
+    struct crew_job job = {
+        .run = write_tasks, .ctx = q, .n_tasks = part->n_writing, .batch = WRITE_BATCH};
+    return crew_run(q->exec->crew, &job, reterr);
+}
+
+static int prepare_scout(struct log_query *q, struct err *reterr) {
+    struct log_part *part = q->part;
+    struct arena *arena = &q->exec->arena;
+    q->step = STEP_SEARCH;
+    if (!part->plan.clauses_tell || q->limit > SCOUT_LIMIT_MAX)
+        return 0;
+    part->chosen = arena_array(arena, part->plan.n_tasks, sizeof(*part->chosen));
+    part->writing = arena_array(arena, part->plan.n_tasks, sizeof(*part->writing));
+    q->step = STEP_SCOUT;
+    return part->chosen && part->writing ? 0 : exec_no_memory(reterr);
 }
 
 /* ---- the answer */
@@ -462,8 +602,12 @@ static int scan_part(struct log_query *q, const struct log_expr *log, int64_t st
         q->exec->stats.streams = streams_before;
     else
         q->exec->stats.streams = part->plan.n_streams;
+    r = prepare_scout(q, reterr);
+    if (r < 0)
+        return r;
     struct crew_job job = {.run = run_tasks, .ctx = q, .n_tasks = part->plan.n_tasks, .batch = 1};
-    return crew_run(q->exec->crew, &job, reterr);
+    r = crew_run(q->exec->crew, &job, reterr);
+    return r == 0 && q->step == STEP_SCOUT ? write_chosen(q, reterr) : r;
 }
 
 /* A long literal is rare: its filters are better asked for all of the range at once. */
@@ -503,6 +647,7 @@ static void part_done(struct log_query *q, struct log_part *part) {
         scanner_done(&w->scanner);
         free(w->ties);
         buf_done(&w->scratch);
+        arena_done(&w->chosen);
     }
     plan_done(&part->plan);
 }
@@ -515,6 +660,8 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
         .backward = query->direction == DIR_BACKWARD,
         .limit = query->limit ? query->limit : UINT32_MAX,
         .n_workers = crew_slots(x->crew),
+        .horizon = horizon_make(query->direction == DIR_BACKWARD,
+                                query->limit ? query->limit : UINT32_MAX),
         .candidates = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX),
     };
     /* It is held for less than a sleep takes. */
@@ -532,6 +679,7 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
     for (size_t i = 0; i < q.n_heap; i++)
         free(q.heap[i].candidate->line);
     free(q.heap);
+    horizon_done(&q.horizon);
     arena_done(&q.candidates);
     budget_give(BUDGET_QUERIES, q.line_bytes);
     pthread_mutex_destroy(&q.lock);

@@ -514,6 +514,16 @@ bool pipeline_only_clauses(const struct pipeline *p) {
     return p->n_clauses > 0;
 }
 
+bool pipeline_clauses_tell(const struct pipeline *p) {
+    for (size_t i = 0; i < p->n_steps; i++) {
+        const struct step *s = &p->steps[i];
+        if (s->kind == STAGE_LABEL_FILTER ||
+            (s->kind == STAGE_LINE_FILTER && !s->line_filter.is_clause))
+            return false;
+    }
+    return !p->has_unwrap;
+}
+
 static bool any_reads_line(const struct pipeline *p, const struct step *steps, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (step_reads_line(p, &steps[i]))

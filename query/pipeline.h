@@ -71,6 +71,8 @@ struct line_clause {
 size_t pipeline_clauses(const struct pipeline *p, const struct line_clause **ret);
 /* Does nothing look at lines but clauses? */
 bool pipeline_only_clauses(const struct pipeline *p);
+/* Do clauses alone say which lines pass? All do when there are none. Other stages may look at lines, but drop none. */
+bool pipeline_clauses_tell(const struct pipeline *p);
 
 /* Filters that a json or logfmt stage at the front (behind line filters at most) asks of the field of their name as soon as it has
  * read it, when neither the stream nor the metadata have a label of that name: a line whose field is refused is

@@ -171,6 +171,7 @@ static int plan_clauses(struct plan *p, const struct plan_options *o, struct err
     if (count > 1)
         qsort(p->clauses, count, sizeof(*p->clauses), compare_worth);
     p->also_search = p->search && !search_is_clause(p);
+    p->clauses_tell = pipeline_clauses_tell(p->pipeline);
     if (o->shows_lines || !o->pipeline.line_unseen)
         return 0;
     p->clauses_decide = pipeline_only_clauses(p->pipeline);

@@ -77,6 +77,7 @@ struct plan {
     size_t n_clauses;
     bool also_search;
     bool clauses_decide; /* nothing else looks at lines */
+    bool clauses_tell;   /* which lines pass, whatever else looks at them */
     /* Fields that blocks may be asked for instead of their lines. */
     const struct field_filter *field_filters;
     size_t n_field_filters;

@@ -53,7 +53,9 @@ int scan_begin(struct scanner *s, const struct plan_task *task, struct err *rete
         return 0;
     }
     if (p->shares_blocks && s->n_shared++ <= SCAN_SHARED_MAX)
-        block_reader_share(s->reader, s->n_shared <= SCAN_SHARED_MAX);
+        block_reader_share(s->reader, s->n_shared > SCAN_SHARED_MAX ? SHARE_NOT
+                                      : s->twice                    ? SHARE_TWICE
+                                                                    : SHARE);
     int r = block_reader_open(s->reader, task->block, reterr);
     if (r < 0)
         return r;
@@ -66,7 +68,7 @@ int scan_begin(struct scanner *s, const struct plan_task *task, struct err *rete
     s->times = NULL;
     s->offsets = NULL;
     s->n_columns = 0;
-    s->loaded = false;
+    s->asked = s->loaded = false;
     s->dead = block_reader_dead(s->reader);
     if (task->first_ns < low || task->last_ns > high) {
         r = scan_narrow(s, low, high, reterr);
@@ -333,6 +335,76 @@ static int load_lines(struct scanner *s, struct err *reterr) {
     int r = scan_offsets(s, reterr);
     s->places = s->offsets;
     return r < 0 ? r : block_reader_lines(s->reader, &s->lines, reterr);
+}
+
+static_assert(LINETAB_NO == 0 && LINETAB_MAYBE == 1 && LINETAB_YES == 2, "levels are bits");
+
+/* Is no level between yes and no? Dead entries do not matter, but are few. */
+static bool all_certain(const struct scanner *s) {
+    uint64_t all = 0;
+    uint32_t i = s->from;
+    for (; s->to - i >= 8; i += 8)
+        all |= get_le64(s->levels + i);
+    for (; i < s->to; i++)
+        all |= s->levels[i];
+    return (all & UINT64_C(0x0101010101010101)) == 0;
+}
+
+int scan_tell(struct scanner *s, const uint8_t **ret, struct err *reterr) {
+    const struct plan *p = s->plan;
+    if (!p->clauses_tell || !block_reader_keeps(s->reader))
+        return 0;
+    int r = 0;
+    if (p->n_clauses == 0 && !p->search) {
+        r = block_reader_is_table(s->reader, reterr);
+        *ret = NULL;
+    } else if (sift_is_worth(s)) {
+        r = sift_ask(s, reterr);
+        if (r > 0)
+            r = all_certain(s);
+        s->n_sifts += r > 0;
+        s->n_sifted += r > 0;
+        *ret = s->levels;
+    }
+    if (r > 0)
+        account_lines(s);
+    return r;
+}
+
+void scan_leave(struct scanner *s) {
+    block_reader_leave(s->reader);
+}
+
+int scan_chosen(struct scanner *s, const struct plan_task *task, const struct scan_chosen *chosen,
+                scan_fn *fn, void *ctx, struct err *reterr) {
+    block_reader_share(s->reader, SHARE);
+    int r = block_reader_open(s->reader, task->block, reterr);
+    if (r < 0)
+        return r;
+    block_reader_expect_lines(s->reader);
+    s->task = task;
+    block_ref_get(task->block, &s->info);
+    s->times = NULL;
+    s->n_columns = 0;
+    scan_enter_stream(s);
+    r = sift_chosen(s, chosen->entries, chosen->count, &s->lines, reterr);
+    uint64_t meta_bytes = s->stats.meta_bytes_processed;
+    if (r == 0)
+        r = scan_columns(s, reterr);
+    s->stats.meta_bytes_processed = meta_bytes;
+    for (uint32_t i = 0; r == 0 && i < chosen->count; i++) {
+        uint32_t entry = chosen->entries[i];
+        struct pipeline_line in = {.ts_ns = chosen->times[i], .meta = s->meta};
+        in.line =
+            str_make(s->lines.data + s->places[entry], s->places[entry + 1] - 1 - s->places[entry]);
+        in.meta_count = scan_meta(s, entry);
+        struct pipeline_output out;
+        if (!pipeline_run_line(s->run, &in, &out))
+            continue;
+        s->stats.lines_matched++;
+        r = fn(ctx, s, entry, in.ts_ns, &out, reterr);
+    }
+    return r < 0 ? r : 0;
 }
 
 int scan_decide(struct scanner *s, struct err *reterr) {

@@ -29,6 +29,7 @@ struct scanner {
     const struct plan_task *task;
     struct block_ref_info info;
     uint32_t from, to; /* entries in the time range */
+    bool twice;        /* blocks that can tell of their entries are going to be opened again */
     const uint64_t *dead;
     const int64_t *times;    /* NULL until scan_times */
     const uint32_t *offsets; /* NULL until scan_offsets */
@@ -40,6 +41,7 @@ struct scanner {
     uint32_t hits[SCAN_SEGMENT];
     /* Of a block that was searched by its parts: per entry what is known (enum linetab_level), and of which entries
      * there are lines. */
+    bool asked; /* the parts, of its levels */
     bool loaded, sifted;
     struct str lines; /* once loaded; without data: none is wanted */
     uint8_t *levels, *other_levels;
@@ -77,6 +79,13 @@ size_t scan_meta(struct scanner *s, uint32_t entry);
  * are among the dead from then on. 0: scan_entries has to look at lines. */
 int scan_decide(struct scanner *s, struct err *reterr);
 
+/* What is known of the block's entries without writing a line: 1: of each in the range whether it passes the pipeline
+ * (LINETAB_YES or LINETAB_NO in *ret; NULL: all that are not dead do), and the block will be there to be opened again; 0: lines have to be looked
+ * at, by scan_entries. */
+int scan_tell(struct scanner *s, const uint8_t **ret, struct err *reterr);
+/* Lets go of the open block. */
+void scan_leave(struct scanner *s);
+
 /* Called for each line that passed the pipeline; the labels are asked of s->run. 0, 1 = leave this block,
  * or negative. */
 typedef int scan_fn(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns,
@@ -85,6 +94,15 @@ typedef int scan_fn(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_ns,
 /* Runs the pipeline over the block's entries in the plan's direction. With lines the plan's needle is
  * searched first. */
 int scan_entries(struct scanner *s, scan_fn *fn, void *ctx, struct err *reterr);
+
+/* Opens the block of a task again, for some of its entries that pass. What has been counted is not counted once more. */
+struct scan_chosen {
+    const uint32_t *entries;
+    const int64_t *times;
+    uint32_t count;
+};
+int scan_chosen(struct scanner *s, const struct plan_task *task, const struct scan_chosen *chosen,
+                scan_fn *fn, void *ctx, struct err *reterr);
 
 /* Tells the run about the stream of the block, when it has changed. */
 void scan_enter_stream(struct scanner *s);

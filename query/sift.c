@@ -170,13 +170,19 @@ static int find_fields(struct scanner *s, struct err *reterr) {
     return r;
 }
 
-int sift_block(struct scanner *s, struct str *ret, struct err *reterr) {
-    const struct plan *p = s->plan;
+int sift_ask(struct scanner *s, struct err *reterr) {
     int r = reserve_levels(s, reterr);
     if (r == 0)
         r = sift_by_clauses(s, reterr);
     if (r > 0)
         r = sift_by_fields(s, reterr);
+    s->asked = r > 0;
+    return r;
+}
+
+int sift_block(struct scanner *s, struct str *ret, struct err *reterr) {
+    const struct plan *p = s->plan;
+    int r = s->asked ? 1 : sift_ask(s, reterr);
     int found = r > 0 && p->takes_fields ? find_fields(s, reterr) : 0;
     r = found < 0 ? found : r;
     if (r <= 0)
@@ -204,6 +210,16 @@ int sift_block(struct scanner *s, struct str *ret, struct err *reterr) {
 
 bool sift_takes_part(const struct scanner *s) {
     return s->to - s->from < s->info.count / SIFT_SHARE;
+}
+
+int sift_chosen(struct scanner *s, const uint32_t *entries, uint32_t count, struct str *ret,
+                struct err *reterr) {
+    int r = reserve_levels(s, reterr);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < count; i++)
+        s->wanted[entries[i] / 64] |= UINT64_C(1) << (entries[i] % 64);
+    return block_reader_some_lines(s->reader, s->wanted, ret, &s->places, reterr);
 }
 
 int sift_part(struct scanner *s, struct str *ret, struct err *reterr) {

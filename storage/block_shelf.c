@@ -119,7 +119,8 @@ void shelf_row_free(struct shelf_row *row) {
     free(row);
 }
 
-enum shelf_answer shelf_take(struct shelf_row *row, uint32_t block, struct shelved **ret) {
+enum shelf_answer shelf_take(struct shelf_row *row, uint32_t block, bool again,
+                             struct shelved **ret) {
     struct block_shelf *s = row->shelf;
     struct place *place = &row->places[block];
     struct shelved *what = NULL;
@@ -129,7 +130,9 @@ enum shelf_answer shelf_take(struct shelf_row *row, uint32_t block, struct shelv
     switch (place->state) {
     case UNREAD:
         place->state = SEEN;
-        break;
+        if (!again)
+            break;
+        /* fall through */
     case SEEN:
         if (is_full(s) && ++s->n_asked % FULL_SHARE != 0)
             break;

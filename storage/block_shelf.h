@@ -3,11 +3,12 @@
  * what asking it does.
  *
  * A block belongs to its reader while it is off the shelf, so that nothing in it needs a lock; another reader that comes
- * meanwhile opens it for itself. It is put aside when it is read a second time, not the first, and the ones that were not
+ * meanwhile opens it for itself. It is put aside when it is read a second time, or for a second time, and the ones that were not
  * used for longest go when the budget is exceeded. What is on the shelf is charged to BUDGET_QUERIES, and nothing is put
  * there while queries are short of memory. Any thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,9 +36,11 @@ struct shelf_row *shelf_row_new(struct block_shelf *s, uint32_t n_blocks);
 void shelf_row_free(struct shelf_row *row);
 
 /* SHELF_USE: *ret is the caller's, who puts it back. SHELF_FILL: there is none, but the caller is to put one there; or
- * NULL. SHELF_PASS: neither. */
+ * NULL. SHELF_PASS: neither. `again`: the caller is going to take it once more, so that the first reading counts as the
+ * second. */
 enum shelf_answer { SHELF_PASS, SHELF_FILL, SHELF_USE };
-enum shelf_answer shelf_take(struct shelf_row *row, uint32_t block, struct shelved **ret);
+enum shelf_answer shelf_take(struct shelf_row *row, uint32_t block, bool again,
+                             struct shelved **ret);
 /* After SHELF_FILL or SHELF_USE. Takes `what` over. NULL: there is nothing worth keeping. */
 void shelf_put(struct shelf_row *row, uint32_t block, struct shelved *what, size_t cost_bytes);
 

@@ -19,7 +19,8 @@ struct block_reader {
     const struct block_ref *ref;
     const struct block_info *info; /* encoded blocks */
     bool have_rows, have_offsets, have_lines;
-    bool shares, spoilt;  /* spoilt: a call has failed */
+    enum block_sharing sharing;
+    bool spoilt;          /* a call has failed */
     struct opened *open;  /* &own, or from the shelf */
     struct shelf_row *at; /* to which `open` goes, when it is not our own */
     struct opened own;
@@ -160,7 +161,8 @@ static bool ref_sorted(const struct block_ref *b) {
 /* The block that is open, as it stands on the shelf; its lines are going to be read with all else. */
 static void take_block(struct block_reader *r) {
     struct shelf_row *row = cached_chunk_shelf(r->ref->chunk.cached);
-    struct opened *o = row ? opened_take(row, r->ref->chunk.index) : NULL;
+    bool again = r->sharing == SHARE_TWICE;
+    struct opened *o = row ? opened_take(row, r->ref->chunk.index, again) : NULL;
     if (!o)
         return;
     r->open = o;
@@ -171,10 +173,18 @@ static void take_block(struct block_reader *r) {
         linetab_resume(o->table, r->tools);
 }
 
-void block_reader_share(struct block_reader *r, bool shares) {
-    if (shares && !r->tools)
+void block_reader_share(struct block_reader *r, enum block_sharing sharing) {
+    if (sharing != SHARE_NOT && !r->tools)
         r->tools = linetab_tools_new();
-    r->shares = shares && r->tools;
+    r->sharing = r->tools ? sharing : SHARE_NOT;
+}
+
+bool block_reader_keeps(const struct block_reader *r) {
+    return r->open != &r->own;
+}
+
+void block_reader_leave(struct block_reader *r) {
+    leave_block(r);
 }
 
 void block_reader_open_raw(struct block_reader *r, const struct block_ref *b) {
@@ -220,7 +230,7 @@ static int add_erased(struct block_reader *r, const struct block_ref *b, uint64_
 
 int block_reader_open(struct block_reader *r, const struct block_ref *b, struct err *reterr) {
     block_reader_open_raw(r, b);
-    if (r->shares && b->place == PLACE_CHUNK)
+    if (r->sharing != SHARE_NOT && b->place == PLACE_CHUNK)
         take_block(r);
     if (!b->info.may_overlap)
         return 0;
@@ -557,6 +567,10 @@ int block_reader_lines(struct block_reader *r, struct str *ret, struct err *rete
     }
     *ret = r->lines;
     return status;
+}
+
+int block_reader_is_table(struct block_reader *r, struct err *reterr) {
+    return open_table(r, reterr);
 }
 
 /* The same for a block that goes back to the shelf, which remembers. */

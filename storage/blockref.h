@@ -49,7 +49,16 @@ void block_reader_open_raw(struct block_reader *r, const struct block_ref *b);
 
 /* From now on the reader's blocks of chunk files are taken as a reader before it has left them, and left for the next one
  * (block_shelf.h), or not any more. It must then be freed before the snapshot. */
-void block_reader_share(struct block_reader *r, bool shares);
+enum block_sharing {
+    SHARE_NOT,
+    SHARE,
+    SHARE_TWICE /* each block is going to be opened once more, soon */
+};
+void block_reader_share(struct block_reader *r, enum block_sharing sharing);
+/* Will what is decoded of the open block be there when it is opened again, as far as can be told? */
+bool block_reader_keeps(const struct block_reader *r);
+/* Leaves the open block to others. */
+void block_reader_leave(struct block_reader *r);
 
 /* Lines will be asked for, and columns, too: one read does for both. */
 void block_reader_expect_lines(struct block_reader *r);
@@ -65,6 +74,8 @@ int block_reader_times(struct block_reader *r, const int64_t **ret, struct err *
  * decoded. */
 int block_reader_offsets(struct block_reader *r, const uint32_t **ret, struct err *reterr);
 int block_reader_lines(struct block_reader *r, struct str *ret, struct err *reterr);
+/* Are the lines a table? Opens it then. 1, 0. */
+int block_reader_is_table(struct block_reader *r, struct err *reterr);
 /* Blocks whose lines are a table can be searched without being decoded: 1 and per entry a level as linetab_match
  * raises it; 0: this block cannot. */
 int block_reader_match(struct block_reader *r, struct str literal, bool fold, uint8_t *levels,

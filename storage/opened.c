@@ -74,9 +74,9 @@ static void free_shelved(struct shelved *what) {
 
 static_assert(offsetof(struct opened, shelved) == 0, "the shelf knows an opened block by its head");
 
-struct opened *opened_take(struct shelf_row *row, uint32_t block) {
+struct opened *opened_take(struct shelf_row *row, uint32_t block, bool again) {
     struct shelved *what = NULL;
-    switch (shelf_take(row, block, &what)) {
+    switch (shelf_take(row, block, again, &what)) {
     case SHELF_PASS:
         return NULL;
     case SHELF_USE:

@@ -51,7 +51,7 @@ void opened_remember(struct opened *o, uint32_t count, struct str literal, bool 
                      const uint8_t *levels);
 
 /* A block of a chunk whose row on the shelf this is: as it was put there, or, for who is to put one there, empty. NULL:
- * neither, or no memory. */
-struct opened *opened_take(struct shelf_row *row, uint32_t block);
+ * neither, or no memory. `again` as for shelf_take. */
+struct opened *opened_take(struct shelf_row *row, uint32_t block, bool again);
 /* Puts it back, or, when it is not worth it, frees it. */
 void opened_put(struct opened *o, struct shelf_row *row, uint32_t block, bool worth);

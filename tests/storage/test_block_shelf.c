@@ -52,7 +52,7 @@ static uint64_t count_shelved(void) {
 static unsigned fill(uint32_t block, size_t cost) {
     struct shelved *what = NULL;
     unsigned n = 1;
-    while (shelf_take(row, block, &what) != SHELF_FILL && n < 100)
+    while (shelf_take(row, block, false, &what) != SHELF_FILL && n < 100)
         n++;
     shelf_put(row, block, item(), cost);
     return n;
@@ -61,24 +61,26 @@ static unsigned fill(uint32_t block, size_t cost) {
 static void kept_when_read_again(void) {
     struct shelved *what = NULL, *first = item();
     begin();
-    CHECK_INT(shelf_take(row, 3, &what), SHELF_PASS);
-    CHECK_INT(shelf_take(row, 3, &what), SHELF_FILL);
-    CHECK_INT(shelf_take(row, 3, &what),
+    CHECK_INT(shelf_take(row, 3, false, &what), SHELF_PASS);
+    CHECK_INT(shelf_take(row, 3, false, &what), SHELF_FILL);
+    CHECK_INT(shelf_take(row, 3, false, &what),
               SHELF_PASS); /* another reader is about to fill the place */
     shelf_put(row, 3, first, 10);
     CHECK_INT(count_shelved(), 1);
-    CHECK_INT(shelf_take(row, 3, &what), SHELF_USE);
+    CHECK_INT(shelf_take(row, 3, false, &what), SHELF_USE);
     CHECK(what == first);
     CHECK_INT(count_shelved(), 0);
-    CHECK_INT(shelf_take(row, 3, &what), SHELF_PASS); /* it has one owner */
-    CHECK_INT(shelf_take(row, 4, &what), SHELF_PASS);
+    CHECK_INT(shelf_take(row, 3, false, &what), SHELF_PASS); /* it has one owner */
+    CHECK_INT(shelf_take(row, 4, false, &what), SHELF_PASS);
     shelf_put(row, 3, first, 20);
     CHECK_INT(count_shelved(), 1);
-    CHECK_INT(shelf_take(row, 3, &what), SHELF_USE);
+    CHECK_INT(shelf_take(row, 3, false, &what), SHELF_USE);
     first->free(first);
     shelf_put(row, 3, NULL, 0);
-    CHECK_INT(shelf_take(row, 3, &what), SHELF_FILL);
+    CHECK_INT(shelf_take(row, 3, false, &what), SHELF_FILL);
     shelf_put(row, 3, item(), 10);
+    CHECK_INT(shelf_take(row, 5, true, &what), SHELF_FILL); /* for who comes back at once */
+    shelf_put(row, 5, NULL, 0);
     end();
 }
 
@@ -88,14 +90,14 @@ static void longest_unused_goes(void) {
     for (uint32_t i = 0; i < 16; i++)
         CHECK_INT(fill(i, MOST), 2);
     CHECK_INT(count_shelved(), 16);
-    CHECK_INT(shelf_take(row, 0, &what), SHELF_USE); /* now the newest */
+    CHECK_INT(shelf_take(row, 0, false, &what), SHELF_USE); /* now the newest */
     shelf_put(row, 0, what, MOST);
     CHECK_INT(fill(16, MOST), 1 + 8); /* it is full: not for each that comes by */
     CHECK_INT(count_shelved(), 16);
-    CHECK_INT(shelf_take(row, 2, &what), SHELF_USE);
+    CHECK_INT(shelf_take(row, 2, false, &what), SHELF_USE);
     shelf_put(row, 2, what, MOST);
-    CHECK_INT(shelf_take(row, 1, &what), SHELF_PASS); /* gone */
-    CHECK_INT(shelf_take(row, 0, &what), SHELF_USE);
+    CHECK_INT(shelf_take(row, 1, false, &what), SHELF_PASS); /* gone */
+    CHECK_INT(shelf_take(row, 0, false, &what), SHELF_USE);
     shelf_put(row, 0, what, MOST);
     fill(20, MOST + 1); /* too large */
     CHECK_INT(count_shelved(), 16);
@@ -109,7 +111,7 @@ static void more_than_fits(void) {
     unsigned found = 0;
     for (unsigned i = 0; i < 40 * 24; i++) {
         struct shelved *what = NULL;
-        enum shelf_answer answer = shelf_take(row, i % 24, &what);
+        enum shelf_answer answer = shelf_take(row, i % 24, false, &what);
         if (answer == SHELF_USE)
             shelf_put(row, i % 24, what, MOST);
         else if (answer == SHELF_FILL)
@@ -142,11 +144,11 @@ static void gives_way(void) {
     budget_force(BUDGET_QUERIES, 300);
     CHECK(budget_is_tight(BUDGET_QUERIES));
     struct shelved *what = NULL;
-    (void)shelf_take(row, 9, &what);
-    CHECK_INT(shelf_take(row, 9, &what), SHELF_FILL);
+    (void)shelf_take(row, 9, false, &what);
+    CHECK_INT(shelf_take(row, 9, false, &what), SHELF_FILL);
     shelf_put(row, 9, item(), 10);
     CHECK_INT(n_alive, 3);
-    CHECK_INT(shelf_take(row, 0, &what), SHELF_FILL);
+    CHECK_INT(shelf_take(row, 0, false, &what), SHELF_FILL);
     shelf_put(row, 0, NULL, 0);
     CHECK_INT(n_alive, 2);
     budget_give(BUDGET_QUERIES, 300);
