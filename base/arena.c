@@ -3,18 +3,28 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "slab.h"
+
 struct arena_chunk {
     struct arena_chunk *next;
     size_t size; /* usable bytes behind this header */
 };
 
-enum { CHUNK_FIRST = 4096, CHUNK_LARGEST = 1 << 20, HEADER = 16 };
+enum {
+    CHUNK_FIRST = 4096,
+    CHUNK_LARGEST = 1 << 20,
+    HEADER = 16,
+    SLAB_CHUNK = 16 << 10, /* all chunks of a slab but those for larger objects */
+};
 
 static_assert(sizeof(struct arena_chunk) <= HEADER, "objects start 16-aligned behind the header");
 
 static void chunk_free(const struct arena *a, struct arena_chunk *c) {
     budget_give(a->account, HEADER + c->size);
-    free(c);
+    if (a->slab && HEADER + c->size <= SLAB_RUN_MAX)
+        slab_give(a->slab, c, HEADER + c->size);
+    else
+        free(c);
 }
 
 void arena_done(struct arena *a) {
@@ -26,8 +36,10 @@ void arena_done(struct arena *a) {
         chunk_free(a, c);
         c = next;
     }
-    *a = (struct arena){
-        .max_bytes = a->max_bytes, .account = a->account, .first_bytes = a->first_bytes};
+    *a = (struct arena){.max_bytes = a->max_bytes,
+                        .account = a->account,
+                        .first_bytes = a->first_bytes,
+                        .slab = a->slab};
 }
 
 void arena_reset(struct arena *a) {
@@ -46,6 +58,19 @@ void arena_reset(struct arena *a) {
     a->total_bytes = keep->size;
 }
 
+/* Bytes behind the header of the next chunk. */
+static size_t chunk_size(const struct arena *a, size_t needed) {
+    if (a->slab) {
+        size_t chunk = HEADER + needed < SLAB_CHUNK ? SLAB_CHUNK : HEADER + needed;
+        return (chunk + SLAB_UNIT - 1) / SLAB_UNIT * SLAB_UNIT - HEADER;
+    }
+    size_t first = a->first_bytes ? a->first_bytes : CHUNK_FIRST;
+    size_t size = a->head ? a->head->size * 2 : first;
+    if (size > CHUNK_LARGEST)
+        size = CHUNK_LARGEST;
+    return size < needed ? needed : size;
+}
+
 void *arena_alloc_slow(struct arena *a, size_t size) {
     if (size > SIZE_MAX / 4)
         return NULL;
@@ -55,21 +80,17 @@ void *arena_alloc_slow(struct arena *a, size_t size) {
         a->at += rounded;
         return p;
     }
-    size_t first = a->first_bytes ? a->first_bytes : CHUNK_FIRST;
-    size_t wanted = a->head ? a->head->size * 2 : first;
-    if (wanted > CHUNK_LARGEST)
-        wanted = CHUNK_LARGEST;
-    if (wanted < rounded)
-        wanted = rounded;
+    size_t wanted = chunk_size(a, rounded);
     /* The last chunk may be smaller than wanted, so that all of the maximum can be used. */
     size_t left = a->max_bytes - a->total_bytes;
-    if (wanted > left)
+    if (wanted > left && !a->slab)
         wanted = left & ~(size_t)15;
-    if (wanted < rounded)
+    if (wanted < rounded || wanted > left)
         return NULL;
     if (!budget_take(a->account, HEADER + wanted))
         return NULL;
-    struct arena_chunk *c = malloc(HEADER + wanted);
+    bool in_slab = a->slab && HEADER + wanted <= SLAB_RUN_MAX;
+    struct arena_chunk *c = in_slab ? slab_take(a->slab, HEADER + wanted) : malloc(HEADER + wanted);
     if (!c) {
         budget_give(a->account, HEADER + wanted);
         return NULL;

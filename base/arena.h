@@ -8,6 +8,7 @@
 #include "str.h"
 
 struct arena_chunk;
+struct slab;
 
 struct arena {
     struct arena_chunk *head; /* the chunk being filled */
@@ -17,6 +18,7 @@ struct arena {
     size_t max_bytes;
     enum budget_kind account; /* pays for the chunks */
     uint32_t first_bytes;     /* of the first chunk; 0 = 4 KiB */
+    struct slab *slab;        /* where chunks come from, all but large ones; NULL: the heap */
 };
 
 static inline struct arena arena_make(size_t max_bytes) {
@@ -26,6 +28,11 @@ static inline struct arena arena_make(size_t max_bytes) {
 /* An arena whose memory counts in the budget: it is also used up when that refuses. */
 static inline struct arena arena_make_for(enum budget_kind account, size_t max_bytes) {
     return (struct arena){.max_bytes = max_bytes, .account = account};
+}
+
+/* An arena for what stays, with others like it. */
+static inline struct arena arena_make_in(struct slab *slab, size_t max_bytes) {
+    return (struct arena){.max_bytes = max_bytes, .slab = slab};
 }
 
 void arena_done(struct arena *a);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "budget.h"
+#include "slab.h"
 
 enum {
     /* When the shelf is full, one block of so many that might be put there is: queries that go through more than fits,
@@ -26,6 +27,7 @@ struct shelf_row {
 
 struct block_shelf {
     size_t budget_bytes;
+    struct slab *slab;
     pthread_mutex_t lock; /* guards all below, places and what stands there */
     struct lru shelved;
     size_t total_bytes, count;
@@ -37,6 +39,11 @@ struct block_shelf *block_shelf_new(size_t budget_bytes) {
     if (!s)
         return NULL;
     s->budget_bytes = budget_bytes;
+    s->slab = slab_new();
+    if (!s->slab) {
+        free(s);
+        return NULL;
+    }
     (void)pthread_mutex_init(&s->lock, NULL);
     return s;
 }
@@ -45,6 +52,7 @@ void block_shelf_free(struct block_shelf *s) {
     if (!s)
         return;
     assert(!s->shelved.newest && s->total_bytes == 0);
+    slab_free(s->slab);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -56,6 +64,10 @@ struct shelf_row *shelf_row_new(struct block_shelf *s, uint32_t n_blocks) {
     row->shelf = s;
     row->n_blocks = n_blocks;
     return row;
+}
+
+struct slab *shelf_slab(const struct shelf_row *row) {
+    return row->shelf->slab;
 }
 
 /* ---- with the lock held */

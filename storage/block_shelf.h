@@ -31,6 +31,10 @@ struct block_shelf *block_shelf_new(size_t budget_bytes);
 /* All rows are gone. */
 void block_shelf_free(struct block_shelf *s);
 
+/* Memory for what is put aside in a row; it is given back before the shelf is freed. */
+struct slab;
+struct slab *shelf_slab(const struct shelf_row *row);
+
 /* The blocks of one chunk; it goes with the chunk, when nobody reads it any more. NULL without memory. */
 struct shelf_row *shelf_row_new(struct block_shelf *s, uint32_t n_blocks);
 void shelf_row_free(struct shelf_row *row);

@@ -167,8 +167,6 @@ static void take_block(struct block_reader *r) {
         return;
     r->open = o;
     r->at = row;
-    if (!o->have_head)
-        o->reads_lines = true;
     if (o->table)
         linetab_resume(o->table, r->tools);
 }
@@ -309,25 +307,34 @@ static int open_file(struct block_reader *r, struct err *reterr) {
     return 0;
 }
 
-static int read_span(struct block_reader *r, uint32_t offset, uint32_t size, struct buf *out,
+static int no_room(uint32_t size, struct err *reterr) {
+    return err_set(reterr, -ENOMEM, "no memory to read a block of %u bytes", size);
+}
+
+static int read_span(struct block_reader *r, uint32_t offset, uint32_t size, char *out,
                      struct err *reterr) {
     int status = open_file(r, reterr);
     if (status < 0)
         return status;
-    buf_clear(out);
-    if (buf_reserve(out, size) < 0)
-        return err_set(reterr, -ENOMEM, "no memory to read a block of %u bytes", size);
     const struct chunk *chunk = cached_chunk_get(r->ref->chunk.cached);
     uint64_t at = chunk_block_offset(chunk, r->ref->chunk.index) + offset;
-    ssize_t n = io_pread_all(r->fd, out->data, size, at);
+    ssize_t n = io_pread_all(r->fd, out, size, at);
     if (n < 0)
         return err_set(reterr, (int)n, "cannot read %s: %s", cached_chunk_path(r->fd_chunk),
                        err_name((int)n));
     if ((size_t)n < size)
         return err_set(reterr, -ECORRUPT, "%s is cut off at %llu", cached_chunk_path(r->fd_chunk),
                        (unsigned long long)at + (uint64_t)n);
-    out->size = size;
     return 0;
+}
+
+static int read_apart(struct block_reader *r, uint32_t offset, uint32_t size, struct str *ret,
+                      struct err *reterr) {
+    buf_clear(&r->stored_lines);
+    if (buf_reserve(&r->stored_lines, size) < 0)
+        return no_room(size, reterr);
+    *ret = str_make(r->stored_lines.data, size);
+    return read_span(r, offset, size, r->stored_lines.data, reterr);
 }
 
 /* Reads everything between the header and the lines at once: times, lengths and metadata are small together. With
@@ -345,11 +352,14 @@ static int load_head(struct block_reader *r, struct err *reterr) {
     }
     if (from >= to)
         return err_set(reterr, -ECORRUPT, "block has no columns");
-    int status = read_span(r, from, to - from, &r->open->head, reterr);
+    struct opened *o = r->open;
+    if (opened_reserve(o, (void **)&o->head, &o->head_capacity, to - from) < 0)
+        return no_room(to - from, reterr);
+    int status = read_span(r, from, to - from, o->head, reterr);
     if (status < 0)
         return status;
-    r->open->head_offset = from;
-    r->open->have_head = true;
+    o->head_offset = from;
+    o->have_head = true;
     return 0;
 }
 
@@ -363,15 +373,12 @@ static int section_bytes(struct block_reader *r, const struct section *s, struct
     }
     int status = 0;
     bool is_apart = s->kind == SECTION_LINES || s->kind == SECTION_PATTERNS;
-    if (is_apart && !(s->kind == SECTION_LINES && r->open->reads_lines)) {
-        status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
-        *ret = buf_str(&r->stored_lines);
-        return status;
-    }
+    if (is_apart && !(s->kind == SECTION_LINES && r->open->reads_lines))
+        return read_apart(r, s->offset, s->stored_size, ret, reterr);
     if (!r->open->have_head)
         status = load_head(r, reterr);
     if (status == 0)
-        *ret = str_make(r->open->head.data + (s->offset - r->open->head_offset), s->stored_size);
+        *ret = str_make(r->open->head + (s->offset - r->open->head_offset), s->stored_size);
     return status;
 }
 
@@ -400,10 +407,9 @@ int block_reader_encoded(struct block_reader *r, struct str *ret, struct err *re
         *ret = str_make(r->ref->memory->encoded, r->ref->memory->encoded_size);
         return 0;
     }
-    status = read_span(r, 0, r->info->stored_size, &r->stored_lines, reterr);
+    status = read_apart(r, 0, r->info->stored_size, ret, reterr);
     if (status < 0)
         return status;
-    *ret = buf_str(&r->stored_lines);
     return blame(r, check_sections(r->info, *ret, reterr), reterr);
 }
 
@@ -469,7 +475,8 @@ int block_reader_times(struct block_reader *r, const int64_t **ret, struct err *
     if (!o->have_times) {
         const struct section *s = block_section(r->info, SECTION_TIMES);
         struct str stored;
-        if (grow((void **)&o->times, &o->times_capacity, r->info->count, sizeof(int64_t)) < 0)
+        if (opened_reserve(o, (void **)&o->times, &o->times_capacity,
+                           r->info->count * sizeof(int64_t)) < 0)
             return err_set(reterr, -ENOMEM, "no memory to decode a block");
         int status = section_bytes(r, s, &stored, reterr);
         if (status == 0)
@@ -516,7 +523,7 @@ static int open_table(struct block_reader *r, struct err *reterr) {
         return 1;
     if (!r->tools && !(r->tools = linetab_tools_new()))
         return err_set(reterr, -ENOMEM, "no memory to decode a block");
-    if (!r->open->table && !(r->open->table = linetab_new_with(r->tools)))
+    if (opened_make_table(r->open, r->tools) < 0)
         return err_set(reterr, -ENOMEM, "no memory to decode a block");
     struct str stored;
     int status = section_bytes(r, s, &stored, reterr);
@@ -856,12 +863,10 @@ static int load_rollup(struct block_reader *r, const struct section *s, struct r
         return 0;
     }
     int status = 0;
-    if (in_chunk && !r->open->have_head) { /* alone: it is a hundredth of the head */
-        status = read_span(r, s->offset, s->stored_size, &r->stored_lines, reterr);
-        stored = buf_str(&r->stored_lines);
-    } else {
+    if (in_chunk && !r->open->have_head) /* alone: it is a hundredth of the head */
+        status = read_apart(r, s->offset, s->stored_size, &stored, reterr);
+    else
         status = section_bytes(r, s, &stored, reterr);
-    }
     if (status == 0)
         status = block_decode_rollup(r->info, s, stored, &r->scratch, &raw, ret, reterr);
     if (status == 0 && in_chunk)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arena.h"
 #include "buf.h"
 #include "err.h"
 #include "str.h"
@@ -43,13 +44,15 @@ void linetab_tools_free(struct linetab_tools *tools);
 struct linetab;
 struct linetab *linetab_new(void); /* with tools of its own */
 struct linetab *linetab_new_with(struct linetab_tools *tools);
+/* For one block only, in the caller's arena: what is decoded goes when that does. */
+struct linetab *linetab_new_in(struct linetab_tools *tools, struct arena *arena);
 void linetab_free(struct linetab *t);
 
 /* Reads the plan of `encoded`, which must stay. -ECORRUPT, -ENOMEM. */
 int linetab_open(struct linetab *t, struct str encoded, uint32_t count, struct err *reterr);
 /* Goes on with a table that was opened with other tools, perhaps by another thread: columns that are unpacked stay so. */
 void linetab_resume(struct linetab *t, struct linetab_tools *tools);
-/* Memory that it holds, without tools. */
+/* Memory that it holds, without tools, and without what is in the caller's arena. */
 size_t linetab_cost_bytes(const struct linetab *t);
 
 enum { LINETAB_SLACK = 64 }; /* readable bytes that linetab_encode needs behind its text */

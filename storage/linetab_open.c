@@ -39,14 +39,18 @@ void linetab_tools_free(struct linetab_tools *tools) {
     free(tools);
 }
 
-struct linetab *linetab_new_with(struct linetab_tools *tools) {
+struct linetab *linetab_new_in(struct linetab_tools *tools, struct arena *arena) {
     struct linetab *t = calloc(1, sizeof(*t));
     if (!t)
         return NULL;
-    t->arena = arena_make(ARENA_MAX);
-    t->plan_buffer = t->text_buffer = buf_make(8 * (size_t)LINETAB_TEXT_MAX);
+    t->own_arena = arena_make(ARENA_MAX);
+    t->arena = arena ? arena : &t->own_arena;
     t->tools = tools;
     return t;
+}
+
+struct linetab *linetab_new_with(struct linetab_tools *tools) {
+    return linetab_new_in(tools, NULL);
 }
 
 struct linetab *linetab_new(void) {
@@ -63,9 +67,7 @@ struct linetab *linetab_new(void) {
 void linetab_free(struct linetab *t) {
     if (!t)
         return;
-    arena_done(&t->arena);
-    buf_done(&t->plan_buffer);
-    buf_done(&t->text_buffer);
+    arena_done(&t->own_arena);
     if (t->owns_tools)
         linetab_tools_free(t->tools);
     free(t);
@@ -79,7 +81,7 @@ void linetab_resume(struct linetab *t, struct linetab_tools *tools) {
 }
 
 size_t linetab_cost_bytes(const struct linetab *t) {
-    return sizeof(*t) + t->arena.total_bytes + t->plan_buffer.capacity + t->text_buffer.capacity;
+    return sizeof(*t) + t->own_arena.total_bytes;
 }
 
 static int corrupt(struct err *reterr, const char *what) {
@@ -231,7 +233,7 @@ static bool read_typed(struct reader *r, struct column *c) {
 static int read_column(struct reader *r, uint32_t n, struct group *g, uint32_t slot,
                        struct column **ret) {
     uint8_t kind;
-    struct column *c = arena_array(&r->t->arena, 1, sizeof(*c));
+    struct column *c = arena_array(r->t->arena, 1, sizeof(*c));
     if (!c)
         return no_memory(r->err);
     if (!read_byte(r, &kind) || kind == 0 || kind >= COLUMN_KINDS || r->depth >= LINETAB_DEPTH_MAX)
@@ -264,7 +266,7 @@ static int join(struct linetab *t, struct str *a, struct str b) {
     }
     if (b.size == 0)
         return 0;
-    char *p = arena_alloc(&t->arena, a->size + b.size + LINETAB_PACKED_PAD);
+    char *p = arena_alloc(t->arena, a->size + b.size + LINETAB_PACKED_PAD);
     if (!p)
         return -ENOMEM;
     memcpy(p, a->data, a->size);
@@ -280,7 +282,7 @@ static int flatten(struct linetab *t, struct group *g) {
         const struct table *inner = g->slots[i].column->table;
         total += inner && inner->n_groups == 1 && !inner->odd ? inner->groups[0].n_slots : 1;
     }
-    struct slot *slots = arena_array(&t->arena, total, sizeof(*slots));
+    struct slot *slots = arena_array(t->arena, total, sizeof(*slots));
     if (!slots)
         return -ENOMEM;
     struct str before = {0};
@@ -365,14 +367,14 @@ static int read_groups(struct reader *r, struct table *table) {
 }
 
 static int read_table(struct reader *r, uint32_t n, struct table **ret) {
-    struct table *table = arena_array(&r->t->arena, 1, sizeof(*table));
+    struct table *table = arena_array(r->t->arena, 1, sizeof(*table));
     if (!table)
         return no_memory(r->err);
     table->n = n;
     if (!read_count(r, LINETAB_GROUPS_MAX, &table->n_groups) ||
         !read_ids(r, n, table->n_groups + 1, &table->id_width, &table->packed))
         return corrupt(r->err, "a table is cut off");
-    table->groups = arena_array(&r->t->arena, table->n_groups, sizeof(*table->groups));
+    table->groups = arena_array(r->t->arena, table->n_groups, sizeof(*table->groups));
     if (!table->groups)
         return no_memory(r->err);
     *ret = table;
@@ -381,20 +383,20 @@ static int read_table(struct reader *r, uint32_t n, struct table **ret) {
 
 /* ---- streams */
 
-static int unpack(struct linetab *t, struct str stored, uint32_t size, bool zstd, struct buf *out,
-                  struct str *ret, struct err *reterr) {
+static int unpack(struct linetab *t, struct str stored, uint32_t size, bool zstd, struct str *ret,
+                  struct err *reterr) {
     if (!zstd) {
         if (stored.size != size)
             return corrupt(reterr, "a stream has a wrong size");
         *ret = stored;
         return 0;
     }
-    buf_clear(out);
-    if (buf_reserve(out, size + (size_t)LINETAB_PACKED_PAD) < 0)
+    char *out = arena_alloc(t->arena, size + (size_t)LINETAB_PACKED_PAD);
+    if (!out)
         return no_memory(reterr);
-    if (ZSTD_decompressDCtx(t->tools->zstd, out->data, size, stored.data, stored.size) != size)
+    if (ZSTD_decompressDCtx(t->tools->zstd, out, size, stored.data, stored.size) != size)
         return corrupt(reterr, "a stream does not decompress");
-    *ret = str_make(out->data, size);
+    *ret = str_make(out, size);
     return 0;
 }
 
@@ -409,7 +411,8 @@ int linetab_open(struct linetab *t, struct str encoded, uint32_t count, struct e
         packed_size < LINETAB_PACKED_PAD || plan_raw > 4 * LINETAB_TEXT_MAX ||
         text_raw > LINETAB_TEXT_MAX)
         return corrupt(reterr, "sizes of its streams do not add up");
-    arena_reset(&t->arena);
+    if (t->arena == &t->own_arena)
+        arena_reset(t->arena);
     arena_reset(&t->tools->scratch);
     t->text = (struct str){0};
     t->stored_text = str_make(encoded.data + LINETAB_HEADER + plan_size, text_size);
@@ -419,7 +422,7 @@ int linetab_open(struct linetab *t, struct str encoded, uint32_t count, struct e
     t->count = count;
     t->fields = NULL;
     int status = unpack(t, str_make(encoded.data + LINETAB_HEADER, plan_size), plan_raw,
-                        p[1] & LINETAB_PLAN_ZSTD, &t->plan_buffer, &t->plan, reterr);
+                        p[1] & LINETAB_PLAN_ZSTD, &t->plan, reterr);
     if (status < 0)
         return status;
     const uint8_t *plan = (const uint8_t *)t->plan.data, *packed = (const uint8_t *)t->packed.data;
@@ -503,15 +506,14 @@ static bool load_ids(const uint8_t *p, uint8_t width, uint32_t n, uint32_t n_val
 static int load_text(struct linetab *t, struct column *c, struct err *reterr) {
     if (c->flags != TEXT_IN_PLAN) {
         if (!t->text.data) {
-            int status = unpack(t, t->stored_text, t->text_size, t->text_zstd, &t->text_buffer,
-                                &t->text, reterr);
+            int status = unpack(t, t->stored_text, t->text_size, t->text_zstd, &t->text, reterr);
             if (status < 0)
                 return status;
         }
         c->text = t->text.data + c->base;
         c->base = 0;
     }
-    c->numbers = arena_alloc(&t->arena, ((size_t)c->n + 1) * sizeof(uint64_t));
+    c->numbers = arena_alloc(t->arena, ((size_t)c->n + 1) * sizeof(uint64_t));
     if (!c->numbers)
         return no_memory(reterr);
     if (!load_numbers(c, c->numbers))
@@ -537,7 +539,7 @@ int column_load_cells(struct linetab *t, struct column *c, struct err *reterr) {
     int status = column_load(t, values, reterr);
     if (status < 0)
         return status;
-    struct str *cells = arena_alloc(&t->arena, c->n_distinct * sizeof(*cells));
+    struct str *cells = arena_alloc(t->arena, c->n_distinct * sizeof(*cells));
     if (!cells)
         return no_memory(reterr);
     struct str after = c->after;
@@ -550,7 +552,7 @@ int column_load_cells(struct linetab *t, struct column *c, struct err *reterr) {
         if (left < c->value_max + (size_t)LINETAB_SLACK) {
             left = c->value_max + (size_t)LINETAB_SLACK;
             left += chunk < CELLS_CHUNK ? chunk : CELLS_CHUNK;
-            out = arena_alloc(&t->arena, left);
+            out = arena_alloc(t->arena, left);
             if (!out)
                 return no_memory(reterr);
         }
@@ -575,7 +577,7 @@ int column_load_ids(struct linetab *t, struct column *c, struct err *reterr) {
             c->ids = c->owner->ids;
         return status;
     }
-    uint32_t *ids = arena_alloc(&t->arena, c->n * sizeof(*ids));
+    uint32_t *ids = arena_alloc(t->arena, c->n * sizeof(*ids));
     if (!ids)
         return no_memory(reterr);
     if (!load_ids(c->packed, c->id_width, c->n, c->n_distinct, ids))
@@ -585,7 +587,7 @@ int column_load_ids(struct linetab *t, struct column *c, struct err *reterr) {
 }
 
 static int load_number_column(struct linetab *t, struct column *c, struct err *reterr) {
-    c->numbers = arena_alloc(&t->arena, (c->n + 1) * sizeof(uint64_t));
+    c->numbers = arena_alloc(t->arena, (c->n + 1) * sizeof(uint64_t));
     if (!c->numbers)
         return no_memory(reterr);
     if (!load_numbers(c, c->numbers))
@@ -668,8 +670,8 @@ int table_load_ids(struct linetab *t, struct table *table, struct err *reterr) {
         return 0;
     uint32_t n = table->n, filled[LINETAB_GROUPS_MAX + 1] = {0};
     uint32_t *ids = arena_alloc(&t->tools->scratch, n * sizeof(*ids));
-    uint32_t *rank = arena_alloc(&t->arena, n * sizeof(*rank));
-    table->ids = arena_alloc(&t->arena, n);
+    uint32_t *rank = arena_alloc(t->arena, n * sizeof(*rank));
+    table->ids = arena_alloc(t->arena, n);
     if (!ids || !table->ids || !rank)
         return no_memory(reterr);
     if (!load_ids(table->packed, table->id_width, n, table->n_groups + 1, ids))

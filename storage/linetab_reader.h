@@ -70,14 +70,13 @@ struct linetab_tools {
 };
 
 struct linetab {
-    struct arena arena;
+    struct arena own_arena, *arena; /* which is the other unless it was given */
     struct linetab_tools *tools;
     bool owns_tools;
     struct str plan, text, packed; /* text: empty until it is needed */
     struct str stored_text;
     uint32_t text_size;
     bool text_zstd;
-    struct buf plan_buffer, text_buffer;
     uint32_t count;
     struct table *root;
     struct group_fields *fields; /* of the root's groups, once asked for (linetab_field.c) */

@@ -1,20 +1,46 @@
 #include "opened.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { META_ARENA_MAX = 256 << 20 };
+enum { ARENA_MAX = 256 << 20 };
 
 void opened_init(struct opened *o) {
-    *o = (struct opened){.head = buf_make(BLOCK_RAW_MAX), .arena = arena_make(META_ARENA_MAX)};
+    *o = (struct opened){.arena = arena_make(ARENA_MAX)};
 }
 
 void opened_done(struct opened *o) {
-    free(o->times);
-    buf_done(&o->head);
+    if (!o->on_shelf) {
+        free(o->times);
+        free(o->head);
+    }
     linetab_free(o->table);
     arena_done(&o->arena);
+}
+
+int opened_reserve(struct opened *o, void **buffer, size_t *capacity_bytes, size_t size) {
+    if (size <= *capacity_bytes)
+        return 0;
+    size_t wanted = o->on_shelf ? size : size + size / 4 + 512;
+    if (!o->on_shelf) {
+        free(*buffer);
+        *buffer = NULL;
+        *capacity_bytes = 0;
+    }
+    void *p = o->on_shelf ? arena_alloc(&o->arena, wanted) : malloc(wanted);
+    if (!p)
+        return -ENOMEM;
+    *buffer = p;
+    *capacity_bytes = wanted;
+    return 0;
+}
+
+int opened_make_table(struct opened *o, struct linetab_tools *tools) {
+    if (!o->table)
+        o->table = o->on_shelf ? linetab_new_in(tools, &o->arena) : linetab_new_with(tools);
+    return o->table ? 0 : -ENOMEM;
 }
 
 void opened_reset(struct opened *o) {
@@ -89,30 +115,20 @@ struct opened *opened_take(struct shelf_row *row, uint32_t block, bool again) {
         shelf_put(row, block, NULL, 0);
         return NULL;
     }
-    opened_init(o);
-    o->shelved.free = free_shelved;
+    *o = (struct opened){.on_shelf = true,
+                         .reads_lines = true,
+                         .shelved.free = free_shelved,
+                         .arena = arena_make_in(shelf_slab(row), ARENA_MAX)};
     return o;
 }
 
-/* What was read serves the table alone once the other columns are decoded. */
-static void leave_unneeded(struct opened *o) {
-    if (o->table_open && o->reads_lines)
-        return;
-    buf_done(&o->head);
-    linetab_free(o->table);
-    o->table = NULL;
-    o->have_head = o->table_open = o->reads_lines = false;
-}
-
 void opened_put(struct opened *o, struct shelf_row *row, uint32_t block, bool worth) {
-    leave_unneeded(o);
+    assert(o->reads_lines); /* so that the table's bytes are here, too */
     if (!worth || (!o->have_times && !o->table_open)) {
         free_shelved(&o->shelved);
         shelf_put(row, block, NULL, 0);
         return;
     }
     size_t table = o->table ? linetab_cost_bytes(o->table) : 0;
-    shelf_put(row, block, &o->shelved,
-              sizeof(*o) + o->times_capacity * sizeof(*o->times) + o->head.capacity +
-                  o->arena.total_bytes + table);
+    shelf_put(row, block, &o->shelved, sizeof(*o) + o->arena.total_bytes + table);
 }

@@ -10,7 +10,6 @@
 #include "arena.h"
 #include "block.h"
 #include "block_shelf.h"
-#include "buf.h"
 #include "linetab.h"
 
 /* The literal that was looked for last, and what the table says of it: a search that is asked again asks for the same. */
@@ -24,11 +23,13 @@ struct opened_answer {
 
 struct opened {
     struct shelved shelved;
+    bool on_shelf; /* it is of one block for good, and all of it is in the arena */
     bool have_times, have_head, have_all_meta, table_open;
     bool reads_lines; /* with the columns that stand before them */
     int64_t *times;
-    size_t times_capacity;
-    struct buf head;
+    size_t times_capacity; /* bytes */
+    char *head;
+    size_t head_capacity;
     uint32_t head_offset;  /* of head's first byte in the encoded block */
     struct linetab *table; /* of the block's lines, when they are one; made at first use */
     struct arena arena;
@@ -38,8 +39,13 @@ struct opened {
     struct opened_answer answer;
 };
 
+/* A reader's own, which it uses for one block after the other. */
 void opened_init(struct opened *o);
 void opened_done(struct opened *o);
+/* Room for so many bytes in `times` or `head`; what is there is lost. 0 or -ENOMEM. */
+int opened_reserve(struct opened *o, void **buffer, size_t *capacity_bytes, size_t size);
+/* 0 or -ENOMEM: there is a table to be opened. */
+int opened_make_table(struct opened *o, struct linetab_tools *tools);
 /* Forgets the block, keeps the memory. */
 void opened_reset(struct opened *o);
 
