@@ -57,12 +57,37 @@ static uint8_t *put_place(uint8_t *p, struct str line, struct str plain, size_t 
     return p;
 }
 
-static void add_meta(struct buf *b, const struct entry *e) {
+/* Arrays of metadata that entries of one record share, by address, as they stand in the data. Levels alternate: every third
+ * entry has other metadata than the one before. */
+enum { RECENT_METAS = 8, META_ENCODED_MAX = 48 };
+struct recent_metas {
+    struct recent_meta {
+        const struct label *meta;
+        uint32_t count, size;
+        char encoded[META_ENCODED_MAX];
+    } items[RECENT_METAS];
+};
+
+static void add_meta(struct buf *b, const struct entry *e, struct recent_metas *recent) {
+    struct recent_meta *r =
+        &recent->items[(uintptr_t)e->meta / sizeof(struct label) % RECENT_METAS];
+    if (r->size > 0 && r->meta == e->meta && r->count == e->meta_count &&
+        b->capacity - b->size >= META_ENCODED_MAX) {
+        memcpy(b->data + b->size, r->encoded, META_ENCODED_MAX);
+        b->size += r->size;
+        return;
+    }
+    size_t before = b->size;
     add_varint(b, 1 + (uint64_t)e->meta_count);
     for (uint32_t i = 0; i < e->meta_count; i++) {
         add_sized(b, e->meta[i].name);
         add_sized(b, e->meta[i].value);
     }
+    size_t size = b->size - before;
+    if (b->failed || size > META_ENCODED_MAX)
+        return;
+    *r = (struct recent_meta){.meta = e->meta, .count = e->meta_count, .size = (uint32_t)size};
+    memcpy(r->encoded, b->data + before, size);
 }
 
 /* What no block could hold must not get in: it could never be flushed. */
@@ -79,6 +104,7 @@ static bool entry_fits(const struct entry *e) {
 struct place {
     const struct batch_source *source; /* NULL: the lines are in the data */
     size_t previous_end;
+    struct recent_metas metas;
 };
 
 /* `same_meta`: as the entry before. */
@@ -99,7 +125,7 @@ static void add_entry(struct buf *b, const struct entry *e, int64_t previous_ns,
     if (!inside)
         buf_add_str(b, e->line);
     if (!same_meta)
-        add_meta(b, e);
+        add_meta(b, e, &at->metas);
     else if (!inside)
         buf_add_char(b, 0);
 }
