@@ -51,22 +51,19 @@ struct decoded_stream *decoded_add_stream(struct decoded_push *d) {
     return s;
 }
 
-struct entry *decoded_add_entry(struct decoded_push *d, struct decoded_stream *s) {
-    assert(s->first_entry + s->n_entries == d->n_entries);
+struct entry *decoded_add_entry_slow(struct decoded_push *d, struct decoded_stream *s) {
+    assert(s->first_entry + s->n_entries == d->n_entries && d->n_entries == d->entries_capacity);
     if (d->n_entries >= PUSH_ENTRIES_MAX)
         return NULL;
-    if (d->n_entries == d->entries_capacity) {
-        size_t capacity = d->entries_capacity > 0 ? d->entries_capacity * 2 : d->entries_first;
-        void *p = grow(d->arena, d->entries, d->n_entries, sizeof(*d->entries), capacity);
-        if (!p)
-            return NULL;
-        d->entries = p;
-        d->entries_capacity = capacity;
-    }
-    struct entry *e = &d->entries[d->n_entries++];
-    s->n_entries++;
-    *e = (struct entry){.ts_ns = PUSH_TS_TOO_OLD, .line = STR("")};
-    return e;
+    size_t capacity = d->entries_capacity > 0 ? d->entries_capacity * 2 : d->entries_first;
+    if (capacity > PUSH_ENTRIES_MAX)
+        capacity = PUSH_ENTRIES_MAX;
+    void *p = grow(d->arena, d->entries, d->n_entries, sizeof(*d->entries), capacity);
+    if (!p)
+        return NULL;
+    d->entries = p;
+    d->entries_capacity = capacity;
+    return decoded_add_entry(d, s);
 }
 
 /* The pairs of one entry lie side by side. When the block is full, only the present entry's pairs move to a new

@@ -52,7 +52,15 @@ void decoded_expect(struct decoded_push *d, size_t body_size);
 /* Growth by doubling inside the arena. NULL without memory or above the limits above. The
  * pointers are valid until the next call. */
 struct decoded_stream *decoded_add_stream(struct decoded_push *d);
-struct entry *decoded_add_entry(struct decoded_push *d, struct decoded_stream *s);
+struct entry *decoded_add_entry_slow(struct decoded_push *d, struct decoded_stream *s);
+static inline struct entry *decoded_add_entry(struct decoded_push *d, struct decoded_stream *s) {
+    if (d->n_entries == d->entries_capacity)
+        return decoded_add_entry_slow(d, s);
+    struct entry *e = &d->entries[d->n_entries++];
+    s->n_entries++;
+    *e = (struct entry){.ts_ns = PUSH_TS_TOO_OLD, .line = STR("")};
+    return e;
+}
 
 /* Adds a pair to the entry that was added last. Behind the pairs of each entry one more place is
  * free, so that the owner of the push may put detected_level there. False without memory. */

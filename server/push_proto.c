@@ -71,7 +71,7 @@ static int decode_pair(struct str bytes, struct decoded_push *out, struct entry 
 
 /* Time and line as nearly all clients write them: first in the entry, in this order, the time's fields once each.
  * Moves behind them; anything else is left to be read field by field. */
-static void take_plain_front(struct wire_reader *r, struct entry *e) {
+static inline bool take_plain_front(struct wire_reader *r, struct entry *e) {
     enum {
         TIMESTAMP = 1 << 3 | WIRE_LEN,
         LINE = 2 << 3 | WIRE_LEN,
@@ -82,20 +82,38 @@ static void take_plain_front(struct wire_reader *r, struct entry *e) {
     uint64_t seconds = 0, nanos = 0, size = 0;
     if (r->end - p < 6 || p[0] != TIMESTAMP || p[1] > 0x7f || p[1] >= r->end - p - 2 ||
         p[2] != SECONDS)
-        return;
+        return false;
     const uint8_t *end = p + 2 + p[1];
     p = get_varint(p + 3, r->end, &seconds);
     if (p && p < end && *p == NANOS)
         p = get_varint(p + 1, r->end, &nanos);
     if (p != end || seconds > (uint64_t)INT64_MAX / 1000000000 - 1 || nanos > NANOS_MAX ||
         *p != LINE)
-        return;
+        return false;
     p = get_varint(p + 1, r->end, &size);
     if (!p || size > (size_t)(r->end - p))
-        return;
+        return false;
     e->ts_ns = (int64_t)(seconds * 1000000000 + nanos);
     e->line = str_make((const char *)p, (size_t)size);
     r->at = p + size;
+    return true;
+}
+
+/* An entry that is nothing but a time and a line, as nearly all are. False when it has to be read field by field; the
+ * reader has not moved then. */
+static inline bool take_plain_entry(struct wire_reader *r, struct entry *e) {
+    enum { ENTRY = 2 << 3 | WIRE_LEN };
+    uint64_t size;
+    if (r->end - r->at < 2 || *r->at != ENTRY)
+        return false;
+    const uint8_t *p = get_varint(r->at + 1, r->end, &size);
+    if (!p || size > (size_t)(r->end - p))
+        return false;
+    struct wire_reader inner = {.at = p, .end = p + size};
+    if (!take_plain_front(&inner, e) || inner.at != inner.end)
+        return false;
+    r->at = inner.end;
+    return true;
 }
 
 static int decode_entry(struct str bytes, struct decoded_push *out, struct decoded_stream *s) {
@@ -103,7 +121,7 @@ static int decode_entry(struct str bytes, struct decoded_push *out, struct decod
     if (!e)
         return -ENOMEM;
     struct wire_reader r = wire_reader_make(bytes);
-    take_plain_front(&r, e);
+    (void)take_plain_front(&r, e);
     struct wire_field f = {0};
     int n;
     while ((n = wire_next(&r, &f)) > 0) {
@@ -131,8 +149,19 @@ static int decode_stream(struct str bytes, struct decoded_push *out) {
     s->labels_text = STR("");
     struct wire_reader r = wire_reader_make(bytes);
     struct wire_field f = {0};
+    struct entry plain;
     int n;
-    while ((n = wire_next(&r, &f)) > 0) {
+    for (;;) {
+        while (take_plain_entry(&r, &plain)) {
+            struct entry *e = decoded_add_entry(out, s);
+            if (!e)
+                return -ENOMEM;
+            e->ts_ns = plain.ts_ns;
+            e->line = plain.line;
+        }
+        n = wire_next(&r, &f);
+        if (n <= 0)
+            return n;
         if (f.number > 2)
             continue;
         if (f.wire != WIRE_LEN)
@@ -147,7 +176,6 @@ static int decode_stream(struct str bytes, struct decoded_push *out) {
         if (status < 0)
             return status;
     }
-    return n;
 }
 
 static int fail(int code, const struct decoded_push *out, struct str body,
