@@ -31,7 +31,7 @@ struct textsearch {
     /* of the present text */
     struct str text;
     const char *places[FINDERS_MAX]; /* the next place of each needle; NULL = none any more */
-    bool known;                      /* places are those of `searched_from` */
+    bool known;                      /* places are those of this text */
     /* invert: the next matching line */
     bool has_match;
     size_t match_at, match_next;

@@ -48,7 +48,7 @@ void pipeline_free(struct pipeline *p);
 bool pipeline_needs_line(
     const struct pipeline *p); /* some stage reads or the result shows line bytes */
 bool pipeline_needs_meta(const struct pipeline *p); /* metadata is looked at or shown */
-/* With only_meta, exactly these metadata names are looked at (label filters, grouping); else all. */
+/* True: exactly these metadata names are looked at (label filters, grouping). False: all. */
 bool pipeline_meta_names(const struct pipeline *p, const struct str **ret, size_t *ret_count);
 
 /* Needles every surviving line must contain: literals of the leading |= and |~ stages before any stage that

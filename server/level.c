@@ -5,7 +5,7 @@
  *           LEVEL_JSON_DEPTH objects; the first string under a level field decides.
  *   logfmt  holds '=': tokens are walked until the first malformed one; the level field that stands first
  *           in the list of fields wins, keys in any case.
- *   text    the words of level_words with blanks or brackets around them, in any case; the first place wins. Also
+ *   text    the words of level_word_at with blanks or brackets around them, in any case; the first place wins. Also
  *           asked when the two above gave no level that is known. */
 #include "level.h"
 

@@ -63,7 +63,7 @@ int store_rebuild_index(const char *data_dir, struct store_rebuild *ret, struct 
 
 /* ---- ingest */
 
-/* The stream of a raw label text seen before, pinned; NULL when unknown. `text_key` is the tenant's own raw
+/* The stream of a raw label text seen before, pinned; NULL when unknown. `text` is the tenant's own raw
  * spelling: the caller parses and validates only when this gives NULL. */
 struct stream *store_stream_by_text(struct store *s, struct str tenant, struct str text);
 

@@ -9,7 +9,7 @@
  *
  * After a failed write of a full disk, and when a new segment would leave less than a sixteenth of the disk (at most
  * 64 MiB) free, the wal takes no record until space is back (-ENOSPC), which it finds out by itself; after a failed
- * fsync the segment's state is unknown and the wal is failed for good (-EIO): wal_state tells. */
+ * fsync the segment's state is unknown and the wal is failed for good (-EIO): wal_get_stats tells. */
 #pragma once
 
 #include <stdbool.h>
