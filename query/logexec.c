@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <xxhash.h>
 
 #include "bytes.h"
 #include "exec.h"
@@ -26,6 +25,7 @@
 #include "horizon.h"
 #include "plan.h"
 #include "scan.h"
+#include "tie.h"
 #include "units.h"
 
 enum {
@@ -251,21 +251,6 @@ static int note_found(struct log_query *q, const int64_t *times_ns, size_t count
     return 0;
 }
 
-/* Loki's hash of a label set, the order of entries at the same time. */
-static int tie_hash(struct labels labels, struct buf *scratch, uint64_t *ret, struct err *reterr) {
-    buf_clear(scratch);
-    for (size_t i = 0; i < labels.count; i++) {
-        buf_add_str(scratch, labels.items[i].name);
-        buf_add_char(scratch, '\xff');
-        buf_add_str(scratch, labels.items[i].value);
-        buf_add_char(scratch, '\xff');
-    }
-    if (scratch->failed)
-        return exec_no_memory(reterr);
-    *ret = XXH64(scratch->data, scratch->size, 0);
-    return 0;
-}
-
 /* tie_hash of a set of this worker's run, computed once per set. */
 static int set_tie(struct log_worker *w, const struct line_labels *labels, uint64_t *ret,
                    struct err *reterr) {
@@ -282,9 +267,8 @@ static int set_tie(struct log_worker *w, const struct line_labels *labels, uint6
     }
     struct tie *tie = &w->ties[labels->id];
     if (!tie->known) {
-        int r = tie_hash(labels->merged, &w->scratch, &tie->hash, reterr);
-        if (r < 0)
-            return r;
+        if (tie_hash(labels->merged, &w->scratch, &tie->hash) < 0)
+            return exec_no_memory(reterr);
         tie->known = true;
     }
     *ret = tie->hash;

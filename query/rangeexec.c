@@ -16,6 +16,7 @@
 #include "plan.h"
 #include "sampler.h"
 #include "scan.h"
+#include "tie.h"
 #include "vector.h"
 
 enum {
@@ -52,6 +53,9 @@ struct range_worker {
     size_t rollup_head_size;
     uint32_t *tuples; /* per entry of the block */
     size_t tuples_capacity;
+    uint64_t tie; /* of tie_stream, where it matters who is first */
+    const struct snap_stream *tie_stream;
+    struct buf scratch;
 };
 
 struct range_query {
@@ -183,13 +187,28 @@ static int take_sample(void *ctx, struct scanner *s, uint32_t entry, int64_t ts_
         value = (double)out->line.size;
     else if (q->sums_bytes)
         value = (double)(s->offsets[entry + 1] - 1 - s->offsets[entry]);
-    int64_t grown = sums_add(&w->series[series].sums, q->kind, cell, ts_ns, value);
+    const struct moment at = {.ts_ns = ts_ns, .stream = w->tie, .order = s->task->order};
+    int64_t grown = sums_add(&w->series[series].sums, q->kind, cell, &at, value);
     return grown == 0 ? 0 : note_growth(q, grown, reterr);
+}
+
+/* What orders samples of the block at hand among those of other streams. */
+static int find_tie(struct range_worker *w, struct err *reterr) {
+    const struct snap_stream *stream = &w->query->plan.streams[w->scanner.task->stream];
+    bool matters = w->query->kind == CELL_FIRST || w->query->kind == CELL_LAST;
+    if (!matters || w->tie_stream == stream)
+        return 0;
+    if (tie_hash(stream->labels, &w->scratch, &w->tie) < 0)
+        return exec_no_memory(reterr);
+    w->tie_stream = stream;
+    return 0;
 }
 
 /* Line by line; the sizes of lines that are not decoded are known from where they begin. */
 static int count_lines(struct range_worker *w, struct err *reterr) {
-    int r = w->query->sums_bytes ? scan_offsets(&w->scanner, reterr) : 0;
+    int r = find_tie(w, reterr);
+    if (r == 0 && w->query->sums_bytes)
+        r = scan_offsets(&w->scanner, reterr);
     return r < 0 ? r : scan_entries(&w->scanner, take_sample, w, reterr);
 }
 
@@ -465,6 +484,7 @@ static int run_blocks(void *ctx, unsigned worker, size_t from, size_t to, struct
     struct range_worker *w = &q->workers[worker];
     if (!w->ready) {
         w->ready = true;
+        w->scratch = buf_make(BUF_NO_MAX);
         w->query = q;
         w->arena = arena_make_for(BUDGET_QUERIES, EXEC_BYTES_MAX);
         int r = scanner_init(&w->scanner, &q->plan, reterr);
@@ -500,6 +520,7 @@ static void workers_done(struct range_query *q) {
         free(w->series);
         free(w->series_of_group);
         free(w->tuples);
+        buf_done(&w->scratch);
         scanner_done(&w->scanner);
         arena_done(&w->arena);
     }

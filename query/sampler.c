@@ -133,8 +133,8 @@ int sums_make(struct arena *arena, enum cell_kind kind, const struct windows *w,
             return -ENOMEM;
     }
     if (kind == CELL_FIRST || kind == CELL_LAST) {
-        s.at_ns = arena_array(arena, w->n_cells, sizeof(*s.at_ns));
-        if (!s.at_ns)
+        s.at = arena_array(arena, w->n_cells, sizeof(*s.at));
+        if (!s.at)
             return -ENOMEM;
     }
     *ret = s;
@@ -175,7 +175,22 @@ static bool replaces_max(double present, double value) {
     return value > present || isnan(present);
 }
 
-int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_t ts_ns,
+static int compare_moments(const struct moment *a, const struct moment *b) {
+    if (a->ts_ns != b->ts_ns)
+        return a->ts_ns < b->ts_ns ? -1 : 1;
+    if (a->stream != b->stream)
+        return a->stream < b->stream ? -1 : 1;
+    return (a->order > b->order) - (a->order < b->order);
+}
+
+/* Of equal ones what was there first is the first, what is added the last. */
+static bool replaces_end(enum cell_kind kind, const struct moment *present,
+                         const struct moment *at) {
+    int order = compare_moments(at, present);
+    return kind == CELL_FIRST ? order < 0 : order >= 0;
+}
+
+int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, const struct moment *at,
                  double value) {
     if (kind == CELL_VALUES) {
         size_t grown;
@@ -183,7 +198,7 @@ int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_
         return r < 0 ? r : (int64_t)grown;
     }
     if (kind == CELL_SAMPLES) {
-        struct sample sample = {.ts_ns = ts_ns, .value = value};
+        struct sample sample = {.ts_ns = at->ts_ns, .value = value};
         return samples_append(s, &sample, 1);
     }
     bool is_first = s->count[cell] == 0;
@@ -212,9 +227,9 @@ int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_
     }
     case CELL_FIRST:
     case CELL_LAST:
-        if (is_first || (kind == CELL_FIRST ? ts_ns < s->at_ns[cell] : ts_ns >= s->at_ns[cell])) {
+        if (is_first || replaces_end(kind, &s->at[cell], at)) {
             s->x[cell] = value;
-            s->at_ns[cell] = ts_ns;
+            s->at[cell] = *at;
         }
         break;
     }
@@ -224,7 +239,7 @@ int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_
 /* One cell's state outside the arrays, to put cells together. */
 struct cell {
     double count, x, y;
-    int64_t at_ns;
+    struct moment at;
 };
 
 static struct cell cell_get(const struct series_sums *s, size_t i) {
@@ -232,7 +247,7 @@ static struct cell cell_get(const struct series_sums *s, size_t i) {
         .count = s->count[i],
         .x = s->x ? s->x[i] : 0,
         .y = s->y ? s->y[i] : 0,
-        .at_ns = s->at_ns ? s->at_ns[i] : 0,
+        .at = s->at ? s->at[i] : (struct moment){0},
     };
 }
 
@@ -268,9 +283,9 @@ static void cell_merge(struct cell *total, const struct cell *part, enum cell_ki
     }
     case CELL_FIRST:
     case CELL_LAST:
-        if (kind == CELL_FIRST ? part->at_ns < total->at_ns : part->at_ns >= total->at_ns) {
+        if (replaces_end(kind, &total->at, &part->at)) {
             total->x = part->x;
-            total->at_ns = part->at_ns;
+            total->at = part->at;
         }
         break;
     }
@@ -297,8 +312,8 @@ int sums_merge(struct series_sums *total, const struct series_sums *part, enum c
             total->x[i] = a.x;
         if (total->y)
             total->y[i] = a.y;
-        if (total->at_ns)
-            total->at_ns[i] = a.at_ns;
+        if (total->at)
+            total->at[i] = a.at;
     }
     return 0;
 }

@@ -53,13 +53,21 @@ struct sample {
     double value;
 };
 
+/* When a sample was, for first and last: of those with the same time, in the order of the streams' hashes (tie.h), then of
+ * arrival. */
+struct moment {
+    int64_t ts_ns;
+    uint64_t stream; /* these two only for CELL_FIRST and CELL_LAST */
+    uint64_t order;  /* of the block among those of the stream */
+};
+
 /* The partial sums of one series of one worker, then of all. Arrays over cells; those that the kind does not
  * need are NULL. */
 struct series_sums {
     double *count;
     double *x;
     double *y;
-    int64_t *at_ns;
+    struct moment *at;
     struct sample *samples;
     size_t n_samples, samples_capacity;
     struct valuebag *bags;
@@ -79,8 +87,9 @@ static inline void sums_add_many(struct series_sums *s, size_t cell, double n, d
         s->x[cell] += sum;
 }
 
-/* Bytes that memory grew by (only with CELL_SAMPLES and CELL_VALUES), or -ENOMEM, -E2BIG. */
-int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, int64_t ts_ns,
+/* Bytes that memory grew by (only with CELL_SAMPLES and CELL_VALUES), or -ENOMEM, -E2BIG. Samples of one block come in their
+ * order. */
+int64_t sums_add(struct series_sums *s, enum cell_kind kind, size_t cell, const struct moment *at,
                  double value);
 
 /* Adds `part` to `total`. */

@@ -695,6 +695,36 @@ static void lines_that_are_not_decoded(void) {
     close_all();
 }
 
+/* Of samples with the same time in several streams that of the smallest hash is the first, of the largest the last,
+ * whichever worker met which when. */
+static void ends_of_equal_times(void) {
+    open_all();
+    int first = 0, last = 0;
+    struct m_entry e[STREAMS];
+    for (int i = 0; i < STREAMS; i++) {
+        struct label set[2], n = {STR("n"), STR("")};
+        char value[8];
+        (void)snprintf(value, sizeof(value), "%d", i);
+        n.value = str_from(value);
+        e[i] = (struct m_entry){.stream = i};
+        const struct entry entry = {
+            .ts_ns = BASE_NS, .line = STR("x"), .meta = &n, .meta_count = 1};
+        CHECK_INT(world_append(world.store, STR("t"), stream_set(i, set), &entry, 1), 0);
+        first = tie_hash(&e[i]) < tie_hash(&e[first]) ? i : first;
+        last = tie_hash(&e[i]) > tie_hash(&e[last]) ? i : last;
+    }
+    for (int round = 0; round < 20; round++) {
+        size_t n_series;
+        CHECK_INT(total_of("first_over_time({app=~\".+\"} | unwrap n [2h]) by ()", &n_series),
+                  first);
+        CHECK_INT(total_of("last_over_time({app=~\".+\"} | unwrap n [2h]) by ()", &n_series), last);
+        struct err err;
+        if (round == 10)
+            CHECK_INT(store_flush(world.store, &err), 0);
+    }
+    close_all();
+}
+
 /* What sort decided stays through operations that give a series for a series. */
 static void keeps_the_order_of_sort(void) {
 #define SERIES(number, letter)                                                                     \
@@ -935,6 +965,7 @@ int main(void) {
     effort = EFFORT_FAST;
     RUN(numbers);
     RUN(lines_that_are_not_decoded);
+    RUN(ends_of_equal_times);
     RUN(keeps_the_order_of_sort);
     RUN(merges_equal_series);
     RUN(refusals);

@@ -104,8 +104,8 @@ static void check_op(enum range_op op, const struct steps *steps, int64_t range,
         if (cell == w.n_cells || !w.covered[cell])
             continue;
         hint = cell;
-        CHECK(sums_add(&parts[i * 2 / SAMPLES], kind, cell, samples[i].ts_ns, samples[i].value) >=
-              0);
+        const struct moment at = {.ts_ns = samples[i].ts_ns};
+        CHECK(sums_add(&parts[i * 2 / SAMPLES], kind, cell, &at, samples[i].value) >= 0);
     }
     CHECK_INT(sums_merge(&parts[0], &parts[1], kind, w.n_cells), 0);
     struct window_value v = {
