@@ -472,6 +472,23 @@ void labelset_each(struct labelset *s, labelset_fn *fn, void *ctx) {
     }
 }
 
+static bool is_as_it_came(const struct labelset *s) {
+    return s->n_touched == 0 && s->error.size == 0;
+}
+
+struct str labelset_told_details(const struct labelset *s) {
+    return is_as_it_came(s) ? STR("") : s->details;
+}
+
+bool labelset_is_empty(const struct labelset *s) {
+    bool empty = s->error.size == 0 && labelset_told_details(s).size == 0;
+    for (size_t i = 0; i < s->base.count && empty; i++)
+        empty = !base_is_visible(s, i);
+    for (size_t i = 0; i < s->n_touched && empty; i++)
+        empty = s->states[s->touched[i]].group == GROUP_NONE;
+    return empty;
+}
+
 /* ---- distinct sets */
 
 static bool items_reserve(struct labelset *s, size_t count) {
@@ -522,13 +539,14 @@ static size_t gather(struct labelset *s) {
 }
 
 const struct line_labels *labelset_intern(struct labelset *s) {
-    bool plain = s->n_touched == 0 && s->error.size == 0 && s->details.size == 0;
+    bool plain = is_as_it_came(s);
     if (plain && s->base_result)
         return s->base_result;
     if (s->failed || !items_reserve(s, s->base.count + s->n_touched))
         return NULL;
     size_t count = gather(s);
-    const struct line_labels *l = set_table_intern(&s->sets, s->items, count, s->error, s->details);
+    const struct line_labels *l =
+        set_table_intern(&s->sets, s->items, count, s->error, labelset_told_details(s));
     if (plain)
         s->base_result = l;
     return l;
@@ -611,5 +629,6 @@ const struct line_labels *labelset_intern_group(struct labelset *s, const struct
     else
         count = g->without ? gather_without(s, g) : gather_by(s, t);
     struct str error = whole || names_error(g) ? s->error : STR("");
-    return set_table_intern(&t->sets, s->items, count, error, whole ? s->details : STR(""));
+    return set_table_intern(&t->sets, s->items, count, error,
+                            whole ? labelset_told_details(s) : STR(""));
 }

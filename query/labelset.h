@@ -80,6 +80,11 @@ void labelset_parser_error(struct labelset *s, struct str error, struct str deta
 bool labelset_fails(const struct labelset *s);
 struct str labelset_get_error(const struct labelset *s);
 struct str labelset_get_details(const struct labelset *s);
+/* The same as results and templates see them: of a line without an error and without any label that is not its stream's as
+ * it came, details are not told, as in Loki. */
+struct str labelset_told_details(const struct labelset *s);
+/* Has the line no label, and no error? */
+bool labelset_is_empty(const struct labelset *s);
 
 /* Calls fn for every label of the line, errors left out. fn may delete the label it is given. */
 typedef void labelset_fn(struct labelset *s, uint32_t id, struct str value, void *ctx);

@@ -661,40 +661,51 @@ static void format_line(const struct template *t, struct run *r) {
         r->line = out->size > 0 ? buf_str(out) : STR("");
 }
 
-/* Runs the templates from `first` on over the labels as they are now; a value without data is one that failed. */
-static void run_templates(const struct step *s, size_t first, struct run *r, struct str *values) {
+/* The text that a template makes of the labels as they are; without data when it fails. */
+static struct str run_template(const struct template *t, struct run *r) {
     struct buf *out = &r->lines[r->line_turn ^ 1]; /* the one that the line is not in */
-    for (size_t i = first; i < s->assigns.count; i++) {
-        const struct assign *a = &s->assigns.list[i];
-        values[i] = (struct str){0};
-        if (!a->template)
+    buf_clear(out);
+    if (!template_run(t, r, out))
+        return (struct str){0};
+    char *own = run_scratch(r, out->size);
+    if (own && out->size > 0)
+        memcpy(own, out->data, out->size);
+    return str_make(own, out->size);
+}
+
+/* Runs the templates from `first` up to `end` over the labels as they are now, without each other's errors; the last one's
+ * stays. */
+static void run_templates(const struct step *s, size_t first, size_t end, struct run *r,
+                          struct str *values) {
+    const struct str error = labelset_get_error(r->set), details = labelset_get_details(r->set);
+    struct str last_error = error, last_details = details;
+    for (size_t i = first; i < end; i++) {
+        const struct template *t = s->assigns.list[i].template;
+        values[i] = t ? run_template(t, r) : (struct str){0};
+        if (!t || values[i].data)
             continue;
-        buf_clear(out);
-        if (!template_run(a->template, r, out))
-            continue;
-        char *own = run_scratch(r, out->size);
-        if (!own)
-            continue;
-        if (out->size > 0)
-            memcpy(own, out->data, out->size);
-        values[i] = str_make(own, out->size);
+        last_error = labelset_get_error(r->set);
+        last_details = labelset_get_details(r->set);
+        labelset_error(r->set, error, details);
     }
+    labelset_error(r->set, last_error, last_details);
 }
 
 /* In the order written. All templates see the labels as the first of them finds them: with the renames before it
- * done, without each other's results. */
+ * done, without each other's results. Who finds none leaves it to the next one to look. */
 static void format_labels(const struct step *s, struct run *r) {
     size_t count = s->assigns.count;
     struct str *values = (struct str *)(void *)run_scratch(r, (count + 1) * sizeof(*values));
     if (!values)
         return;
-    bool templates_done = false;
+    size_t n_known = 0;
     for (size_t i = 0; i < count; i++) {
         const struct assign *a = &s->assigns.list[i];
         if (a->template) {
-            if (!templates_done)
-                run_templates(s, i, r, values);
-            templates_done = true;
+            if (i >= n_known) {
+                n_known = labelset_is_empty(r->set) ? i + 1 : count;
+                run_templates(s, i, n_known, r, values);
+            }
             if (values[i].data)
                 labelset_set(r->set, GROUP_PARSED, a->target, values[i]);
             continue;

@@ -290,7 +290,8 @@ void drop_run(const struct step *s, struct run *r) {
         } else {
             struct str value = STR("");
             bool there = labelset_get(set, c->name, &value);
-            if (there && choice_matches(c, value))
+            /* A matcher that takes no value, too, makes the line's labels its own (labelset_told_details). */
+            if ((there || c->has_matcher) && choice_matches(c, value))
                 labelset_delete(set, c->name);
         }
     }

@@ -159,8 +159,8 @@ static void label_value(struct exec *x, const struct path_name *name, struct val
     struct str value = STR("");
     if (name->is_error && labelset_get_error(set).size > 0)
         value = labelset_get_error(set);
-    else if (name->is_details && labelset_get_details(set).size > 0)
-        value = labelset_get_details(set);
+    else if (name->is_details && labelset_told_details(set).size > 0)
+        value = labelset_told_details(set);
     else
         (void)labelset_get(set, name->label, &value);
     *ret = value_string(value.data ? value : STR(""));

@@ -664,7 +664,8 @@ static struct node *parse_item(struct parser *p) {
     return n;
 }
 
-/* {{.x}} and nothing else: its value without a walk, also when a variable is made of it. */
+/* {{.x}} and nothing else: its value without a walk, also when a variable is made of it. Errors are no labels here, as in
+ * Loki. */
 static void find_simple(struct template *t) {
     const struct node *n = t->root;
     if (!n || n->next || n->kind != NODE_ACTION || strcmp(t->name, "line") != 0)

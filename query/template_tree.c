@@ -232,8 +232,8 @@ static const struct value_map *make_labels(struct exec *x) {
     labelset_each(set, gather_one, &g);
     if (labelset_get_error(set).size > 0)
         g.items[g.count++] = (struct label){STR("__error__"), labelset_get_error(set)};
-    if (labelset_get_details(set).size > 0)
-        g.items[g.count++] = (struct label){STR("__error_details__"), labelset_get_details(set)};
+    if (labelset_told_details(set).size > 0)
+        g.items[g.count++] = (struct label){STR("__error_details__"), labelset_told_details(set)};
     qsort(g.items, g.count, sizeof(*g.items), by_name);
     struct value_map *m = exec_alloc(x, sizeof(*m));
     struct str *keys = exec_alloc(x, (g.count + 1) * sizeof(*keys));

@@ -557,8 +557,66 @@ static void label_format(void) {
         {"{a=\"b\"} | label_format a=env, b=`{{.env}}`", "l", "a=prod,b=|l"},
         {"{a=\"b\"} | label_format b=`{{.env}}`, a=env", "l", "a=prod,b=prod|l"},
         {"{a=\"b\"} | logfmt | drop s | s=\"\"", "s=1", NULL}, /* see pipeline.c on early filters */
+        /* Without any label the first template has found nothing to keep to, so the second looks again. */
+        {"{a=\"b\"} | keep no | label_format x=`1`, y=`{{.x}}`, z=`{{.y}}`", "l", "x=1,y=1,z=|l"},
+        {"{a=\"b\"} | keep no | label_format x=`{{div 1 0}}`, y=`{{.__error__}}`, z=`{{.y}}`", "l",
+         "__error__=TemplateFormatErr,__error_details__=template: label:1:2: executing \"label\" "
+         "at "
+         "<div 1 0>: error calling div: runtime error: integer divide by "
+         "zero,y=TemplateFormatErr,z=|l"},
+        {"{a=\"b\"} | label_format x=`{{div 1 0}}`, y=`{{.__error__}}`", "l",
+         "__error__=TemplateFormatErr,__error_details__=template: label:1:2: executing \"label\" "
+         "at "
+         "<div 1 0>: error calling div: runtime error: integer divide by zero,y=|l"},
+        {"{a=\"b\"} | json | line_format `{{.__error__}}` | keep no | drop __error_details__", "l",
+         "__error__=JSONParserErr|"},
+        {"{a=\"b\"} | json | line_format `{{.__error__}}.` | keep no | drop __error_details__", "l",
+         "__error__=JSONParserErr|JSONParserErr."},
+        {"{a=\"b\"} | keep env | label_format x=`1`, y=`{{.x}}`", "l", "x=1,y=|l"},
     };
     CHECK_ROWS(rows);
+}
+
+/* Details of an error that has been dropped are told of lines only that have other labels than their stream. */
+static void dropped_error(void) {
+    static const struct {
+        const char *query, *want;
+        bool has_meta;
+    } rows[] = {
+        {"{a=\"b\"} | json | drop __error__", "|x", false},
+        {"{a=\"b\"} | json | drop __error__",
+         "__error_details__=Value looks like object, but can't find closing '}' symbol|x", true},
+        {"{a=\"b\"} | json | drop __error__, app",
+         "__error_details__=Value looks like object, but can't find closing '}' symbol|x", false},
+        {"{a=\"b\"} | json | drop __error__, no=~\".*\"",
+         "__error_details__=Value looks like object, but can't find closing '}' symbol|x", false},
+        {"{a=\"b\"} | json | drop __error__, no", "|x", false},
+        {"{a=\"b\"} | json | drop __error__ | line_format `<{{.__error_details__}}>`", "|<>",
+         false},
+        {"{a=\"b\"} | json | drop __error__ | label_format l=`<{{.__error_details__}}>` | drop "
+         "__error_details__",
+         "l=<>|x", false},
+        {"{a=\"b\"} | json | drop __error__, app | line_format `{{.__error_details__ | trunc 5}}` "
+         "| "
+         "drop __error_details__",
+         "|Value", false},
+        {"{a=\"b\"} | json | drop __error__ | line_format `{{len .}}`", "|2", false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct fixture f;
+        struct pipeline_output out;
+        CHECK(open_query(&f, rows[i].query));
+        struct pipeline_line in = {
+            .line = STR("x"), .meta = meta_items, .meta_count = rows[i].has_meta ? 2 : 0};
+        pipeline_run_stream(f.run, stream);
+        CHECK(pipeline_run_line(f.run, &in, &out));
+        buf_clear(&text);
+        put_labels(&text, pipeline_run_labels(f.run)->parsed);
+        buf_add_char(&text, '|');
+        buf_add_str(&text, out.line);
+        CHECK_STR(buf_str(&text), str_from(rows[i].want));
+        close_query(&f);
+    }
 }
 
 static void addresses(void) {
@@ -662,6 +720,7 @@ int main(void) {
     RUN(other_parsers);
     RUN(names_with_the_suffix);
     RUN(label_format);
+    RUN(dropped_error);
     RUN(addresses);
     RUN(label_regexes);
     RUN(refused);
