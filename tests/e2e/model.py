@@ -265,7 +265,7 @@ class TextFilter:
     def passes_value(self, value):
         if self.op in ("=", "!="):
             return (value == self.value) == (self.op == "=")
-        return (re.fullmatch(self.value, value) is not None) == (self.op == "=~")
+        return (re.fullmatch(self.value, value, re.DOTALL) is not None) == (self.op == "=~")
 
     def passes(self, l):
         return self.passes_value(l.error if self.name == "__error__" else l.get(self.name) or "")
