@@ -442,7 +442,8 @@ int context_find(struct engine *e, struct store *store, const struct query *q,
     if (r == 0 && !groups)
         r = no_memory(&f);
     if (r == 0) {
-        memcpy(groups, f.groups, f.n_groups * sizeof(*groups));
+        if (f.n_groups > 0)
+            memcpy(groups, f.groups, f.n_groups * sizeof(*groups));
         if (f.n_groups > 1)
             qsort(groups, f.n_groups, sizeof(*groups), by_first);
         c->groups = groups;

@@ -1,4 +1,4 @@
-/* level: Loki's log level discovery (push.md section 6). Hot: runs per line. Any thread. */
+/* level: Loki's log level discovery. Hot: runs per line. Any thread. */
 #pragma once
 
 #include "config.h"

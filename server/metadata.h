@@ -10,7 +10,7 @@
 /* Sorts by name; of pairs with one name the last given stays. Returns the new count, or -ENOMEM. */
 int64_t pairs_sort_last_wins(struct arena *arena, struct label *pairs, size_t count);
 
-/* Names as Loki stores them (push.md section 8): every run of characters outside [A-Za-z0-9]
+/* Names as Loki stores them: every run of characters outside [A-Za-z0-9]
  * becomes one '_', a leading digit gets "key_". Values lose U+FFFD and invalid UTF-8. Pairs
  * without a usable name or without a value are dropped. The result is sorted, each name once.
  * Returns the new count, or -ENOMEM. */

@@ -1,4 +1,4 @@
-/* otlp: OpenTelemetry's log protocol (push.md section 8), protobuf and JSON, as decoded streams:
+/* otlp: OpenTelemetry's log protocol (docs/otlp.md), protobuf and JSON, as decoded streams:
  * index labels from the resource, what the resource and the scope share as metadata, lines and
  * metadata from the records. The formats are read by otlp_proto.c and otlp_json.c; what the
  * fields become is decided in otlp_map.c alone. */

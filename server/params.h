@@ -1,5 +1,5 @@
-/* params: query parameters as query-api.md section 1 has them. All fail with -ESYNTAX and Loki's
- * text. */
+/* params: query parameters as Loki reads them: times, steps, limits, directions. All fail with -ESYNTAX and
+ * Loki's text. Any thread. */
 #pragma once
 
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* push_body: content negotiation of a push (push.md sections 2 and 8): from the Content-Type and
+/* push_body: content negotiation of a push: from the Content-Type and
  * Content-Encoding of a request to the decoder that fits, with what Loki refuses by accident
  * accepted where the bytes leave no doubt. */
 #pragma once

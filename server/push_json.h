@@ -1,6 +1,6 @@
 /* push_json: decoder of JSON pushes, v1 ({"streams":[{"stream":{},"values":[[..]]}]}) and legacy
- * ({"streams":[{"labels":"{..}","entries":[{"ts","line"}]}]}); either shape is accepted on either path (push.md
- * section 4). Strings that hold escapes are unescaped into the arena; all others are views. */
+ * ({"streams":[{"labels":"{..}","entries":[{"ts","line"}]}]}); either shape is accepted on either path.
+ * Strings that hold escapes are unescaped into the arena; all others are views. */
 #pragma once
 
 #include "decoded.h"

@@ -1,4 +1,4 @@
-/* push_proto: decoder of Loki's protobuf PushRequest (push.md section 3), after decompression. */
+/* push_proto: decoder of Loki's protobuf PushRequest, after decompression. Any thread. */
 #pragma once
 
 #include "decoded.h"

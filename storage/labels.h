@@ -22,7 +22,7 @@ struct labels {
     size_t count;
 };
 
-/* Parses the label text of a push ({a="1", b=`x`}, push.md section 5): sorted, empty values removed.
+/* Parses the label text of a push ({a="1", b=`x`}): sorted, empty values removed.
  * Duplicate names are kept (adjacent): the caller looks for them and reports them. Unescaped values
  * live in the arena, others borrow `text`. -ESYNTAX with Loki's wording (without the "couldn't parse labels: "
  * prefix), -ENOMEM. */

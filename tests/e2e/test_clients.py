@@ -127,7 +127,7 @@ def promtail_labels(labels):
     return "{" + ", ".join('%s=%s' % (k, json.dumps(v)) for k, v in sorted(labels.items()) if not k.startswith("__")) + "}"
 
 
-# ---- what each client does after an answer: push.md section 11 in one table
+# ---- what each client does after an answer, in one table (docs/clients.md)
 
 def go_client(status):
     return "done" if status // 100 == 2 else "again" if status == 429 or status // 100 == 5 else "dropped"
@@ -564,7 +564,7 @@ def fill_for_grafana(s):
 
 
 def grafana(s):
-    """query-api.md section 4 and 14."""
+    """What the data source sends: its health check, Explore, alerting."""
     status, data = grafana_get(s, "/loki/api/v1/query", {"direction": "backward", "query": "vector(1)+vector(1)", "time": "4000000000"})
     top = strict(data)
     equal("Grafana, Save & test: on an empty store one sample 2",

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The contract of the push side, row by row: each check is named after the section and the row of push.md it stands for. Rows
-with a mark "superset" are promises, too."""
+"""The contract of the push side, row by row: each check is named after the section and the row of push.md it stands for:
+notes on what Loki and its clients do that these checks were made from; they are no part of the tree, and each name says what
+is meant. Rows with a mark "superset" are promises, too."""
 import gzip
 import json
 import re

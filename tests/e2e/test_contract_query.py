@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The contract of the read side, row by row: each check is named after the section and the row of query-api.md it stands for.
+"""The contract of the read side, row by row: each check is named after the section and the row of query-api.md it stands for:
+notes on what Loki and its clients do that these checks were made from; they are no part of the tree, and each name says what is meant.
 The rows of section 11 (deletes) are test_delete.py's; pages of patterns test_patterns.py's."""
 import gzip
 import json
