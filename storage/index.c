@@ -125,14 +125,40 @@ static int txn_begin(struct index *ix, unsigned flags, MDB_txn **ret, struct err
     }
 }
 
+/* A reader that has ended rests for the next one, which then needs neither memory nor a look for a place in the lock file: a
+ * new stream asks the index one question. NULL: there is none. */
+static MDB_txn *take_resting(struct index *ix) {
+    pthread_mutex_lock(&ix->lock);
+    MDB_txn *txn = ix->n_resting > 0 ? ix->resting[--ix->n_resting] : NULL;
+    ix->n_txns += txn != NULL;
+    pthread_mutex_unlock(&ix->lock);
+    if (txn && mdb_txn_renew(txn) != 0) {
+        mdb_txn_abort(txn);
+        txn_leave(ix);
+        txn = NULL;
+    }
+    return txn;
+}
+
 int index_read_begin(struct index *ix, MDB_txn **ret, struct err *reterr) {
-    return txn_begin(ix, MDB_RDONLY, ret, reterr);
+    MDB_txn *txn = take_resting(ix);
+    if (!txn)
+        return txn_begin(ix, MDB_RDONLY, ret, reterr);
+    *ret = txn;
+    return 0;
 }
 
 void index_read_end(struct index *ix, MDB_txn *txn) {
     if (!txn)
         return;
-    mdb_txn_abort(txn);
+    mdb_txn_reset(txn);
+    pthread_mutex_lock(&ix->lock);
+    bool rests = ix->n_resting < INDEX_RESTING_MAX;
+    if (rests)
+        ix->resting[ix->n_resting++] = txn;
+    pthread_mutex_unlock(&ix->lock);
+    if (!rests)
+        mdb_txn_abort(txn);
     txn_leave(ix);
 }
 
@@ -439,6 +465,8 @@ void index_close(struct index *ix) {
     if (!ix)
         return;
     assert(ix->n_txns == 0);
+    while (ix->n_resting > 0)
+        mdb_txn_abort(ix->resting[--ix->n_resting]);
     if (ix->env)
         mdb_env_close(ix->env);
     pthread_cond_destroy(&ix->idle);

@@ -18,6 +18,7 @@ enum {
     INDEX_HASH_KEY = 16,
     INDEX_DELETE_CHECKSUM = 4, /* behind a delete request: it must outlive a damaged index */
     INDEX_DBI_MAX = 32,
+    INDEX_RESTING_MAX = 4,  /* readers: of each thread that reads at once, not of many */
     INDEX_TENANT_KEPT = 64, /* bytes of a tenant's name; longer ones are looked up each time */
 };
 
@@ -28,12 +29,14 @@ struct index {
     MDB_dbi meta, tenants, streams, byhash, postings, chunks, deletes;
     uint64_t name_hashes[INDEX_DBI_MAX]; /* of the databases' names, by handle */
     bool no_deletes;                     /* opened read-only, made by an earlier build */
-    /* The map may change its size only while no transaction is open in this process. Guards: n_txns,
+    /* The map may change its size only while no transaction is open in this process. Guards: n_txns, the resting readers,
      * wants_growth, and the environment's map while it is changed. */
     pthread_mutex_t lock;
     pthread_cond_t idle; /* n_txns fell to 0 */
     unsigned n_txns;
     bool wants_growth; /* a transaction found the map full */
+    MDB_txn *resting[INDEX_RESTING_MAX];
+    unsigned n_resting;
 };
 
 struct index_txn {
