@@ -20,6 +20,7 @@
 #include "flush_encode.h"
 #include "io.h"
 #include "pack.h"
+#include "stock.h"
 #include "store_private.h"
 #include "units.h"
 
@@ -865,6 +866,7 @@ static void trim_memory(struct store *s, struct trim *t, int64_t now) {
      * state, and not for two threads at once. */
     static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
     (void)pthread_mutex_lock(&one_at_a_time);
+    stock_empty();
     (void)malloc_trim(0);
     (void)pthread_mutex_unlock(&one_at_a_time);
     t->done_mono_ns = now;

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "stock.h"
 #include "stream.h"
 #include "tap_private.h"
 #include "units.h"
@@ -28,7 +29,7 @@ void mem_block_unref(struct mem_block *b) {
     if (!b || atomic_fetch_sub(&b->refs, 1) != 1)
         return;
     rows_unref(b->rows);
-    free(b);
+    stock_give(b);
 }
 
 static void count_memory(struct registry *r, size_t *counted, size_t now) {
@@ -39,14 +40,31 @@ static void count_memory(struct registry *r, size_t *counted, size_t now) {
     *counted = now;
 }
 
+/* Most of many streams never have more than one. */
+static int grow_sealed(struct stream *s) {
+    if (s->sealed_capacity == 0) {
+        s->sealed = &s->first_sealed;
+        s->sealed_capacity = 1;
+        return 0;
+    }
+    bool inside = s->sealed == &s->first_sealed;
+    size_t capacity = inside ? 4 : s->sealed_capacity * 2;
+    struct mem_block **sealed =
+        realloc(inside ? NULL : s->sealed, sizeof(struct mem_block *) * capacity);
+    if (!sealed)
+        return -ENOMEM;
+    if (inside)
+        sealed[0] = s->first_sealed;
+    s->sealed = sealed;
+    s->sealed_capacity = capacity;
+    return 0;
+}
+
 static int push_sealed(struct stream *s, struct mem_block *b) {
     if (s->n_sealed == s->sealed_capacity) {
-        size_t capacity = s->sealed_capacity ? s->sealed_capacity * 2 : 4;
-        struct mem_block **sealed = realloc(s->sealed, sizeof(struct mem_block *) * capacity);
-        if (!sealed)
-            return -ENOMEM;
-        s->sealed = sealed;
-        s->sealed_capacity = capacity;
+        int r = grow_sealed(s);
+        if (r < 0)
+            return r;
     }
     s->sealed[s->n_sealed++] = b;
     return 0;
@@ -55,9 +73,11 @@ static int push_sealed(struct stream *s, struct mem_block *b) {
 int head_cut(struct registry *r, struct stream *s) {
     if (s->open.count == 0)
         return 0;
-    struct mem_block *b = calloc(1, sizeof(*b));
+    size_t room;
+    struct mem_block *b = stock_take(sizeof(*b), &room);
     if (!b)
         return -ENOMEM;
+    *b = (struct mem_block){0};
     atomic_init(&b->refs, 1);
     b->order = s->open_order;
     b->first_ns = s->open.min_ns;
@@ -74,7 +94,7 @@ int head_cut(struct registry *r, struct stream *s) {
     b->memory_bytes = rows_memory(&s->open);
     int status = push_sealed(s, b);
     if (status < 0) {
-        free(b);
+        stock_give(b);
         return status;
     }
     b->rows = rows_take(&s->open);
@@ -200,7 +220,7 @@ static struct mem_block *encoded_block(struct str encoded, struct str filter,
                                        const struct block_info *info) {
     size_t sections_size = sizeof(*info->sections) * info->n_sections;
     size_t size = sizeof(struct mem_block) + sections_size + encoded.size + filter.size;
-    struct mem_block *b = malloc(size);
+    struct mem_block *b = stock_take(size, &size);
     if (!b)
         return NULL;
     struct section *sections = (struct section *)(b + 1);

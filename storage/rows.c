@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "hash.h"
+#include "stock.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -62,7 +63,7 @@ void rows_unref(struct rows *r) {
     if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
         return;
     meta_sets_unref(r->meta);
-    free(r);
+    stock_give(r);
 }
 
 static struct meta_sets *meta_sets_new(void) {
@@ -91,9 +92,12 @@ static size_t rows_size(struct room room) {
 
 /* One allocation: the struct, then the arrays, those of the largest elements first. */
 static struct rows *rows_new(struct room room) {
-    struct rows *r = malloc(rows_size(room));
+    size_t size = rows_size(room), whole;
+    struct rows *r = stock_take(size, &whole);
     if (!r)
         return NULL;
+    if (whole - size <= UINT32_MAX - room.lines)
+        room.lines += (uint32_t)(whole - size);
     *r = (struct rows){.capacity = room.entries,
                        .lines_capacity = room.lines,
                        .sets_capacity = room.sets,

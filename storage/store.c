@@ -20,12 +20,14 @@
 #include "clock.h"
 #include "io.h"
 #include "sieve_cache.h"
+#include "stock.h"
 #include "store_private.h"
 #include "units.h"
 
 enum {
     HEAD_BUDGET_DEFAULT = 128 << 20,
     HEAD_BUDGET_LEAST = 8 << 20, /* whatever else holds memory */
+    STOCK_SHARE = 4,             /* of the head budget is kept for the next heads */
     SIEVES_SHARE = 8,   /* of the chunk cache's budget, besides it: tables of open sieves */
     PRESSURE_SHARE = 5, /* of the budget: kept free for what comes while heads are flushed */
     CHUNK_CACHE_DEFAULT = 256 << 20,
@@ -100,6 +102,7 @@ static int init_memory(struct store *s) {
     if (registry_init(&s->registry) < 0)
         return -ENOMEM;
     s->registry.effort = s->options.effort;
+    stock_limit(store_head_budget(s) / STOCK_SHARE);
     s->registry.no_patterns = s->options.no_patterns;
     s->encoder = block_encoder_new();
     unsigned threads = s->options.seal_threads ? s->options.seal_threads : 1;

@@ -48,7 +48,8 @@ static void stream_free(struct stream *s) {
     rows_builder_done(&s->open);
     for (size_t i = 0; i < s->n_sealed; i++)
         mem_block_unref(s->sealed[i]);
-    free(s->sealed);
+    if (s->sealed != &s->first_sealed)
+        free(s->sealed);
     free(s->taps);
     free_spellings(s);
     (void)pthread_mutex_destroy(&s->lock);

@@ -104,7 +104,8 @@ struct stream {
     struct wal_pos open_first, open_end;
     int64_t open_since_mono_ns; /* first entry of the open block arrived */
     int64_t last_append_mono_ns;
-    struct mem_block **sealed; /* oldest first */
+    struct mem_block **sealed; /* oldest first; `first_sealed` while one is all that there was */
+    struct mem_block *first_sealed;
     size_t n_sealed, sealed_capacity;
     size_t sealed_bytes;
     bool sealing;  /* a worker encodes raw blocks of this stream */
