@@ -406,6 +406,9 @@ static int process(struct run *run) {
     free(run->packed);
     run->packed = NULL;
     numbers_done(&run->replaced);
+    /* The request is told to be processed when the files have gone, too: a crash would leave them to an index that is lost
+     * and made anew. */
+    (void)store_reap(d->store);
     if (r == 0 && run->result->failures > failures)
         r = save_progress(run, DELETE_RUNNING);
     else if (r == 0)

@@ -176,6 +176,7 @@ static void nothing_comes_back(void) {
     add(d, "a", BASE_NS, BASE_NS + NS_PER_MIN, id);
     CHECK_INT(run(d, BASE_NS + NS_PER_HOUR, &done), 0);
     CHECK_INT(done.sums.chunks_removed, 1);
+    CHECK_INT(world_chunk_files(&world), 1); /* not even as a file that the index does not know */
     registry_evict(&world.store->registry, INT64_MAX);
     struct retention_policy *p = retention_policy_new(0, NULL, 0, NULL, NULL);
     struct retention_result got = {0};
