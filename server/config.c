@@ -308,12 +308,23 @@ static const char document_tail[] =
     "structured\n"
     "metadata, and which are dropped: [otlp.md](otlp.md).\n";
 
+/* A cell of a table: "|" would end it. */
+static void add_cell(struct buf *out, const char *text) {
+    for (; *text; text++) {
+        if (*text == '|')
+            buf_add_char(out, '\\');
+        buf_add_char(out, *text);
+    }
+}
+
 void config_document(struct buf *out) {
     buf_addf(out, "%s", document_head);
     for (size_t i = 0; i < config_keys_count; i++) {
         const struct config_key *key = &config_keys[i];
-        buf_addf(out, "| `%s` | `%s` | %s | %s%s |\n", key->path, key->fallback,
-                 config_type_allowed(key->type), key->doc, key->reloads ? " *Reloads.*" : "");
+        buf_addf(out, "| `%s` | `%s` | %s | ", key->path, key->fallback,
+                 config_type_allowed(key->type));
+        add_cell(out, key->doc);
+        buf_addf(out, "%s |\n", key->reloads ? " *Reloads.*" : "");
     }
     buf_addf(out, "%s", document_tail);
 }
