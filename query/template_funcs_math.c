@@ -100,8 +100,10 @@ static bool run_mul(MATH_ARGS) {
 
 static bool divide(struct exec *x, const struct value *args, int64_t *quotient, int64_t *rest) {
     int64_t a = cast_int64(&args[0]), b = cast_int64(&args[1]);
-    if (b == 0)
-        return exec_call_error(x, "runtime error: integer divide by zero");
+    if (b == 0) {
+        (void)exec_call_error(x, "runtime error: integer divide by zero");
+        return false;
+    }
     *quotient = b == -1 ? (int64_t)(0 - (uint64_t)a) : a / b;
     *rest = b == -1 ? 0 : a % b;
     return true;
