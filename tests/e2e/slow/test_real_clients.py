@@ -285,7 +285,9 @@ def prometheus(s):
     s.push([({"app": "scraped"}, [(time.time_ns(), "x")])])
     promtool, program = (os.path.join(root, "usr/bin", n) for n in ("promtool", "prometheus"))
     r = subprocess.run([promtool, "check", "metrics"], input=s.get("/metrics")[2].decode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    equal("promtool %s: /metrics, nothing to complain about" % version, (r.returncode, r.stdout), (0, ""))
+    # A gauge that Loki calls so.
+    said = [l for l in r.stdout.splitlines() if not l.startswith("loki_compactor_pending_delete_requests_count ")]
+    equal("promtool %s: /metrics, nothing to complain about" % version, (r.returncode in (0, 3), said), (True, []))
     rules = os.path.join(ROOT, "examples", "prometheus", "logqd-rules.yml")
     r = run([promtool, "check", "rules", rules])
     check("promtool: the rules", r.returncode == 0 and "SUCCESS" in r.stdout, r.stdout)
