@@ -236,10 +236,22 @@ static int query_parallel(const struct options *o, struct str query) {
     return r < 0 ? session_trouble(&err) : session_status(o, found);
 }
 
+/* Who knows grep alone gives LogQL a text, or a log query where a metric belongs. */
+static int trouble_with(struct str query, const struct err *err) {
+    int status = session_trouble(err);
+    if (str_starts(str_from(err->text), STR("parse error")) && !str_find(query, STR("{")))
+        (void)fprintf(stderr, "logq: LogQL begins with a selector, like {app=\"api\"}; text is "
+                              "searched for without \"query\": logq TEXT\n");
+    else if (str_find(str_from(err->text), STR("not supported as an instant query")))
+        (void)fprintf(stderr, "logq: lines come from logq query; an instant query counts them, "
+                              "like count_over_time({app=\"api\"}[5m])\n");
+    return status;
+}
+
 int cmd_query(const struct options *o) {
     struct err err = {0};
     struct session s = {0};
-    struct str query;
+    struct str query = {0};
     enum output_form form;
     bool found = false;
     int r = one_argument(o, "logq query wants one LogQL query", &query, &err);
@@ -256,7 +268,7 @@ int cmd_query(const struct options *o) {
             : o->top         ? chart_top(&s, query, o->top, &found, &err)
                              : print_log(&s, query, form, &found, &err);
     session_close(&s);
-    return r < 0 ? session_trouble(&err) : session_status(o, found);
+    return r < 0 ? trouble_with(query, &err) : session_status(o, found);
 }
 
 /* ---- instant queries */
@@ -286,7 +298,7 @@ static int ask_instant(struct session *s, struct str query, int64_t at_ns, enum 
 int cmd_instant(const struct options *o) {
     struct err err = {0};
     struct session s = {0};
-    struct str query;
+    struct str query = {0};
     enum output_form form;
     bool found = false;
     int64_t at_ns = 0;
@@ -301,5 +313,5 @@ int cmd_instant(const struct options *o) {
     if (r == 0)
         r = ask_instant(&s, query, at_ns, form, &found, &err);
     session_close(&s);
-    return r < 0 ? session_trouble(&err) : session_status(o, found);
+    return r < 0 ? trouble_with(query, &err) : session_status(o, found);
 }

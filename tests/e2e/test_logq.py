@@ -203,6 +203,9 @@ def query_mode(sh, s):
     out = sh.out("instant-query", "vector(1)", "--now", "2026-11-21T00:00:00.123Z")
     check("milliseconds as they are", "1795219200.123," in out, out)
     equal("scalar", sh.out("instant-query", "-o", "raw", "1+1"), "2\n")
+    for args, words in ((("query", "boom"), "logq TEXT"), (("instant-query", '{app="q"}'), "logq query"), (("query", '{app="q"} | jsn'), "parse error")):
+        code, _, err = sh.run(*args)
+        check("%s: what was meant" % " ".join(args), code == 2 and words in err and len(err.splitlines()) == (1 if words == "parse error" else 2), err)
     equal("empty vector", sh.run("instant-query", 'count_over_time({app="nobody"}[1h])')[0], 1)
     got = json.loads(sh.out("instant-query", "-o", "json", 'sum by (env) (count_over_time({app="q"}[1h]))'))
     equal("vector as json", sorted((g["metric"]["env"], g["value"][1]) for g in got), [("a", "10"), ("b", "10")])
