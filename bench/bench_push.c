@@ -103,7 +103,7 @@ static int push_body(struct bench *b, struct str body, struct arena *arena) {
     if (!b->json)
         batch.source = (struct batch_source){.packed = body, .plain = buf_str(&b->plain)};
     at = cpu_s();
-    if (walrec_write_data(&b->writer, &batch, false) < 0)
+    if (walrec_write_data(&b->writer, &batch, batch_line_bytes(&batch), false) < 0)
         return -1;
     now = cpu_s();
     b->seconds[RECORD] += now - at;

@@ -324,6 +324,33 @@ static int enrich_entry(struct push *p, struct part *part, struct entry *e) {
     return 0;
 }
 
+/* Entries at the front that nothing is to be said of, as is nearly always: of an acceptable age and size, without metadata
+ * but the level. How many. */
+static uint32_t check_plain(struct push *p, const struct part *part, struct entry *entries,
+                            uint32_t count) {
+    const struct limits *l = p->limits;
+    if (part->shared.count > 0)
+        return 0;
+    bool discover = l->discover_log_levels && l->allow_structured_metadata;
+    const struct label *level = part->g->level.value.data ? &part->g->level : NULL;
+    uint64_t max = line_size_max(l), bytes = 0;
+    uint32_t i = 0;
+    for (; i < count; i++) {
+        struct entry *e = &entries[i];
+        bool known = e->ts_ns != PUSH_TS_TOO_OLD && e->ts_ns != PUSH_TS_TOO_NEW;
+        if (e->ts_ns < p->oldest_ns || e->ts_ns > p->newest_ns || !known || e->line.size > max ||
+            e->meta_count > 0)
+            break;
+        bytes += e->line.size;
+        if (!discover)
+            continue;
+        e->meta = level ? level : level_of_line(&p->level_fields, e->line);
+        e->meta_count = 1;
+    }
+    p->kept_bytes += bytes;
+    return i;
+}
+
 /* Checks and enriches the entries of one part; those that stay move to its front. */
 static int check_part(struct push *p, struct decoded_stream *s, struct push_group *g) {
     struct entry *entries = p->decoded.entries + s->first_entry;
@@ -332,8 +359,8 @@ static int check_part(struct push *p, struct decoded_stream *s, struct push_grou
     part.shared = s->shared_meta;
     part.shared_size = pairs_size(part.shared.items, part.shared.count);
     part.n_sets = 0;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < s->n_entries; i++) {
+    uint32_t kept = check_plain(p, &part, entries, s->n_entries);
+    for (uint32_t i = kept; i < s->n_entries; i++) {
         struct entry *e = &entries[i];
         uint64_t meta_size = part.shared_size + pairs_size(e->meta, e->meta_count);
         enum discard_reason reason = check_entry(p, &part, e, meta_size);

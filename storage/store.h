@@ -101,6 +101,14 @@ struct batch {
     struct batch_source source;
 };
 
+static inline size_t batch_line_bytes(const struct batch *batch) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < batch->n_streams; i++)
+        for (size_t k = 0; k < batch->streams[i].count; k++)
+            bytes += batch->streams[i].entries[k].line.size;
+    return bytes;
+}
+
 /* Appends the batch: WAL first, then heads, in one order for all. Everything is copied before it returns. On 0
  * `done(ctx, status)` is called exactly once, from the WAL thread, when the batch is durable (or is not); on
  * an error it is not called and nothing is stored. -EBUSYNOW (queue full), -ENOSPC, -EIO, -ENOMEM,

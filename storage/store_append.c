@@ -196,23 +196,14 @@ static bool must_pack(struct store *s) {
     return !w.keeps_up || w.bytes > store_wal_max(s) / 4 * 5;
 }
 
-static size_t batch_bytes(const struct batch *batch) {
-    size_t bytes = 0;
-    for (size_t i = 0; i < batch->n_streams; i++)
-        for (size_t k = 0; k < batch->streams[i].count; k++)
-            bytes += batch->streams[i].entries[k].line.size;
-    return bytes;
-}
-
 /* Wakes the flusher when heads come near their budget, and helps it when they are over it. */
-static void relieve(struct store *s, const struct batch *batch) {
+static void relieve(struct store *s, size_t bytes) {
     uint64_t heads = atomic_load(&s->registry.head_bytes);
     if (heads <= store_head_pressure(s))
         return;
     flush_wake(s);
     if (heads <= store_head_budget(s))
         return;
-    size_t bytes = batch_bytes(batch);
     if (bytes < HELP_LARGE)
         bytes = HELP_FACTOR * bytes < HELP_BYTES_MAX ? HELP_FACTOR * bytes : HELP_BYTES_MAX;
     flush_help(s, bytes);
@@ -232,7 +223,8 @@ int store_append(struct store *s, const struct batch *batch, wal_done *done, voi
     struct walrec_writer *w = &scratch.writer;
     bool *flags = calloc(batch->n_streams + 1, sizeof(*flags));
     struct pending *pending = calloc(1, sizeof(*pending));
-    int r = flags && pending ? walrec_write_data(w, batch, must_pack(s)) : -ENOMEM;
+    size_t bytes = batch_line_bytes(batch);
+    int r = flags && pending ? walrec_write_data(w, batch, bytes, must_pack(s)) : -ENOMEM;
     if (r == 0) {
         atomic_init(&pending->left, 2);
         pending->done = done;
@@ -253,7 +245,7 @@ int store_append(struct store *s, const struct batch *batch, wal_done *done, voi
             store_seal_soon(s, batch->streams[i].stream);
     free(flags);
     walrec_writer_trim(w);
-    relieve(s, batch);
+    relieve(s, bytes);
     return 0;
 }
 

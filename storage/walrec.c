@@ -166,22 +166,18 @@ static int compress(struct buf *b) {
 }
 
 /* A body of which little is kept would only make the WAL longer. */
-static bool body_pays(const struct batch *batch) {
-    const struct batch_source *source = &batch->source;
+static bool body_pays(const struct batch_source *source, size_t line_bytes) {
     if (source->packed.size < COMPRESS_FROM || source->plain.size > WAL_RECORD_MAX / 2)
         return false;
-    size_t kept = 0;
-    for (size_t i = 0; i < batch->n_streams; i++)
-        for (size_t k = 0; k < batch->streams[i].count; k++)
-            kept += batch->streams[i].entries[k].line.size;
-    return kept >= source->packed.size && kept >= source->plain.size / 2;
+    return line_bytes >= source->packed.size && line_bytes >= source->plain.size / 2;
 }
 
-int walrec_write_data(struct walrec_writer *w, const struct batch *batch, bool pack) {
+int walrec_write_data(struct walrec_writer *w, const struct batch *batch, size_t line_bytes,
+                      bool pack) {
     w->raw.max = w->front.max = WAL_RECORD_MAX;
     buf_clear(&w->raw);
     buf_clear(&w->front);
-    bool with_body = body_pays(batch);
+    bool with_body = body_pays(&batch->source, line_bytes);
     struct place at = {.source = with_body ? &batch->source : NULL};
     add_varint(&w->raw, batch->n_streams);
     int r = w->raw.failed ? -ENOMEM : 0;

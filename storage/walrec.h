@@ -46,8 +46,9 @@ void walrec_writer_done(struct walrec_writer *w);
 void walrec_writer_trim(struct walrec_writer *w);
 
 /* Encodes the data part, or the table of a batch that has a source; compresses it when `pack` says so and it pays. What
- * the batch borrows must live until the record is complete. */
-int walrec_write_data(struct walrec_writer *w, const struct batch *batch, bool pack);
+ * the batch borrows must live until the record is complete. `line_bytes`: of all of the batch's lines. */
+int walrec_write_data(struct walrec_writer *w, const struct batch *batch, size_t line_bytes,
+                      bool pack);
 /* Bytes of the payload as it is now; before the first definitions their size and at most 8 bytes are missing. */
 size_t walrec_size(const struct walrec_writer *w);
 /* Puts definitions of the streams whose bit in `define` is set in front: the payload is then complete. May be called

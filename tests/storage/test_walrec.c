@@ -117,7 +117,7 @@ static int read_back(const struct push *p, const struct walrec_writer *w, struct
 
 static void write_record(struct push *p, struct walrec_writer *w) {
     const bool define[STREAMS] = {true, true};
-    CHECK_INT(walrec_write_data(w, &p->batch, true), 0);
+    CHECK_INT(walrec_write_data(w, &p->batch, batch_line_bytes(&p->batch), true), 0);
     CHECK_INT(walrec_write_definitions(w, &p->batch, define), 0);
 }
 
