@@ -219,14 +219,14 @@ const struct limits *overrides_limits(const struct overrides *o, struct str tena
     return found ? &found->config->limits : NULL;
 }
 
-size_t overrides_warnings(const struct overrides *o, char *const **ret) {
+size_t overrides_warnings(const struct overrides *o, char **ret, size_t max) {
+    size_t count = 0;
     for (size_t i = 0; i < o->count; i++) {
-        if (o->items[i].config->n_warnings == 0)
-            continue;
-        *ret = o->items[i].config->warnings;
-        return o->items[i].config->n_warnings;
+        const struct config *c = o->items[i].config;
+        for (size_t k = 0; k < c->n_warnings && count < max; k++)
+            ret[count++] = c->warnings[k];
     }
-    return 0;
+    return count;
 }
 
 int overrides_retention(const struct overrides *o, struct retention_policy **ret,

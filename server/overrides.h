@@ -29,8 +29,9 @@ void overrides_unref(struct overrides *o);            /* NULL is fine */
 /* NULL: the tenant has nothing of its own. Lives as long as `o`. */
 const struct limits *overrides_limits(const struct overrides *o, struct str tenant);
 
-/* Lines about keys that are not used. */
-size_t overrides_warnings(const struct overrides *o, char *const **ret);
+/* Lines about keys that are not used, of all tenants in the order of the file; at most `max` of them, which are the
+ * overrides'. */
+size_t overrides_warnings(const struct overrides *o, char **ret, size_t max);
 
 /* The retention of `base` with what tenants have of their own. */
 int overrides_retention(const struct overrides *o, struct retention_policy **ret,

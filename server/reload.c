@@ -6,6 +6,9 @@
 #include "log.h"
 #include "units.h"
 
+/* More of them say nothing new: one wrong key stands in the limits of every tenant. */
+enum { OVERRIDE_WARNINGS_MAX = 100 };
+
 /* All zero for a file that is not there. */
 static struct file_stamp stamp_of(const char *path) {
     struct stat st;
@@ -47,15 +50,22 @@ static bool is_loopback(const char *address) {
            strcmp(address, "localhost") == 0;
 }
 
+static void log_ignored(char *const *lines, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        log_line(LOG_WARN, "setting ignored", "detail=%s", log_quotez(lines[i]));
+}
+
+static void log_ignored_overrides(const struct settings *s) {
+    char *lines[OVERRIDE_WARNINGS_MAX];
+    if (s->overrides)
+        log_ignored(lines, overrides_warnings(s->overrides, lines, OVERRIDE_WARNINGS_MAX));
+}
+
 void reload_log_warnings(const struct settings *s) {
     const struct config *c = s->config;
     const char *address = log_quotez(c->listen_address);
-    char *const *lines;
-    size_t n_lines = s->overrides ? overrides_warnings(s->overrides, &lines) : 0;
-    for (size_t i = 0; i < c->n_warnings; i++)
-        log_line(LOG_WARN, "setting ignored", "detail=%s", log_quotez(c->warnings[i]));
-    for (size_t i = 0; i < n_lines; i++)
-        log_line(LOG_WARN, "setting ignored", "detail=%s", log_quotez(lines[i]));
+    log_ignored(c->warnings, c->n_warnings);
+    log_ignored_overrides(s);
     if (is_loopback(c->listen_address))
         return;
     bool certificates = strcmp(c->tls_client_auth_type, "RequireAndVerifyClientCert") == 0;
@@ -130,6 +140,8 @@ void reload_changed(struct reload *r) {
                                          .overrides = changed[RELOAD_OVERRIDES]};
     if (stale.access || stale.overrides) {
         if (settings_renew(now, stale, &next, &err) == 0) {
+            if (stale.overrides)
+                log_ignored_overrides(next);
             api_set_settings(r->api, next);
             log_line(LOG_INFO, "files loaded again", "access=%d overrides=%d", stale.access,
                      stale.overrides);

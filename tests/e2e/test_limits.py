@@ -151,6 +151,9 @@ def test_reload(s):
     check("SIGHUP", wait_for(lambda: push(s, "late", ["x" * 500])[0] == 204), s.tail())
     check("unused names are told", "overrides.late.no_such_limit is not used" in s.tail(), s.tail())
     equal("the others are free now", push(s, "tight", ["z" * 200], labels={"app": "new"})[0], 204)
+    write("overrides:\n  one:\n    no_such: 1\n  two:\n    neither: 1\n")
+    check("also where the file changed by itself, of every tenant", wait_for(lambda: "overrides.two.neither is not used" in s.tail()) and
+          "overrides.one.no_such is not used" in s.tail(), s.tail())
     write(LIMITS + "  late:\n    enforced_labels: [team]\n")
     check("a known stream without a label that is now enforced", wait_for(lambda: push(s, "late", ["y"])[0] == 400), s.tail())
     write("overrides:\n  late:\n    max_line_size: 1KB\n")

@@ -33,6 +33,7 @@ static void test_limits(void) {
                                 "  team.a/b:\n    ingestion_rate_mb: 10.5\n    max_line_size: 1KB\n"
                                 "    discover_service_name: [x, y]\n    unheard_of: {a: [1]}\n"
                                 "  other:\n    max_query_series: 7\n    max_query_length:\n"
+                                "    max_query_serious: 8\n"
                                 "    otlp_config: {log_attributes: [{action: drop, regex: a}]}\n"
                                 "  empty:\n"
                                 "multi_kv_config: {primary: consul}\n",
@@ -53,8 +54,11 @@ static void test_limits(void) {
         CHECK(other->otlp && !a->otlp);
         CHECK_INT(other->max_query_length_ns, base->limits.max_query_length_ns);
     }
-    char *const *lines;
-    CHECK_INT(overrides_warnings(o, &lines), 1);
+    char *lines[3];
+    CHECK_INT(overrides_warnings(o, lines, 3), 2);
+    CHECK_INT(overrides_warnings(o, lines, 1), 1);
+    CHECK(strstr(lines[1], "overrides.other.max_query_serious is not used by logqd: did you mean "
+                           "limits_config.max_query_series?") != NULL);
     CHECK(strstr(lines[0], "f:6: overrides.team.a/b.unheard_of is not used") != NULL);
     struct buf dump = buf_make(BUF_NO_MAX);
     overrides_dump(o, &dump);
