@@ -485,8 +485,8 @@ static int add_rollups(struct block_encoder *e, enum block_effort effort,
 static int add_patterns(struct block_encoder *e, enum block_effort effort,
                         const struct block_input *in, const uint32_t *order) {
     size_t line_bytes = e->text.size - in->count;
-    if (in->no_patterns || line_bytes < PATTERNS_LEAST_BYTES ||
-        e->n_sections + 2 > BLOCK_SECTIONS_MAX)
+    size_t least = in->hurried ? PATTERNS_LEAST_HURRIED_BYTES : PATTERNS_LEAST_BYTES;
+    if (in->no_patterns || line_bytes < least || e->n_sections + 2 > BLOCK_SECTIONS_MAX)
         return 0;
     buf_clear(&e->column);
     int r = patterns_mine(e->patterns, in, order, false, &e->column);

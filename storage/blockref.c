@@ -898,11 +898,11 @@ int block_reader_rollup(struct block_reader *r, const struct str *names, size_t 
 /* ---- patterns */
 
 static int mine(struct block_reader *r, const struct block_input *in, const uint32_t *order,
-                struct pattern_list *ret, struct err *reterr) {
+                bool thorough, struct pattern_list *ret, struct err *reterr) {
     if (!r->miner)
         r->miner = pattern_miner_new();
     buf_clear(&r->scratch);
-    int status = r->miner ? patterns_mine(r->miner, in, order, true, &r->scratch) : -ENOMEM;
+    int status = r->miner ? patterns_mine(r->miner, in, order, thorough, &r->scratch) : -ENOMEM;
     if (status == 0 && r->scratch.size == 0)
         return 0;
     struct str raw = {0};
@@ -937,14 +937,16 @@ static int rows_patterns(struct block_reader *r, const struct rows *rows, struct
                              .meta_ids = rows->meta_ids,
                              .meta_sets = sets,
                              .n_meta_sets = n_sets};
-    return mine(r, &in, ref_sorted(r->ref) ? NULL : r->order, ret, reterr);
+    return mine(r, &in, ref_sorted(r->ref) ? NULL : r->order, true, ret, reterr);
 }
 
 /* Of a block that was too small to be mined when it was written. Of metadata the level alone matters: its ids are
  * those of sets that hold nothing else. */
 static int small_patterns(struct block_reader *r, struct pattern_list *ret, struct err *reterr) {
     uint32_t count = r->info->count;
-    struct block_input in = {.count = count, .n_meta_sets = 1};
+    /* A larger one was cut in a hurry, and is mined as it would have been then. */
+    struct block_input in = {
+        .count = count, .n_meta_sets = 1, .hurried = r->info->line_bytes >= PATTERNS_LEAST_BYTES};
     const struct meta_column *level = NULL;
     const uint32_t *offsets;
     struct str text;
@@ -975,7 +977,7 @@ static int small_patterns(struct block_reader *r, struct pattern_list *ret, stru
     }
     in.lines = lines;
     in.meta_sets = sets;
-    return mine(r, &in, NULL, ret, reterr);
+    return mine(r, &in, NULL, !in.hurried, ret, reterr);
 }
 
 int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, struct err *reterr) {
@@ -984,8 +986,10 @@ int block_reader_patterns(struct block_reader *r, struct pattern_list *ret, stru
     if (rows)
         return rows_patterns(r, rows, ret, reterr);
     const struct section *s = block_section(r->info, SECTION_PATTERNS);
+    if (!s && r->info->line_bytes < PATTERNS_LEAST_HURRIED_BYTES)
+        return small_patterns(r, ret, reterr);
     if (!s)
-        return r->info->line_bytes < PATTERNS_LEAST_BYTES ? small_patterns(r, ret, reterr) : 0;
+        return 0;
     struct str stored;
     int status = section_bytes(r, s, &stored, reterr);
     if (status == 0)

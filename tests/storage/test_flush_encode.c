@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "patterns.h"
 #include "store_world.h"
 #include "units.h"
 
@@ -107,6 +108,9 @@ static enum block_codec codec_of(size_t lines, int64_t first_ns, size_t blocks, 
     enum block_codec codec = block_section(&s->sealed[0]->info, SECTION_LINES)->codec;
     CHECK_INT(s->n_sealed, blocks);
     CHECK_INT(s->sealed[0]->count, lines / blocks);
+    size_t least = hurried ? PATTERNS_LEAST_HURRIED_BYTES : PATTERNS_LEAST_BYTES;
+    CHECK_INT(block_section(&s->sealed[0]->info, SECTION_PATTERNS) != NULL,
+              s->sealed[0]->line_bytes >= least);
     CHECK(s->sealed[0]->memory_bytes >= s->sealed[0]->encoded_size + s->sealed[0]->filter_size);
     stream_unpin(s);
     registry_done(&registry);
@@ -119,6 +123,7 @@ static void few_lines_are_no_table(void) {
     const int64_t noon_ns = BASE_NS - BASE_NS % NS_PER_DAY + NS_PER_DAY / 2;
     CHECK_INT(codec_of(20, noon_ns, 1, false), CODEC_ZSTD);
     CHECK_INT(codec_of(60, noon_ns, 1, false), CODEC_TABLE);
+    CHECK_INT(codec_of(150, noon_ns, 1, false), CODEC_TABLE);
     CHECK_INT(codec_of(60, noon_ns + NS_PER_DAY / 2 - 30, 2, false), CODEC_ZSTD);
     CHECK_INT(codec_of(200, noon_ns + NS_PER_DAY / 2 - 100, 2, false), CODEC_TABLE);
 }
@@ -129,6 +134,8 @@ static void few_lines_in_a_hurry(void) {
     CHECK_INT(codec_of(20, noon_ns, 1, true), CODEC_LZ4);
     CHECK_INT(codec_of(42, noon_ns, 1, true), CODEC_LZ4);
     CHECK_INT(codec_of(60, noon_ns, 1, true), CODEC_TABLE);
+    CHECK_INT(codec_of(150, noon_ns, 1, true), CODEC_TABLE);
+    CHECK_INT(codec_of(250, noon_ns, 1, true), CODEC_TABLE);
 }
 
 int main(void) {
