@@ -70,6 +70,18 @@ static int take_request_limits(struct http_request *r, struct limits *l, struct 
                : 0;
 }
 
+/* The tightest of each limit; labels that one tenant requires are required of all. */
+static int join_limits(const struct settings *s, const struct str *tenants, size_t count,
+                       struct arena *arena, struct limits *l) {
+    settings_tightest(s, tenants, count, l);
+    for (size_t i = 1; i < count; i++) {
+        const struct limits *other = settings_limits(s, tenants[i]);
+        if (other->n_required_labels > 0 && join_required(arena, l, other) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 bool api_take_limits_of(struct http_request *r, const struct str *tenants, size_t count) {
     struct visitor *v = http_request_pinned(r);
     bool asks = v->settings->config->per_request_limits_enabled &&
@@ -78,11 +90,12 @@ bool api_take_limits_of(struct http_request *r, const struct str *tenants, size_
         v->limits = settings_limits(v->settings, tenants[0]);
         return true;
     }
-    struct limits *limits = arena_alloc(http_request_arena(r), sizeof(*limits));
+    struct arena *arena = http_request_arena(r);
+    struct limits *limits = arena_alloc(arena, sizeof(*limits));
     struct err err = {0};
-    int e = limits ? 0 : err_set(&err, -ENOMEM, "out of memory");
-    if (e == 0)
-        settings_tightest(v->settings, tenants, count, limits);
+    int e = limits ? join_limits(v->settings, tenants, count, arena, limits) : -ENOMEM;
+    if (e < 0)
+        (void)err_set(&err, e, "out of memory");
     if (e == 0 && asks)
         e = take_request_limits(r, limits, &err);
     if (e < 0)

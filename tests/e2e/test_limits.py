@@ -251,6 +251,8 @@ def test_of_a_request():
         refused("required labels", ask(s, '{"requiredLabels":["host","app"]}'), 400, "missing required matchers [host]")
         refused("joined with the tenant's", ask(s, '{"requiredLabels":["host","app"]}', names="strict", query='{job="x"}', start=START, end=NOW), 400,
                 "missing required matchers [app, env, host]")
+        refused("of several tenants, whoever requires them", ask(s, "{}", names="free|strict", query='{job="x"}', start=START, end=NOW), 400,
+                "missing required matchers [app, env]")
         refused("number of labels", ask(s, '{"minimumLabelsNumber":2}'), 400, "required_number_label_matchers: 2")
         equal("a looser one", ask(s, '{"maxEntriesLimitPerQuery":99999,"maxQueryLength":"900d"}', names="tight", query='{app="a"}', start=START, end=NOW, limit=11),
               query(s, "tight", limit=11))
