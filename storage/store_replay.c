@@ -312,6 +312,8 @@ static int append_record(struct replay *p, struct unpacked *u) {
 static int read_and_append(struct replay *p, struct err *reterr) {
     struct pool *reader = pool_new("logq-replay", 1, 2);
     int r = reader ? pool_submit(reader, read_wal, p) : -ENOMEM;
+    if (r == -EBUSYNOW) /* nobody else's jobs are in the queue: there is no memory for one */
+        r = -ENOMEM;
     if (r < 0) {
         pool_free(reader);
         return err_set(reterr, r, "no thread to read the WAL: %s", err_name(r));
