@@ -3,7 +3,7 @@
  * A request is durable in the index before its acceptance is told, and from then on hides its entries from all queries
  * (erase.h). When the cancel period is over, the next pass of the compactor removes them: heads are flushed, chunks that
  * are meant as a whole go, others are rewritten without them (rewrite.h). Then the request is processed, hides nothing
- * more, and keeps a receipt. Crash states:
+ * more, and keeps a receipt. The WAL is led into a new segment, so that the old ones go. Crash states:
  *   (1) request committed, nothing removed, positions of its streams written or not (positions.h): hidden after the next
  *       start, removed by a pass.
  *   (2) some chunks removed or rewritten, each at once with its index row: the next pass looks at all chunks again; what is

@@ -38,6 +38,7 @@ struct run {
     void *stopped_ctx;
     uint64_t streams, done; /* of the tenant: how far */
     bool changed;           /* since the receipt was saved */
+    bool in_wal;            /* the WAL may have entries of streams that the request concerns */
     struct delete_receipt receipt;
     struct labels labels; /* of the stream at hand */
     struct index_chunk gone[CHUNKS_PER_COMMIT];
@@ -348,8 +349,11 @@ static int visit_stream(const struct index_stream *s, void *ctx) {
     struct run *run = ctx;
     const struct request *q = run->q;
     int r = 0;
-    if (s->first_ns <= s->last_ns && delete_request_concerns(q, s->labels, s->first_ns, s->last_ns))
+    if (s->first_ns <= s->last_ns &&
+        delete_request_concerns(q, s->labels, s->first_ns, s->last_ns)) {
+        run->in_wal = run->in_wal || store_wal_reaches(run->d->store, s->flushed_lsn);
         r = erase_stream(run, s);
+    }
     run->done++;
     if (r == 0 && run->changed)
         r = save_progress(run, DELETE_RUNNING);
@@ -424,6 +428,7 @@ int deletes_run(struct deletes *d, int64_t now_ns, bool (*stopped)(void *ctx), v
     if (!run)
         return err_set(reterr, -ENOMEM, "no memory to process delete requests");
     int r = 0;
+    bool in_wal = false;
     *ret = (struct deletes_result){0};
     struct request *q = deletes_next_due(d, now_ns, NULL);
     while (q && r == 0) {
@@ -433,7 +438,9 @@ int deletes_run(struct deletes *d, int64_t now_ns, bool (*stopped)(void *ctx), v
                             .stopped_ctx = ctx,
                             .result = ret,
                             .reterr = reterr};
+        uint64_t lines = ret->sums.lines;
         r = process(run);
+        in_wal = in_wal || (run->in_wal && ret->sums.lines > lines);
         if (r == -ECANCELED && !(stopped && stopped(ctx)))
             r = 0; /* taken back */
         struct request *next = r == 0 ? deletes_next_due(d, now_ns, q) : NULL;
@@ -442,5 +449,7 @@ int deletes_run(struct deletes *d, int64_t now_ns, bool (*stopped)(void *ctx), v
     }
     delete_request_unref(q);
     free(run);
+    if (in_wal)
+        store_renew_wal(d->store);
     return r;
 }

@@ -216,6 +216,11 @@ bool store_wal_reaches(struct store *s, uint64_t flushed_lsn) {
     return flushed_lsn >= w.oldest_lsn;
 }
 
+void store_renew_wal(struct store *s) {
+    if (s->wal)
+        wal_begin_fresh(s->wal);
+}
+
 /* Only those that the WAL still reaches need be kept. */
 static void drop_unreached(struct store *s, struct positions *p) {
     size_t n = 0;

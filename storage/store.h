@@ -217,6 +217,10 @@ bool store_stream_active(struct store *s, uint64_t stream_id);
  * replay from bringing removed entries back. */
 bool store_wal_reaches(struct store *s, uint64_t flushed_lsn);
 
+/* Begins a new segment of the WAL: the present one, with what it has of removed entries, then goes as soon as its others are
+ * in chunk files, and not only when it is full. */
+void store_renew_wal(struct store *s);
+
 /* Writes down up to where these streams are in chunk files, as far as the WAL may hold what is before that (positions.h).
  * To be called before the rows of chunks go whose entries must not come back even if the index is lost; by one
  * thread at a time. */

@@ -197,13 +197,29 @@ static void lose_index(void) {
     CHECK_INT(unlink(path), 0);
 }
 
-static void erase(const char *query, int64_t start_ns, int64_t end_ns) {
+/* The WAL as it was, as a crash would leave it: processing a request, and closing, make it forget what it can. */
+static void keep_wal(bool bring_back) {
+    char command[8 * TEST_FOLDER_MAX];
+    (void)snprintf(command, sizeof(command), "mkdir -p %s/kept %s/wal && cp %s/%s/* %s/%s",
+                   world.dir, world.dir, world.dir, bring_back ? "kept" : "wal", world.dir,
+                   bring_back ? "wal" : "kept");
+    CHECK_INT(system(command), 0);
+}
+
+struct wish {
+    const char *query;
+    int64_t start_ns, end_ns;
+};
+
+/* In one pass. */
+static void erase(const struct wish *wishes, size_t count) {
     struct deletes *d = open_deletes();
     struct deletes_result done;
     char id[DELETE_ID_SIZE + 1];
-    add(d, query, start_ns, end_ns, id);
+    for (size_t i = 0; i < count; i++)
+        add(d, wishes[i].query, wishes[i].start_ns, wishes[i].end_ns, id);
     CHECK_INT(run(d, BASE_NS + NS_PER_HOUR, &done), 0);
-    CHECK_INT(done.processed, 1);
+    CHECK_INT(done.processed, count);
     deletes_close(d);
 }
 
@@ -220,16 +236,22 @@ static void nothing_comes_back_without_the_index(void) {
     push("e", BASE_NS);
     struct entry one = {.ts_ns = BASE_NS, .line = STR("secret alone")};
     CHECK_INT(world_append_app(world.store, STR("t"), "d", &one, 1), 0);
-    erase("a", BASE_NS, BASE_NS + NS_PER_MIN);
-    erase("b", BASE_NS + NS_PER_HOUR, BASE_NS + 2 * NS_PER_HOUR);
-    erase("d secret", BASE_NS, BASE_NS + NS_PER_MIN);
-    erase("e", BASE_NS, BASE_NS + NS_PER_MIN);
+    static const struct wish wishes[] = {
+        {"a", BASE_NS, BASE_NS + NS_PER_MIN},
+        {"b", BASE_NS + NS_PER_HOUR, BASE_NS + 2 * NS_PER_HOUR},
+        {"d secret", BASE_NS, BASE_NS + NS_PER_MIN},
+        {"e", BASE_NS, BASE_NS + NS_PER_MIN},
+    };
+    erase(wishes, sizeof(wishes) / sizeof(wishes[0]));
     push("a", BASE_NS + NS_PER_MIN);
-    for (int i = 0; i < 3;
-         i++) { /* the second time the WAL still has them, the third time it has not */
+    keep_wal(false);
+    /* The second time the WAL still has them, the third time it has not. */
+    for (int i = 0; i < 3; i++) {
         world_close(&world);
-        if (i < 2)
+        if (i < 2) {
             lose_index();
+            keep_wal(true);
+        }
         open_store();
         CHECK_INT(count("a"), PER_PUSH);
         CHECK_INT(count("b"), PER_PUSH);
@@ -250,13 +272,36 @@ static int damage_file(const char *path, const struct stat *st, int type, struct
     return 0;
 }
 
+/* When a request has been processed, what it removed goes from the WAL as well, as soon as the others there have been
+ * flushed. */
+static void nothing_stays_in_the_wal(void) {
+    begin();
+    push("a", BASE_NS);
+    struct store_stats before, after;
+    store_get_stats(world.store, &before);
+    erase(&(struct wish){"c", BASE_NS, BASE_NS + NS_PER_MIN}, 1); /* finds nothing */
+    store_get_stats(world.store, &after);
+    CHECK_INT(after.wal.next_lsn, before.wal.next_lsn);
+    erase(&(struct wish){"a secret", BASE_NS, BASE_NS + NS_PER_MIN}, 1);
+    push("b", BASE_NS);
+    struct err err = {0};
+    CHECK_INT(store_flush(world.store, &err), 0);
+    store_get_stats(world.store, &after);
+    CHECK(after.wal.oldest_lsn >= before.wal.next_lsn);
+    CHECK_INT(count("a"), PER_PUSH - PER_PUSH / 10);
+    CHECK_INT(count("b"), PER_PUSH);
+    world_end(&world);
+}
+
 /* Where chunks are damaged, too, the WAL is to have all that it can give, even if that is more than there was. */
 static void the_wal_fills_gaps(void) {
     begin();
     push("a", BASE_NS);
     push("b", BASE_NS);
-    erase("a", BASE_NS, BASE_NS + NS_PER_MIN);
+    erase(&(struct wish){"a", BASE_NS, BASE_NS + NS_PER_MIN}, 1);
+    keep_wal(false);
     world_close(&world);
+    keep_wal(true);
     char path[TEST_FOLDER_MAX + 32];
     (void)snprintf(path, sizeof(path), "%s/chunks", world.dir);
     (void)nftw(path, damage_file, 16, FTW_PHYS);
@@ -350,6 +395,7 @@ int main(void) {
     RUN(a_life);
     RUN(nothing_comes_back);
     RUN(nothing_comes_back_without_the_index);
+    RUN(nothing_stays_in_the_wal);
     RUN(the_wal_fills_gaps);
     RUN(what_others_have_written);
     RUN(each_call_fails);
