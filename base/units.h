@@ -18,6 +18,13 @@ enum {
 #define NS_PER_HOUR (3600 * NS_PER_S)
 #define NS_PER_DAY (86400 * NS_PER_S)
 
+/* What ten digits of seconds can say and nanoseconds cannot (the year 2286) is the last time that there is. */
+static inline int64_t ns_of_seconds(int64_t seconds) {
+    int64_t ns;
+    return __builtin_mul_overflow(seconds, NS_PER_S, &ns) ? (seconds < 0 ? INT64_MIN : INT64_MAX)
+                                                          : ns;
+}
+
 /* Go's time.ParseDuration: "1h30m", "1.5s", "-3ms", "300us", "300µs", "0". No days. */
 int duration_parse_go(struct str text, int64_t *ret_ns);
 

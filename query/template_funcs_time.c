@@ -117,7 +117,7 @@ static bool bad_epoch(struct exec *x, struct str text, int error) {
     return false;
 }
 
-/* The number of digits says what it counts: days, seconds, ms, us or ns. */
+/* The number of digits says what it counts: days, seconds, ms, us or ns. What is too large wraps, as in Go. */
 static bool run_unix_to_time(TIME_ARGS) {
     (void)count;
     struct str text = args[0].text;
@@ -133,10 +133,10 @@ static bool run_unix_to_time(TIME_ARGS) {
         *ret = value_time(time_from(n, 0));
         return true;
     case 13:
-        *ret = value_time(time_from(0, n * NS_PER_MS));
+        *ret = value_time(time_from(0, (int64_t)((uint64_t)n * NS_PER_MS)));
         return true;
     case 16:
-        *ret = value_time(time_from(0, n * NS_PER_US));
+        *ret = value_time(time_from(0, (int64_t)((uint64_t)n * NS_PER_US)));
         return true;
     case 19:
         *ret = value_time(time_from(0, n));

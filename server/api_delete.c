@@ -68,7 +68,7 @@ static int parse_time(struct str text, int64_t *ret_ns) {
     int64_t seconds;
     if (text.size != SECONDS_DIGITS || i64_parse(text, &seconds) < 0)
         return -ESYNTAX;
-    *ret_ns = seconds * NS_PER_S;
+    *ret_ns = ns_of_seconds(seconds);
     return 0;
 }
 
@@ -104,7 +104,9 @@ static int refuse_interval(struct err *reterr, const char *what, int64_t limit_n
 static int check_interval(struct http_request *r, int64_t start_ns, int64_t end_ns,
                           struct err *reterr) {
     struct str text = http_param(r, "max_interval");
-    int64_t interval_ns, span_ns = end_ns - start_ns;
+    int64_t interval_ns, span_ns;
+    if (__builtin_sub_overflow(end_ns, start_ns, &span_ns))
+        span_ns = INT64_MAX;
     if (text.size == 0)
         return span_ns >= NS_PER_S
                    ? 0

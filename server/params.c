@@ -41,7 +41,7 @@ int params_parse_time(struct str text, int64_t *ret_ns, struct err *reterr) {
     int64_t value;
     int r = i64_parse(text, &value);
     if (r == 0 && text.size <= SECONDS_DIGITS_MAX)
-        value *= NS_PER_S;
+        value = ns_of_seconds(value);
     if (r == 0) {
         *ret_ns = value;
         return 0;

@@ -69,6 +69,8 @@ def refusals(s):
         ("end in words", dict(query=good, start=t, end="now"), "invalid end time: require unix seconds or RFC3339 format"),
         ("future", dict(query=good, start=t, end=seconds(NOW + 10 * MINUTE)), "deletes in the future are not allowed"),
         ("backwards", dict(query=good, start=t, end=seconds(BASE - S)), "start time can't be greater than end time"),
+        ("2286, which nanoseconds cannot say", dict(query=good, start="9999999999"), "start time can't be greater than end time"),
+        ("until then", dict(query=good, start=t, end="9999999999"), "deletes in the future are not allowed"),
         ("no LogQL", dict(query="{", start=t), "invalid query expression"),
         ("metric", dict(query='rate({app="x"}[1m])', start=t), "invalid query expression"),
         ("short", dict(query=good + '|="a"', start=t, end=t), "difference between start time and end time must be at least one second"),

@@ -22,6 +22,8 @@ static void test_times(void) {
         {"1.7676072e9", 1767607200 * NS_PER_S, NULL},
         {"2026-01-05T10:00:00Z", 1767607200 * NS_PER_S, NULL},
         {"2026-01-05T19:00:00.000000001+09:00", 1767607200 * NS_PER_S + 1, NULL},
+        {"9223372036", 9223372036 * NS_PER_S, NULL},
+        {"9999999999", INT64_MAX, NULL}, /* the year 2286 */
         {"yesterday", 0, "strconv.ParseInt: parsing \"yesterday\": invalid syntax"},
         {"1e9", 0, "strconv.ParseInt: parsing \"1e9\": invalid syntax"},
         {"2026-01-05", 0, "strconv.ParseInt: parsing \"2026-01-05\": invalid syntax"},
