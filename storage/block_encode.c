@@ -266,10 +266,12 @@ static int add_lines(struct block_encoder *e, enum block_effort effort) {
     if (!e->is_table)
         return add_section(e, effort, SECTION_LINES, 0, e->text);
     buf_add(&e->body, e->coded.data, e->coded.size);
+    if (e->body.failed)
+        return -ENOMEM;
     struct section s = {
         .kind = SECTION_LINES, .codec = CODEC_TABLE, .raw_size = (uint32_t)e->text.size};
     note_section(e, s, e->coded.size);
-    return e->body.failed ? -ENOMEM : 0;
+    return 0;
 }
 
 static unsigned find_scale(const int64_t *times, uint32_t count) {

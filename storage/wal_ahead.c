@@ -162,9 +162,10 @@ struct wal_ahead *wal_ahead_new(int dir_fd, const uint64_t *numbers, size_t coun
     (void)pthread_cond_init(&a->moved, NULL);
     int r = pages_reserve(&a->memory, (size_t)WAL_AHEAD_PIECES * WAL_AHEAD_PIECE);
     a->threads = r == 0 ? pool_new("logq-ahead", WAL_AHEAD_THREADS, WAL_AHEAD_THREADS) : NULL;
+    bool any = false; /* one of them is enough */
     for (int i = 0; a->threads && i < WAL_AHEAD_THREADS; i++)
-        (void)pool_submit(a->threads, read_pieces, a);
-    if (a->threads)
+        any = pool_submit(a->threads, read_pieces, a) == 0 || any;
+    if (any)
         return a;
     wal_ahead_free(a);
     return NULL;

@@ -2,6 +2,7 @@
  * suites in which disks fail. */
 #pragma once
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static inline int sieve_note_row(const struct index_chunk *c, void *ctx) {
     struct sieve_rows *rows = ctx;
     struct index_chunk *items = realloc(rows->items, sizeof(*items) * (rows->n + 1));
     if (!items)
-        abort();
+        return -ENOMEM;
     rows->items = items;
     rows->items[rows->n++] = *c;
     return 0;
