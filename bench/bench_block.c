@@ -292,7 +292,7 @@ int main(int argc, char **argv) {
     printf("%zu lines, %.1f MB, %zu blocks\n", n_lines, (double)line_bytes / 1e6, n_blocks);
     struct gram_builder *grams = gram_builder_new();
     measure("gram_build", run_grams, grams, (double)line_bytes, "MB/s");
-    gram_builder_force_scalar(grams);
+    gram_builder_narrow(grams, 1);
     measure("gram_build scalar", run_grams, grams, (double)line_bytes, "MB/s");
     gram_builder_free(grams);
     struct mining mining = {.miner = pattern_miner_new(), .out = buf_make(BUF_NO_MAX)};

@@ -27,8 +27,9 @@ enum {
 struct gram_builder;
 struct gram_builder *gram_builder_new(void);
 void gram_builder_free(struct gram_builder *b);
-/* Leaves the vector instructions alone; the bitmaps are the same. For tests and measurements. */
-void gram_builder_force_scalar(struct gram_builder *b);
+/* Hashes at most so many grams at a time: 1 (without vector instructions), 8 or 16. The bitmaps are the same. For tests and
+ * measurements. */
+void gram_builder_narrow(struct gram_builder *b, unsigned grams);
 
 /* Builds the filter of `lines` (lines separated by '\n') into `out` (room for GRAM_FILTER_MAX_BYTES + 8);
  * returns its stored size: 8 bytes header (u32 bits m, u32 reserved 0), then m bits in whole 8-byte words. */

@@ -7,7 +7,7 @@
 
 enum { FILTER_MAX = GRAM_FILTER_MAX_BYTES + 8 };
 
-static struct gram_builder *fast, *scalar;
+static struct gram_builder *fast, *narrow, *scalar;
 static uint8_t filter[FILTER_MAX], other[FILTER_MAX];
 static uint64_t random_state = 7;
 
@@ -16,14 +16,15 @@ static uint32_t random_below(uint32_t n) {
     return (uint32_t)(random_state >> 33) % n;
 }
 
-/* Builds with both builders from a copy of exact size, so that a read past the end is seen; checks that they
- * agree. */
+/* Builds with all builders from a copy of exact size, so that a read past the end is seen; checks that they agree. */
 static size_t build(struct str lines) {
     char *copy = malloc(lines.size > 0 ? lines.size : 1);
     if (lines.size > 0)
         memcpy(copy, lines.data, lines.size);
     size_t size = gram_build(fast, str_make(copy, lines.size), filter);
     CHECK_INT(gram_build(scalar, str_make(copy, lines.size), other), size);
+    CHECK(memcmp(filter, other, size) == 0);
+    CHECK_INT(gram_build(narrow, str_make(copy, lines.size), other), size);
     CHECK(memcmp(filter, other, size) == 0);
     CHECK(size >= 8 + 64 && size == 8 + get_le32(filter) / 8);
     free(copy);
@@ -335,6 +336,8 @@ static void spans_of_new_lines(void) {
         size_t size = build(lines);
         CHECK_INT(gram_build_spans(fast, lines, spans, n, other), size);
         CHECK(memcmp(other, filter, size) == 0);
+        CHECK_INT(gram_build_spans(narrow, lines, spans, n, other), size);
+        CHECK(memcmp(other, filter, size) == 0);
         CHECK_INT(gram_build_spans(scalar, lines, spans, n, other), size);
         CHECK(memcmp(other, filter, size) == 0);
     }
@@ -344,7 +347,9 @@ static void spans_of_new_lines(void) {
 int main(void) {
     fast = gram_builder_new();
     scalar = gram_builder_new();
-    gram_builder_force_scalar(scalar);
+    narrow = gram_builder_new();
+    gram_builder_narrow(narrow, 8);
+    gram_builder_narrow(scalar, 1);
     RUN(no_false_negatives);
     RUN(few_lines);
     RUN(few_lines_of_one_gram);
@@ -357,6 +362,7 @@ int main(void) {
     RUN(size_and_rates);
     RUN(all_sizes);
     gram_builder_free(fast);
+    gram_builder_free(narrow);
     gram_builder_free(scalar);
     return test_done();
 }

@@ -848,7 +848,7 @@ int main(void) {
     table = linetab_new_with(tools[0]);
     grams = gram_builder_new();
     scalar_grams = gram_builder_new();
-    gram_builder_force_scalar(scalar_grams);
+    gram_builder_narrow(scalar_grams, 1);
     text = buf_make(BUF_NO_MAX);
     RUN(numbers);
     RUN(times);
