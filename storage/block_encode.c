@@ -274,10 +274,33 @@ static int add_lines(struct block_encoder *e, enum block_effort effort) {
     return 0;
 }
 
+/* How to divide by a unit of time without dividing: it is 2^shift times an odd number, whose inverse modulo 2^64 makes
+ * what it divides small, and nothing else (Hacker's Delight, 10-17). */
+struct unit {
+    unsigned shift;
+    uint64_t inverse, most; /* of the odd number, and how often it is in what an int64_t holds */
+};
+static const struct unit units[TIME_SCALES] = {
+    {0, 1, INT64_MAX},
+    {3, 0x1cac083126e978d5, INT64_MAX / 125},
+    {6, 0x790fb65668c26139, INT64_MAX / 15625},
+    {9, 0x8e47ce423a2e9c6d, INT64_MAX / 1953125},
+};
+
+static inline bool is_whole(int64_t time, const struct unit *u) {
+    uint64_t low = (uint64_t)time & ((UINT64_C(1) << u->shift) - 1);
+    return low == 0 && (uint64_t)time * u->inverse + u->most <= 2 * u->most;
+}
+
+/* Of a time that is a whole number of units. */
+static inline int64_t in_units(int64_t time, const struct unit *u) {
+    return (int64_t)((uint64_t)time * u->inverse) >> u->shift;
+}
+
 static unsigned find_scale(const int64_t *times, uint32_t count) {
     unsigned scale = TIME_SCALES - 1;
     for (uint32_t i = 0; i < count && scale > 0; i++) {
-        while (scale > 0 && times[i] % time_scales[scale] != 0)
+        while (scale > 0 && !is_whole(times[i], &units[scale]))
             scale--;
     }
     return scale;
@@ -326,7 +349,7 @@ static uint8_t *put_time_group(uint8_t *p, uint64_t *deltas, uint32_t n) {
 static int add_times(struct block_encoder *e, enum block_effort effort,
                      const struct block_input *in, const uint32_t *order) {
     unsigned scale = find_scale(in->times, in->count);
-    int64_t unit = time_scales[scale];
+    const struct unit unit = units[scale];
     size_t groups = in->count / TIME_GROUP + 1;
     buf_clear(&e->column);
     int r = buf_reserve(&e->column, 1 + groups * (1 + VARINT_MAX_BYTES + TIME_GROUP_MAX_BYTES + 8));
@@ -336,9 +359,9 @@ static int add_times(struct block_encoder *e, enum block_effort effort,
     *p++ = (uint8_t)scale;
     uint64_t deltas[TIME_GROUP];
     uint32_t n = 0;
-    uint64_t before = (uint64_t)(in->times[order ? order[0] : 0] / unit);
+    uint64_t before = (uint64_t)in_units(in->times[order ? order[0] : 0], &unit);
     for (uint32_t k = 1; k < in->count; k++) {
-        uint64_t time = (uint64_t)(in->times[order ? order[k] : k] / unit);
+        uint64_t time = (uint64_t)in_units(in->times[order ? order[k] : k], &unit);
         deltas[n++] = time - before;
         before = time;
         if (n == TIME_GROUP || k + 1 == in->count) {

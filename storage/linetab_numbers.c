@@ -2,6 +2,10 @@
  * distances), then what each is above it in `width` bits. */
 #include <errno.h>
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 #include "linetab_encoder.h"
 
 enum {
@@ -23,23 +27,60 @@ static unsigned bits_of(uint64_t range) {
     return range > 0 ? 64 - (unsigned)__builtin_clzll(range) : 0;
 }
 
+/* The smallest and the largest of some numbers, and of their distances, the first one's from `before`. */
+struct range {
+    uint64_t low, high;
+    int64_t least, most;
+};
+
+#ifdef __x86_64__
+__attribute__((target("avx512f"))) static struct range find_range_avx512(const uint64_t *numbers,
+                                                                         uint32_t n,
+                                                                         uint64_t before) {
+    __m512i last = _mm512_set1_epi64((long long)before);
+    __m512i low = _mm512_set1_epi64(-1), high = _mm512_setzero_si512();
+    __m512i least = _mm512_set1_epi64(INT64_MAX), most = _mm512_set1_epi64(INT64_MIN);
+    for (uint32_t i = 0; i < n; i += 8) {
+        __mmask8 mask = (__mmask8)(n - i < 8 ? (1u << (n - i)) - 1 : 0xff);
+        __m512i x = _mm512_maskz_loadu_epi64(mask, numbers + i);
+        __m512i d = _mm512_sub_epi64(x, _mm512_alignr_epi64(x, last, 7));
+        low = _mm512_mask_min_epu64(low, mask, low, x);
+        high = _mm512_max_epu64(high, x);
+        least = _mm512_mask_min_epi64(least, mask, least, d);
+        most = _mm512_mask_max_epi64(most, mask, most, d);
+        last = x;
+    }
+    return (struct range){_mm512_reduce_min_epu64(low), _mm512_reduce_max_epu64(high),
+                          _mm512_reduce_min_epi64(least), _mm512_reduce_max_epi64(most)};
+}
+#endif
+
+static struct range find_range(const uint64_t *numbers, uint32_t n, uint64_t before) {
+    struct range r = {UINT64_MAX, 0, INT64_MAX, INT64_MIN};
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f"))
+        return find_range_avx512(numbers, n, before);
+#endif
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t x = numbers[i];
+        int64_t d = (int64_t)(x - before);
+        before = x;
+        r.low = x < r.low ? x : r.low;
+        r.high = x > r.high ? x : r.high;
+        r.least = d < r.least ? d : r.least;
+        r.most = d > r.most ? d : r.most;
+    }
+    return r;
+}
+
 uint64_t numbers_cost(const uint64_t *numbers, uint32_t n, bool *ret_delta) {
     uint64_t plain = 0, delta = 0, before = numbers[0];
     for (uint32_t at = 0; at < n; at += LINETAB_FRAME) {
-        uint32_t end = n - at < LINETAB_FRAME ? n : at + LINETAB_FRAME;
-        uint64_t low = UINT64_MAX, high = 0;
-        int64_t least = INT64_MAX, most = INT64_MIN;
-        for (uint32_t i = at; i < end; i++) {
-            uint64_t x = numbers[i];
-            int64_t d = (int64_t)(x - before);
-            before = x;
-            low = x < low ? x : low;
-            high = x > high ? x : high;
-            least = d < least ? d : least;
-            most = d > most ? d : most;
-        }
-        plain += (uint64_t)bits_of(high - low) * (end - at) + 24;
-        delta += (uint64_t)bits_of((uint64_t)most - (uint64_t)least) * (end - at) + 16;
+        uint32_t count = n - at < LINETAB_FRAME ? n - at : LINETAB_FRAME;
+        struct range r = find_range(numbers + at, count, before);
+        before = numbers[at + count - 1];
+        plain += (uint64_t)bits_of(r.high - r.low) * count + 24;
+        delta += (uint64_t)bits_of((uint64_t)r.most - (uint64_t)r.least) * count + 16;
     }
     *ret_delta = delta < plain;
     return delta < plain ? delta : plain;
@@ -69,19 +110,19 @@ static uint8_t *pack(uint8_t *p, const uint64_t *numbers, uint64_t base, uint32_
     return p;
 }
 
-static uint8_t *put_frame(uint8_t *p, const uint64_t *numbers, uint32_t n, bool delta) {
-    uint64_t flip = delta ? UINT64_C(1) << 63 : 0; /* orders signed numbers as unsigned ones */
-    uint64_t low = UINT64_MAX, high = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t x = numbers[i] ^ flip;
-        low = x < low ? x : low;
-        high = x > high ? x : high;
-    }
-    unsigned width = bits_of(high - low);
-    low ^= flip;
+/* `before`: the number before them, of which distances are counted. */
+static uint8_t *put_frame(uint8_t *p, const uint64_t *numbers, uint32_t n, uint64_t before,
+                          bool delta) {
+    struct range r = find_range(numbers, n, before);
+    unsigned width = bits_of(delta ? (uint64_t)r.most - (uint64_t)r.least : r.high - r.low);
+    uint64_t distances[LINETAB_FRAME];
     *p++ = (uint8_t)width;
-    p = put_varint(p, delta ? zigzag((int64_t)low) : low);
-    return pack(p, numbers, low, n, width);
+    if (!delta)
+        return pack(put_varint(p, r.low), numbers, r.low, n, width);
+    distances[0] = numbers[0] - before;
+    for (uint32_t i = 1; i < n; i++)
+        distances[i] = numbers[i] - numbers[i - 1];
+    return pack(put_varint(p, zigzag(r.least)), distances, (uint64_t)r.least, n, width);
 }
 
 int numbers_put(struct linetab_encoder *e, const uint64_t *numbers, uint32_t n, bool delta) {
@@ -91,14 +132,9 @@ int numbers_put(struct linetab_encoder *e, const uint64_t *numbers, uint32_t n, 
     if (r < 0)
         return r;
     uint8_t *from = (uint8_t *)e->packed.data + e->packed.size, *p = from;
-    uint64_t frame[LINETAB_FRAME], before = n > 0 ? numbers[0] : 0;
     for (uint32_t at = 0; at < n; at += LINETAB_FRAME) {
         uint32_t count = n - at < LINETAB_FRAME ? n - at : LINETAB_FRAME;
-        for (uint32_t i = 0; delta && i < count; i++) {
-            frame[i] = numbers[at + i] - before;
-            before = numbers[at + i];
-        }
-        p = put_frame(p, delta ? frame : numbers + at, count, delta);
+        p = put_frame(p, numbers + at, count, numbers[at > 0 ? at - 1 : 0], delta);
     }
     e->packed.size += (size_t)(p - from);
     buf_add_char(&e->plan, delta ? NUMBERS_DELTA : NUMBERS_PLAIN);
