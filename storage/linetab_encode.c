@@ -80,7 +80,7 @@ static int kinds_init(struct linetab_encoder *e, struct kinds *k, uint32_t n) {
 }
 
 /* The slot of the key, or the free one where it would be. NULL: many keys want this place. */
-static uint32_t *find_kind_slot(const struct kinds *k, uint64_t key) {
+static inline uint32_t *find_kind_slot(const struct kinds *k, uint64_t key) {
     uint32_t at = (uint32_t)(key >> 24) & (k->n_slots - 1);
     for (uint32_t probes = 0; k->slots[at] && k->list[k->slots[at] - 1].key != key; probes++) {
         at = (at + 1) & (k->n_slots - 1);
@@ -101,7 +101,7 @@ static void grow_kind_slots(struct kinds *k) {
 }
 
 /* NULL: many keys want this place. */
-static struct kind *kinds_at(struct kinds *k, uint64_t key) {
+static inline struct kind *kinds_at(struct kinds *k, uint64_t key) {
     uint32_t *slot = find_kind_slot(k, key);
     if (slot && *slot == 0) {
         k->list[k->n++] = (struct kind){.key = key};
