@@ -6,13 +6,17 @@
  * made for a word without digit while there are fewer than DRAIN_CHILDREN_MAX, else the line goes to "any". */
 #include "drain.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "drain_tokens.h"
 #include "hash.h"
 
 enum {
-    EDGE_SLOTS = 2 * DRAIN_NODES_MAX,
+    EDGE_SLOTS_FIRST = 1024, /* most lines need no more, and these stay in the nearer caches */
+    EDGE_SLOTS_GROW = 4,
+    EDGE_SLOTS_LAST = 2 * DRAIN_NODES_MAX,
+    EDGE_SLOTS_ALL = EDGE_SLOTS_FIRST * (1 + EDGE_SLOTS_GROW) + EDGE_SLOTS_LAST,
     SHAPE_SLOTS = 1024, /* one entry each: an older shape gives way */
     POOL_TOKENS_MAX = DRAIN_GROUPS_MAX * DRAIN_TOKENS_MAX,
     POOL_TEXT_MAX = DRAIN_GROUPS_MAX * (DRAIN_LINE_MAX + 1),
@@ -20,6 +24,9 @@ enum {
 
 /* At least this share of the tokens must be equal, in tenths. */
 enum { SIMILAR_TENTHS = 3 };
+
+static_assert(EDGE_SLOTS_FIRST * EDGE_SLOTS_GROW * EDGE_SLOTS_GROW == EDGE_SLOTS_LAST,
+              "tables of edges, one behind the other");
 
 struct edge {
     uint64_t key;
@@ -47,7 +54,9 @@ struct drain {
     struct buf text; /* of all groups */
     struct node nodes[DRAIN_NODES_MAX];
     struct group groups[DRAIN_GROUPS_MAX];
-    struct edge edges[EDGE_SLOTS];
+    struct edge *edges; /* the table in use, of n_slots */
+    uint32_t n_slots;
+    struct edge tables[EDGE_SLOTS_ALL];
     struct edge shapes[SHAPE_SLOTS];
 };
 
@@ -72,9 +81,11 @@ void drain_reset(struct drain *d) {
     d->n_groups = d->n_pooled = 0;
     d->nodes[0] = (struct node){.first_group = DRAIN_NONE};
     d->n_nodes = 1;
+    d->edges = d->tables;
+    d->n_slots = EDGE_SLOTS_FIRST;
     buf_clear(&d->text);
     if (++d->run == 0) { /* the numbers have gone round: nothing old may look new */
-        memset(d->edges, 0, sizeof(d->edges));
+        memset(d->tables, 0, sizeof(d->tables));
         memset(d->shapes, 0, sizeof(d->shapes));
         d->run = 1;
     }
@@ -94,7 +105,8 @@ uint32_t drain_kind(const struct drain *d, int group) {
 static struct edge *edge_slot(struct drain *d, uint32_t node, uint32_t word) {
     uint64_t key = (uint64_t)node << 32 | word;
     uint64_t mixed = key * 0x9e3779b97f4a7c15u;
-    for (uint32_t at = (uint32_t)(mixed >> 40) % EDGE_SLOTS;; at = (at + 1) % EDGE_SLOTS) {
+    uint32_t mask = d->n_slots - 1;
+    for (uint32_t at = (uint32_t)(mixed >> 40) & mask;; at = (at + 1) & mask) {
         struct edge *e = &d->edges[at];
         if (e->run != d->run || e->key == key)
             return e;
@@ -104,6 +116,16 @@ static struct edge *edge_slot(struct drain *d, uint32_t node, uint32_t word) {
 static int32_t find_child(struct drain *d, uint32_t node, uint32_t word) {
     const struct edge *e = edge_slot(d, node, word);
     return e->run == d->run ? (int32_t)e->child : DRAIN_NONE;
+}
+
+/* Goes on in the next table. */
+static void grow_edges(struct drain *d) {
+    const struct edge *before = d->edges, *end = d->edges + d->n_slots;
+    d->edges += d->n_slots;
+    d->n_slots *= EDGE_SLOTS_GROW;
+    for (const struct edge *e = before; e < end; e++)
+        if (e->run == d->run)
+            *edge_slot(d, (uint32_t)(e->key >> 32), (uint32_t)e->key) = *e;
 }
 
 static int32_t add_child(struct drain *d, uint32_t node, uint32_t word) {
@@ -116,6 +138,8 @@ static int32_t add_child(struct drain *d, uint32_t node, uint32_t word) {
     d->nodes[child] = (struct node){.first_group = DRAIN_NONE};
     d->nodes[node].children++;
     *e = (struct edge){.key = (uint64_t)node << 32 | word, .child = child, .run = d->run};
+    if (d->n_nodes > d->n_slots / 2 && d->n_slots < EDGE_SLOTS_LAST)
+        grow_edges(d);
     return (int32_t)child;
 }
 
@@ -146,13 +170,14 @@ static int32_t add_leaf(struct drain *d, uint32_t kind, const struct token *toke
             node = add_child(d, at, TOKEN_WILD_HASH);
             continue;
         }
+        node = find_child(d, at, word);
+        if (node >= 0)
+            continue;
         /* A delimiter is the same in all lines of a group: "any" would help nobody. */
         bool room =
-            d->nodes[at].children + (find_child(d, at, TOKEN_WILD_HASH) < 0) < DRAIN_CHILDREN_MAX ||
-            (tokens[i].flags & TOKEN_EXACT);
-        node = find_child(d, at, word);
-        if (node < 0)
-            node = add_child(d, at, room ? word : TOKEN_WILD_HASH);
+            (tokens[i].flags & TOKEN_EXACT) ||
+            d->nodes[at].children + (find_child(d, at, TOKEN_WILD_HASH) < 0) < DRAIN_CHILDREN_MAX;
+        node = add_child(d, at, room ? word : TOKEN_WILD_HASH);
     }
     return node;
 }
