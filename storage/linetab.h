@@ -35,6 +35,8 @@ uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e);
 
 /* For tests: lines of all makes have the same hash from now on. */
 void linetab_encoder_confuse(struct linetab_encoder *e);
+/* For tests: uses what was compiled for all processors; the bytes are the same. */
+void linetab_encoder_narrow(struct linetab_encoder *e);
 
 /* What a table needs while it is asked, and not between: many that are open can share it, for one thread at a time. */
 struct linetab_tools;

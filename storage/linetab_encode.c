@@ -22,9 +22,8 @@ enum {
     SCRATCH_PER_BYTE = 28,
     SCRATCH_PER_LINE = 192,
     SCRATCH_MIN = 1 << 20,
-    FRESH_MAX = 16 << 20, /* bytes of spans: where there were more, they would save nothing */
-    PATHS_PER_ROW = 8,    /* that the splitter may note */
-    PAYS_SHARE = 2,       /* lines that fit no group: at most this share of the bytes */
+    PATHS_PER_ROW = 8, /* that the splitter may note */
+    PAYS_SHARE = 2,    /* lines that fit no group: at most this share of the bytes */
 };
 
 /* A make of rows, by its hash. */
@@ -430,40 +429,6 @@ int table_put(struct linetab_encoder *e, const struct piece *values, uint32_t n,
 
 /* ---- assembly */
 
-struct linetab_encoder *linetab_encoder_new(void) {
-    struct linetab_encoder *e = calloc(1, sizeof(*e));
-    if (!e)
-        return NULL;
-    e->plan = e->text = e->packed = buf_make(4 * (size_t)LINETAB_TEXT_MAX);
-    e->fresh = buf_make(FRESH_MAX);
-    e->shape_mask = UINT64_MAX;
-#ifdef __x86_64__
-    e->avx2 = __builtin_cpu_supports("avx2");
-#endif
-    e->zstd = ZSTD_createCCtx();
-    e->reader = linetab_new();
-    if (!e->zstd || !e->reader) {
-        linetab_encoder_free(e);
-        return NULL;
-    }
-    return e;
-}
-
-void linetab_encoder_free(struct linetab_encoder *e) {
-    if (!e)
-        return;
-    text_marks_done(&e->marks);
-    buf_done(&e->plan);
-    buf_done(&e->text);
-    buf_done(&e->packed);
-    buf_done(&e->fresh);
-    linetab_free(e->reader);
-    ZSTD_freeCCtx(e->zstd);
-    free(e->slots);
-    free(e->scratch);
-    free(e);
-}
-
 /* Appends `raw`, compressed when that saves something; tells the flag. */
 static int add_stream(struct linetab_encoder *e, const struct buf *raw, struct buf *out,
                       uint32_t *ret_stored, bool *ret_zstd) {
@@ -554,8 +519,8 @@ static int put_lines(struct linetab_encoder *e, struct str text, const uint32_t 
     return r < 0 ? r : e->odd_bytes <= text.size / PAYS_SHARE;
 }
 
-int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
-                   uint32_t count, struct buf *out) {
+int encode_lines(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
+                 uint32_t count, struct buf *out) {
     if (text.size > ENCODE_MAX || count < GROUP_ROWS_MIN)
         return 0;
     size_t at = out->size;
@@ -575,17 +540,4 @@ int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *o
         e->scratch_capacity = 0;
     }
     return r;
-}
-
-const struct gram_span *linetab_encoder_fresh(const struct linetab_encoder *e, uint32_t *ret_n) {
-    *ret_n = e->fresh.failed ? 0 : (uint32_t)(e->fresh.size / sizeof(struct gram_span));
-    return (const struct gram_span *)(const void *)e->fresh.data;
-}
-
-uint64_t linetab_encoder_mismatches(const struct linetab_encoder *e) {
-    return e->mismatches;
-}
-
-void linetab_encoder_confuse(struct linetab_encoder *e) {
-    e->shape_mask = 0;
 }

@@ -20,7 +20,7 @@ struct linetab_encoder {
     uint64_t odd_bytes;     /* of lines that fit no group */
     struct linetab *reader; /* to check what was encoded */
     uint64_t mismatches;
-    bool avx2;           /* the processor has these instructions */
+    bool avx2, wide;     /* the processor has these instructions, and those of linetab_wide.h */
     uint64_t shape_mask; /* of the hashes that tell makes of lines apart */
 };
 
@@ -84,6 +84,9 @@ size_t fresh_column(struct linetab_encoder *e, const struct column_plan *plan, s
 
 /* ---- linetab_encode.c */
 
+/* As linetab_encode. */
+int encode_lines(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
+                 uint32_t count, struct buf *out);
 /* `distance`: see column_plan. */
 int table_put(struct linetab_encoder *e, const struct piece *values, uint32_t n, enum split split,
               uint32_t distance, bool in_dictionary);
