@@ -18,8 +18,7 @@ struct linetab_encoder *linetab_encoder_new(void) {
     e->shape_mask = UINT64_MAX;
 #ifdef __x86_64__
     e->avx2 = __builtin_cpu_supports("avx2");
-    e->wide = e->avx2 && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-              __builtin_cpu_supports("lzcnt");
+    e->wide = e->avx2 && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 #endif
     e->zstd = ZSTD_createCCtx();
     e->reader = linetab_new();

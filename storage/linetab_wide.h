@@ -1,4 +1,4 @@
-/* linetab_wide: the encoder once more, for processors with AVX2, BMI, BMI2 and LZCNT. meson compiles the same sources with
+/* linetab_wide: the encoder once more, for processors with AVX2, BMI and BMI2. meson compiles the same sources with
  * these instructions and with this header before everything else, which gives what they share other names; the encoder
  * asks the processor before it calls. Both write the same bytes. */
 #pragma once
