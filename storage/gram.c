@@ -180,7 +180,7 @@ __attribute__((target("avx512f,popcnt"))) static uint32_t sample_avx512(const ui
 static uint32_t count_distinct(struct gram_builder *b, const uint32_t *places, uint32_t n,
                                unsigned shift) {
     if (b->dirty)
-        memset(b->bits, 0, SCRATCH_BITS / 8);
+        memset(b->bits, 0, sizeof(b->bits));
     b->dirty = false;
     uint32_t distinct = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -460,7 +460,7 @@ static size_t put_filter(struct gram_builder *b, uint8_t *out) {
 }
 
 static void clear_bits(struct gram_builder *b) {
-    memset(b->bits, 0, SCRATCH_BITS / 8);
+    memset(b->bits, 0, sizeof(b->bits));
     b->dirty = true;
 }
 
