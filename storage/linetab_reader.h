@@ -10,26 +10,28 @@
 struct table;
 struct group_fields;
 
+/* What writing a row looks at comes first. */
 struct column {
     enum linetab_kind kind;
     uint8_t flags, digits;
     char between, point; /* COLUMN_TIME */
     bool loaded, delta;
+    const uint8_t *packed; /* numbers, hex, ids */
+    const char *text;      /* COLUMN_TEXT */
+    uint64_t *numbers;     /* COLUMN_NUMBER, _IP, _TIME; COLUMN_TEXT: offsets, n + 1 */
+    uint32_t *ids;
+    struct str *cells; /* COLUMN_DICT, _SHARED: the values as text, each followed by `after` */
+    struct table *table;
     uint32_t n;
     uint32_t value_max; /* bytes of the longest value, once loaded */
     uint8_t id_width;   /* COLUMN_DICT, or IDS_IN_PLAN */
     uint64_t base;
-    const uint8_t *packed, *packed_end; /* numbers, hex, ids */
-    const char *text;                   /* COLUMN_TEXT */
+    const uint8_t *packed_end;
     uint32_t text_size;
-    uint64_t *numbers; /* COLUMN_NUMBER, _IP, _TIME; COLUMN_TEXT: offsets, n + 1 */
-    uint32_t *ids;
     uint32_t n_distinct;
     struct column *values; /* COLUMN_DICT, _SHARED: one per distinct value */
     struct column *owner;  /* COLUMN_SHARED: whose ids */
-    struct str *cells;     /* COLUMN_DICT, _SHARED: the values as text, each followed by `after` */
     struct str after;
-    struct table *table;
     /* COLUMN_TIME: the text of the second that was written last */
     uint64_t second_number; /* of its first unit */
     int64_t day_second;     /* of its day's first second */

@@ -292,16 +292,49 @@ static int put_checked(struct linetab *t, uint32_t row, char *out, size_t room, 
     return 0;
 }
 
-int linetab_rows(struct linetab *t, const uint64_t *wanted, char *out, size_t size,
-                 uint32_t *ret_offsets, struct err *reterr) {
-    size_t at = 0, line_size = 0;
+/* Asks for what writing the row reads. Rows that are far from one another lie in other lines of the cache each, one per
+ * column: all of them come at the same time then. */
+static void prefetch_row(const struct table *table, uint32_t row) {
+    uint32_t id = table->ids[row], rank = table->rank[row];
+    if (id == 0)
+        return;
+    const struct group *g = &table->groups[id - 1];
+    for (uint32_t i = 0; i < g->n_slots; i++) {
+        const struct column *c = g->slots[i].column;
+        if (c->ids)
+            __builtin_prefetch(c->cells[c->ids[rank]].data);
+        else if (c->numbers)
+            __builtin_prefetch(&c->numbers[rank]);
+        else if (c->kind == COLUMN_HEX)
+            __builtin_prefetch(c->packed + (size_t)rank * (c->digits / 2u));
+    }
+}
+
+enum { PREFETCH_ROWS = 16 }; /* of some ten columns each */
+
+/* Makes all ready that the rows need. */
+static int load_rows(struct linetab *t, const uint64_t *wanted, struct err *reterr) {
+    uint32_t n = 0;
     int status = table_load_ids(t, t->root, reterr);
     for (uint32_t word = 0; status == 0 && word <= (t->count - 1) / 64; word++) {
         for (uint64_t bits = wanted[word]; status == 0 && bits; bits &= bits - 1) {
             uint32_t row = word * 64 + (uint32_t)__builtin_ctzll(bits);
             status = load_for(t, row, reterr);
-            if (status == 0)
-                status = put_checked(t, row, out + at, size - at, &line_size, reterr);
+            if (status == 0 && n++ < PREFETCH_ROWS)
+                prefetch_row(t->root, row);
+        }
+    }
+    return status;
+}
+
+int linetab_rows(struct linetab *t, const uint64_t *wanted, char *out, size_t size,
+                 uint32_t *ret_offsets, struct err *reterr) {
+    size_t at = 0, line_size = 0;
+    int status = load_rows(t, wanted, reterr);
+    for (uint32_t word = 0; status == 0 && word <= (t->count - 1) / 64; word++) {
+        for (uint64_t bits = wanted[word]; status == 0 && bits; bits &= bits - 1) {
+            uint32_t row = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            status = put_checked(t, row, out + at, size - at, &line_size, reterr);
             if (status < 0)
                 break;
             ret_offsets[row] = (uint32_t)at;
