@@ -66,6 +66,10 @@ struct shelf_row *shelf_row_new(struct block_shelf *s, uint32_t n_blocks) {
     return row;
 }
 
+struct slab *block_shelf_slab(const struct block_shelf *s) {
+    return s->slab;
+}
+
 struct slab *shelf_slab(const struct shelf_row *row) {
     return row->shelf->slab;
 }

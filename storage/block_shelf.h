@@ -31,8 +31,9 @@ struct block_shelf *block_shelf_new(size_t budget_bytes);
 /* All rows are gone. */
 void block_shelf_free(struct block_shelf *s);
 
-/* Memory for what is put aside in a row; it is given back before the shelf is freed. */
+/* Memory for what is put aside, and else goes and comes with blocks; it is given back before the shelf is freed. */
 struct slab;
+struct slab *block_shelf_slab(const struct block_shelf *s);
 struct slab *shelf_slab(const struct shelf_row *row);
 
 /* The blocks of one chunk; it goes with the chunk, when nobody reads it any more. NULL without memory. */

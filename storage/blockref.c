@@ -591,7 +591,8 @@ static int match_and_remember(struct block_reader *r, struct str literal, bool f
     if (status < 0)
         return status;
     opened_remember(r->open, count, literal, fold, r->found);
-    for (uint32_t i = 0; i < count; i++)
+    bool recalled = opened_recall(r->open, count, literal, fold, levels);
+    for (uint32_t i = 0; i < count && !recalled; i++)
         levels[i] = r->found[i] > levels[i] ? r->found[i] : levels[i];
     return 0;
 }

@@ -28,6 +28,7 @@ enum {
     SEARCH_STEP = 1 << 20,
     ARENA_MAX = 512 << 20,
     ARENA_FIRST = 512 /* of many chunks with one small block */,
+    SLAB_BLOCKS = 24, /* a chunk of so many fills what a slab gives */
     BLOCK_HEADER_MAX = BLOCK_HEADER_FIXED + BLOCK_SECTIONS_MAX * BLOCK_SECTION_SIZE,
 };
 
@@ -431,7 +432,7 @@ static struct chunk *chunk_new(int dir_fd, const char *name, struct chunk_span s
     struct chunk *c = calloc(1, sizeof(*c));
     if (!c)
         return NULL;
-    c->arena = arena_make(ARENA_MAX);
+    c->arena = arena_make_in(span.likely_blocks >= SLAB_BLOCKS ? span.slab : NULL, ARENA_MAX);
     c->arena.first_bytes = ARENA_FIRST;
     c->dir_fd = dir_fd;
     c->name = arena_copy(&c->arena, str_make(name, strlen(name) + 1)).data;

@@ -106,6 +106,7 @@ struct chunk_span {
      * once. 0: nothing is known. */
     uint64_t likely_size;
     uint32_t likely_blocks;
+    struct slab *slab; /* for what stays of a chunk with many blocks; NULL: the heap */
 };
 int chunk_open_at(int dir_fd, const char *name, struct chunk_span span, struct chunk **ret,
                   struct err *reterr);

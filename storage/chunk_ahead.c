@@ -42,6 +42,16 @@ static void close_file(struct ahead_slot *s) {
     s->fd = -1;
 }
 
+/* Blocks that are wanted will be read from it. */
+static void leave_file(struct ahead_slot *s) {
+    bool any = false;
+    for (uint32_t i = 0; i < (chunk_block_count(cached_chunk_get(s->cached)) + 63) / 64; i++)
+        any |= s->wanted[i] != 0;
+    if (any && s->fd >= 0 && cached_chunk_keep_fd(s->cached, s->fd))
+        s->fd = -1;
+    close_file(s);
+}
+
 /* Asks the filters, unless `wait` only as far as they are in memory. A slot that stays without `wanted` is asked again when
  * it is used. */
 static void ask(const struct chunk_ahead *a, struct ahead_slot *s, bool wait, struct buf *scratch) {
@@ -49,6 +59,8 @@ static void ask(const struct chunk_ahead *a, struct ahead_slot *s, bool wait, st
     if (!s->wanted && mark_in_range(a, s) < 0)
         return;
     s->is_ready = true;
+    if ((a->grams || a->later) && s->fd < 0 && cached_chunk_fd(s->cached) >= 0)
+        filters_map(filters, cached_chunk_fd(s->cached));
     if (a->grams && s->in_range > 0 && s->fd >= 0)
         s->is_ready = filters_try(filters, s->fd, a->grams, wait, scratch, s->wanted) == 0;
     else if (a->grams && s->in_range > 0 && (filters_expect(filters, a->grams) || wait))
@@ -58,7 +70,7 @@ static void ask(const struct chunk_ahead *a, struct ahead_slot *s, bool wait, st
     else if (a->later)
         (void)filters_expect(filters, a->later);
     if (s->is_ready)
-        close_file(s);
+        leave_file(s);
 }
 
 static void begin(struct chunk_ahead *a, size_t i, struct buf *scratch) {

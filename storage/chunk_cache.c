@@ -222,6 +222,12 @@ static struct cached_chunk *wrap(struct chunk_cache *c, const struct chunk_id *i
     return fresh;
 }
 
+static struct chunk_span span_in(const struct chunk_cache *c, const struct chunk_id *id) {
+    struct chunk_span span = chunk_id_span(id);
+    span.slab = block_shelf_slab(c->shelf);
+    return span;
+}
+
 /* `fd`: of the file, or negative. */
 static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
                       struct cached_chunk **ret, struct err *reterr) {
@@ -230,8 +236,8 @@ static int open_fresh(struct chunk_cache *c, const struct chunk_id *id, int fd,
     int r = chunk_id_path(id, path);
     if (r < 0)
         return r;
-    r = fd < 0 ? chunk_open_at(c->dir_fd, path, chunk_id_span(id), &chunk, reterr)
-               : chunk_open_begun(fd, c->dir_fd, path, chunk_id_span(id), &chunk, reterr);
+    r = fd < 0 ? chunk_open_at(c->dir_fd, path, span_in(c, id), &chunk, reterr)
+               : chunk_open_begun(fd, c->dir_fd, path, span_in(c, id), &chunk, reterr);
     if (r < 0)
         return r;
     if (!is_the_one(chunk, id)) {
@@ -305,7 +311,7 @@ int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct c
     if (r < 0)
         return r;
     struct chunk *chunk;
-    int fd = chunk_begin(c->dir_fd, path, chunk_id_span(id), &chunk);
+    int fd = chunk_begin(c->dir_fd, path, span_in(c, id), &chunk);
     if (fd < 0 || !chunk)
         return fd;
     if (is_the_one(chunk, id)) {

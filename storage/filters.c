@@ -126,21 +126,32 @@ static const struct body *body_of(const struct filters *f) {
     return atomic_load_explicit(f->body, memory_order_acquire);
 }
 
-/* NULL: there is nothing to ask, or it cannot be had now: every block passes. Of two threads that map it at the same time
- * the first one's stays. */
-static const struct body *body_get(const struct filters *f) {
-    struct body *present = f ? atomic_load_explicit(f->body, memory_order_acquire) : NULL, *fresh;
-    if (!f || present || !is_mapped(f))
-        return present;
-    int fd = io_open(f->layout.dir_fd, f->layout.name, O_RDONLY | O_CLOEXEC, 0);
-    int r = fd < 0 ? fd : body_new(f, fd, true, &fresh);
-    io_close(fd);
-    if (r < 0)
+/* Of two threads that map it at the same time the first one's stays. */
+static const struct body *body_get_by(const struct filters *f, int fd) {
+    struct body *present = NULL, *fresh;
+    if (body_new(f, fd, true, &fresh) < 0)
         return NULL;
     if (atomic_compare_exchange_strong(f->body, &present, fresh))
         return fresh;
     body_free(fresh);
     return present;
+}
+
+/* NULL: there is nothing to ask, or it cannot be had now: every block passes. */
+static const struct body *body_get(const struct filters *f) {
+    const struct body *present = f ? body_of(f) : NULL;
+    if (!f || present || !is_mapped(f))
+        return present;
+    int fd = io_open(f->layout.dir_fd, f->layout.name, O_RDONLY | O_CLOEXEC, 0);
+    if (fd >= 0)
+        present = body_get_by(f, fd);
+    io_close(fd);
+    return present;
+}
+
+void filters_map(const struct filters *f, int fd) {
+    if (f && !body_of(f) && is_mapped(f))
+        (void)body_get_by(f, fd);
 }
 
 static int check_layout(struct filters *f, struct arena *arena) {

@@ -53,6 +53,8 @@ size_t filters_cost_bytes(const struct filters *f);
 /* The query will be asked of all blocks soon: has fetched from disk what that is likely to touch and nobody has touched
  * since the file was opened. True: that was nothing. */
 bool filters_expect(const struct filters *f, const struct gram_query *q);
+/* For who has a descriptor of the file: maps them by it, where they would else be by name. */
+void filters_map(const struct filters *f, int fd);
 /* May block i hold all grams? */
 bool filters_may_contain(const struct filters *f, uint32_t i, const struct gram_query *q);
 /* Clears in `alive`, one bit per block and 0 behind the last, those that cannot; false when none is left. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
+
 enum { ARENA_MAX = 256 << 20 };
 
 void opened_init(struct opened *o) {
@@ -81,6 +83,10 @@ void opened_remember(struct opened *o, uint32_t count, struct str literal, bool 
     a->yes = a->maybe + words;
     memset(a->maybe, 0, 2 * words * sizeof(*a->maybe));
     for (uint32_t i = 0; i < count; i++) {
+        while (count - i >= 8 && get_le64(levels + i) == 0) /* most of them */
+            i += 8;
+        if (i == count)
+            break;
         a->maybe[i / 64] |= (uint64_t)(levels[i] == LINETAB_MAYBE) << (i % 64);
         a->yes[i / 64] |= (uint64_t)(levels[i] == LINETAB_YES) << (i % 64);
     }
