@@ -47,6 +47,7 @@ struct candidate {
     /* The line's bytes; the memory is used again when a better entry takes this place. */
     char *line;
     size_t line_size, line_capacity;
+    bool in_result; /* the memory is the result's */
 };
 
 /* The heap moves these: two words, and what tells most of them apart. */
@@ -84,6 +85,7 @@ enum log_step { STEP_SEARCH, STEP_SCOUT, STEP_WRITE };
 
 struct log_query {
     struct exec *exec;
+    struct query_result *result;
     bool backward;
     struct log_part parts[PARTS_MAX];
     struct log_part *part; /* the one that is searched */
@@ -93,7 +95,7 @@ struct log_query {
 
     atomic_bool full;
     atomic_int_least64_t threshold_ns; /* time of the worst entry found, once there are enough */
-    pthread_mutex_t lock;              /* guards all below */
+    pthread_mutex_t lock;              /* guards all below, and the result's arena */
     struct place *heap;                /* the worst is at 0 */
     size_t n_heap, capacity, limit;
     struct horizon horizon; /* of the steps SCOUT and WRITE */
@@ -156,34 +158,61 @@ static bool time_counts(struct log_query *q, int64_t ts_ns) {
     return q->backward ? ts_ns >= threshold : ts_ns <= threshold;
 }
 
-/* Copies the line into the candidate's own memory. */
+static int too_large(struct err *reterr) {
+    return err_set(reterr, -EREFUSED,
+                   "the result is larger than %zu bytes; ask for fewer entries with limit",
+                   EXEC_BYTES_MAX);
+}
+
+/* Memory of the candidate's own, which it uses again for the next line. */
+static int own_room(struct log_query *q, struct candidate *place, size_t size, struct err *reterr) {
+    size_t capacity = place->line_capacity, wanted = size < 128 ? 128 : size;
+    if (q->line_bytes - capacity + wanted > EXEC_BYTES_MAX)
+        return too_large(reterr);
+    bool taken = budget_take(BUDGET_QUERIES, wanted - capacity);
+    char *grown = taken ? realloc(place->line, wanted) : NULL;
+    if (!grown) {
+        if (taken)
+            budget_give(BUDGET_QUERIES, wanted - capacity);
+        return exec_no_memory(reterr);
+    }
+    q->line_bytes += wanted - capacity;
+    place->line = grown;
+    place->line_capacity = wanted;
+    return 0;
+}
+
+/* Memory of the result, for a line that is hardly going to be replaced. */
+static int result_room(struct log_query *q, struct candidate *place, size_t size,
+                       struct err *reterr) {
+    size_t wanted = size < 2 * place->line_capacity ? 2 * place->line_capacity : size;
+    char *room = arena_alloc(&q->result->arena, wanted);
+    if (!room)
+        return q->result->arena.total_bytes + wanted > EXEC_BYTES_MAX ? too_large(reterr)
+                                                                      : exec_no_memory(reterr);
+    place->line = room;
+    place->line_capacity = wanted;
+    place->in_result = true;
+    return 0;
+}
+
 static int candidate_fill(struct log_query *q, struct candidate *place,
                           const struct candidate *from, struct str line, struct err *reterr) {
-    char *bytes = place->line;
-    size_t capacity = place->line_capacity;
-    if (line.size > capacity || !bytes) {
-        size_t wanted = line.size < 128 ? 128 : line.size;
-        if (q->line_bytes - capacity + wanted > EXEC_BYTES_MAX)
-            return err_set(reterr, -EREFUSED,
-                           "the result is larger than %zu bytes; ask for fewer entries with limit",
-                           EXEC_BYTES_MAX);
-        bool taken = budget_take(BUDGET_QUERIES, wanted - capacity);
-        char *grown = taken ? realloc(bytes, wanted) : NULL;
-        if (!grown) {
-            if (taken)
-                budget_give(BUDGET_QUERIES, wanted - capacity);
-            return exec_no_memory(reterr);
-        }
-        q->line_bytes += wanted - capacity;
-        bytes = grown;
-        capacity = wanted;
+    if (line.size > place->line_capacity || !place->line) {
+        bool in_result = place->in_result || (q->step == STEP_WRITE && !place->line);
+        int r = in_result ? result_room(q, place, line.size, reterr)
+                          : own_room(q, place, line.size, reterr);
+        if (r < 0)
+            return r;
     }
     if (line.size > 0)
-        memcpy(bytes, line.data, line.size);
-    *place = *from;
-    place->line = bytes;
-    place->line_size = line.size;
-    place->line_capacity = capacity;
+        memcpy(place->line, line.data, line.size);
+    struct candidate filled = *from;
+    filled.line = place->line;
+    filled.line_size = line.size;
+    filled.line_capacity = place->line_capacity;
+    filled.in_result = place->in_result;
+    *place = filled;
     return 0;
 }
 
@@ -551,7 +580,9 @@ static int answer(struct log_query *q, struct query_result *result, struct err *
             continue;
         struct result_entry *e = &entries[n];
         e->ts_ns = ts_ns;
-        e->line = arena_copy(&result->arena, str_make(c->line, c->line_size));
+        e->line = str_make(c->line, c->line_size);
+        if (!c->in_result)
+            e->line = arena_copy(&result->arena, e->line);
         if (!e->line.data || set_find(&table, &result->arena, c->labels, &e->set) < 0)
             return exec_no_memory(reterr);
         n++;
@@ -641,6 +672,7 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
     const struct query *query = x->query;
     struct log_query q = {
         .exec = x,
+        .result = result,
         .backward = query->direction == DIR_BACKWARD,
         .limit = query->limit ? query->limit : UINT32_MAX,
         .n_workers = crew_slots(x->crew),
@@ -661,7 +693,8 @@ int exec_log(struct exec *x, const struct log_expr *log, struct query_result *re
     for (size_t i = 0; i < q.n_parts; i++)
         part_done(&q, &q.parts[i]);
     for (size_t i = 0; i < q.n_heap; i++)
-        free(q.heap[i].candidate->line);
+        if (!q.heap[i].candidate->in_result)
+            free(q.heap[i].candidate->line);
     free(q.heap);
     horizon_done(&q.horizon);
     arena_done(&q.candidates);
