@@ -338,10 +338,12 @@ static uint32_t count_refused(const uint8_t *levels, uint32_t count, bool backwa
     return n;
 }
 
-/* Of the open block, whose `levels` tell of each entry whether it passes (NULL: all do), those that count. */
+/* Of the open block, whose `levels` tell of each entry whether it passes (NULL: all do; labels may have to be asked, too),
+ * those that count. */
 static int choose(struct log_query *q, struct scanner *s, struct log_worker *w,
                   const uint8_t *levels, struct err *reterr) {
     uint32_t total = s->to - s->from, n = 0;
+    bool labels_tell = q->part->plan.labels_tell;
     /* Metadata comes with the lines; if it is damaged, the block's entries are not to be counted on. */
     int r = scan_times(s, reterr);
     if (r == 0)
@@ -360,6 +362,8 @@ static int choose(struct log_query *q, struct scanner *s, struct log_worker *w,
             continue;
         if (!time_counts(q, s->times[i]) || (n >= q->limit && s->times[i] != times[n - 1]))
             break;
+        if (labels_tell && !scan_labels_pass(s, i))
+            continue;
         times[n] = s->times[i];
         entries[n++] = i;
     }
@@ -473,7 +477,8 @@ static int prepare_scout(struct log_query *q, struct err *reterr) {
     struct log_part *part = q->part;
     struct arena *arena = &q->exec->arena;
     q->step = STEP_SEARCH;
-    if (!part->plan.clauses_tell || q->limit > SCOUT_LIMIT_MAX)
+    bool tells = part->plan.clauses_tell || part->plan.labels_tell;
+    if (!tells || q->limit > SCOUT_LIMIT_MAX)
         return 0;
     part->chosen = arena_array(arena, part->plan.n_tasks, sizeof(*part->chosen));
     part->writing = arena_array(arena, part->plan.n_tasks, sizeof(*part->writing));

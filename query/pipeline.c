@@ -524,6 +524,19 @@ bool pipeline_clauses_tell(const struct pipeline *p) {
     return !p->has_unwrap;
 }
 
+bool pipeline_labels_tell(const struct pipeline *p) {
+    for (size_t i = 0; i < p->n_steps; i++) {
+        const struct step *s = &p->steps[i];
+        bool is_clause = s->kind == STAGE_LINE_FILTER && s->line_filter.is_clause;
+        bool is_of_labels = s->kind == STAGE_LABEL_FILTER || s->kind == STAGE_DROP ||
+                            s->kind == STAGE_KEEP ||
+                            (s->kind == STAGE_LABEL_FORMAT && !s->shows_line);
+        if (!is_clause && !is_of_labels)
+            return false;
+    }
+    return !p->has_unwrap;
+}
+
 static bool any_reads_line(const struct pipeline *p, const struct step *steps, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (step_reads_line(p, &steps[i]))

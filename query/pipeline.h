@@ -73,6 +73,9 @@ size_t pipeline_clauses(const struct pipeline *p, const struct line_clause **ret
 bool pipeline_only_clauses(const struct pipeline *p);
 /* Do clauses alone say which lines pass? All do when there are none. Other stages may look at lines, but drop none. */
 bool pipeline_clauses_tell(const struct pipeline *p);
+/* Or clauses, and labels that no line has a part in: of a line that passes all clauses the pipeline says without the line
+ * whether it passes. */
+bool pipeline_labels_tell(const struct pipeline *p);
 
 /* Filters that a json or logfmt stage at the front (behind line filters at most) asks of the field of their name as soon as it has
  * read it, when neither the stream nor the metadata have a label of that name: a line whose field is refused is

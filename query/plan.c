@@ -172,6 +172,7 @@ static int plan_clauses(struct plan *p, const struct plan_options *o, struct err
         qsort(p->clauses, count, sizeof(*p->clauses), compare_worth);
     p->also_search = p->search && !search_is_clause(p);
     p->clauses_tell = pipeline_clauses_tell(p->pipeline);
+    p->labels_tell = !p->clauses_tell && pipeline_labels_tell(p->pipeline);
     if (o->shows_lines || !o->pipeline.line_unseen)
         return 0;
     p->clauses_decide = pipeline_only_clauses(p->pipeline);

@@ -78,6 +78,7 @@ struct plan {
     bool also_search;
     bool clauses_decide; /* nothing else looks at lines */
     bool clauses_tell;   /* which lines pass, whatever else looks at them */
+    bool labels_tell;    /* the same, of lines that clauses pass */
     /* Fields that blocks may be asked for instead of their lines. */
     const struct field_filter *field_filters;
     size_t n_field_filters;

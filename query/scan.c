@@ -352,7 +352,7 @@ static bool all_certain(const struct scanner *s) {
 
 int scan_tell(struct scanner *s, const uint8_t **ret, struct err *reterr) {
     const struct plan *p = s->plan;
-    if (!p->clauses_tell || !block_reader_keeps(s->reader))
+    if ((!p->clauses_tell && !p->labels_tell) || !block_reader_keeps(s->reader))
         return 0;
     int r = 0;
     if (p->n_clauses == 0 && !p->search) {
@@ -369,6 +369,14 @@ int scan_tell(struct scanner *s, const uint8_t **ret, struct err *reterr) {
     if (r > 0)
         account_lines(s);
     return r;
+}
+
+bool scan_labels_pass(struct scanner *s, uint32_t entry) {
+    struct pipeline_line in = {.ts_ns = s->times[entry], .meta = s->meta, .decided = true};
+    struct pipeline_output out;
+    in.meta_count = scan_meta(s, entry);
+    scan_enter_stream(s);
+    return pipeline_run_line(s->run, &in, &out);
 }
 
 void scan_leave(struct scanner *s) {

@@ -79,10 +79,12 @@ size_t scan_meta(struct scanner *s, uint32_t entry);
  * are among the dead from then on. 0: scan_entries has to look at lines. */
 int scan_decide(struct scanner *s, struct err *reterr);
 
-/* What is known of the block's entries without writing a line: 1: of each in the range whether it passes the pipeline
- * (LINETAB_YES or LINETAB_NO in *ret; NULL: all that are not dead do), and the block will be there to be opened again; 0: lines have to be looked
- * at, by scan_entries. */
+/* What is known of the block's entries without writing a line: 1: of each in the range whether it passes the pipeline, or
+ * with plan->labels_tell the clauses (LINETAB_YES or LINETAB_NO in *ret; NULL: all that are not dead do), and the block will
+ * be there to be opened again; 0: lines have to be looked at, by scan_entries. */
 int scan_tell(struct scanner *s, const uint8_t **ret, struct err *reterr);
+/* With plan->labels_tell: does the entry pass, which passes the clauses? Once there are columns. */
+bool scan_labels_pass(struct scanner *s, uint32_t entry);
 /* Lets go of the open block. */
 void scan_leave(struct scanner *s);
 
