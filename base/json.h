@@ -75,8 +75,8 @@ int64_t json_unescape(struct str raw, char *out);
  * ends badly or near `end`, or the machine cannot: nothing has been decided then. */
 int64_t json_unescape_to_quote(const char **p, const char *end, char *out, size_t room);
 
-/* The same as json_unescape, faster, where JSON_ROOM bytes behind `raw` can be read and as many behind out + raw.size written (what is
- * there does not matter, and is not kept). Not in place. */
+/* The same as json_unescape, faster, where JSON_ROOM bytes behind `raw` can be read and as many behind out + raw.size
+ * written (what is there does not matter, and is not kept). Not in place. */
 enum { JSON_ROOM = 80 };
 int64_t json_unescape_roomy(struct str raw, char *out);
 

@@ -1,5 +1,6 @@
 /* reader: lines of a file or of standard input, with their times; a followed file is read on
- * when it grows, is cut or is replaced; a renamed one is read to its end first, and so are others that came between. One thread. */
+ * when it grows, is cut or is replaced; a renamed one is read to its end first, and so are others that came between. One
+ * thread. */
 #pragma once
 
 #include <assert.h>

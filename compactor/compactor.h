@@ -37,8 +37,8 @@ int compactor_run_once(struct compactor *c, struct err *reterr);
 
 /* Other rules for merging from the next round on. */
 void compactor_set_merge(struct compactor *c, bool enabled, const struct merge_policy *policy);
-/* Runs one whole round of merges, and of sieves, in the calling thread, beside or after one that runs; `everything`: the present day,
- * too. Works when merging is switched off as well. */
+/* Runs one whole round of merges, and of sieves, in the calling thread, beside or after one that runs; `everything`: the
+ * present day, too. Works when merging is switched off as well. */
 int compactor_merge_once(struct compactor *c, bool everything, struct merge_result *ret,
                          struct err *reterr);
 

@@ -1,4 +1,5 @@
-/* deletes_private: requests as deletes.c keeps them, for deletes_run.c, which does what they ask for. Nobody else includes it. */
+/* deletes_private: requests as deletes.c keeps them, for deletes_run.c, which does what they ask for. Nobody else includes
+ * it. */
 #pragma once
 
 #include <pthread.h>

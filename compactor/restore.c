@@ -1,8 +1,8 @@
 /* restore: a new data directory from a backup. The chunk files of the wanted days go in first, the WAL with them, and the
  * positions, unless a chunk file is missing; a store is opened there, which makes the index from these, replays the WAL
- * and, when it closes, has turned that into chunk files, too. What does not belong to the wanted days and tenant then goes, and the index is made once more. The
- * new directory holds nothing else than chunk files, their index and the delete requests. When a restore fails the
- * directory is incomplete and is to be removed. */
+ * and, when it closes, has turned that into chunk files, too. What does not belong to the wanted days and tenant then goes,
+ * and the index is made once more. The new directory holds nothing else than chunk files, their index and the delete
+ * requests. When a restore fails the directory is incomplete and is to be removed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

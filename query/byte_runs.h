@@ -26,8 +26,8 @@ struct byte_run {
     uint32_t min, max;
 };
 
-/* The runs of a pattern (Go syntax that RE2 takes, not anchored); 0 when it is anything else. What may stand more often at an end is
- * there with the fewest that it needs: a text has the pattern in it whether or not there are more. */
+/* The runs of a pattern (Go syntax that RE2 takes, not anchored); 0 when it is anything else. What may stand more often at
+ * an end is there with the fewest that it needs: a text has the pattern in it whether or not there are more. */
 size_t byte_runs_read(struct str pattern, struct byte_run runs[static BYTE_RUNS_MAX]);
 
 bool byte_set_has(const struct byte_set *s, unsigned c);

@@ -1,5 +1,6 @@
 /* erase_query: a log query as a question about stored entries: which of a block's are meant? For delete requests: a
- * selector with optional line and label filters (and parsers, for label filters on what they extract). Immutable; any thread. */
+ * selector with optional line and label filters (and parsers, for label filters on what they extract). Immutable; any
+ * thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* horizon: how far a log query has to look. It is told the times of entries that are certain to be found, and keeps the
- * `limit` best of them: once there are so many, the worst of these is the horizon, and no entry beyond it will be in the answer. Not
- * locked. */
+ * `limit` best of them: once there are so many, the worst of these is the horizon, and no entry beyond it will be in the
+ * answer. Not locked. */
 #pragma once
 
 #include <stdbool.h>

@@ -5,8 +5,8 @@
  * blocks that cannot hold anything better, and the query is over when no block left can. Entries at the
  * same time as the threshold are still compared, because the complete order decides who stays:
  *   time, then the hash of the final label set, then the stream's id, then arrival (block order, place in it);
- * backward queries turn time and arrival round. The hash is Loki's, which merges by it. The order is total, so answers do not depend on how the
- * workers ran.
+ * backward queries turn time and arrival round. The hash is Loki's, which merges by it. The order is total, so answers do
+ * not depend on how the workers ran.
  *
  * Where the parts of blocks say which lines pass (scan_tell), the limit's time is found first, from levels and times alone
  * (horizon.h), and only then are lines written: no others but those of the answer, and of entries at that time. Blocks that

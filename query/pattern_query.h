@@ -1,6 +1,6 @@
 /* pattern_query: which patterns have the lines of some streams, and how often in time? Joins what blocks know of their
- * own lines (patterns.h): within a stream by the same rules that found them, among streams when they differ in words with digits only. Any
- * thread; the work is done in the calling one. */
+ * own lines (patterns.h): within a stream by the same rules that found them, among streams when they differ in words with
+ * digits only. Any thread; the work is done in the calling one. */
 #pragma once
 
 #include <stdatomic.h>

@@ -77,8 +77,8 @@ bool pipeline_clauses_tell(const struct pipeline *p);
  * whether it passes. */
 bool pipeline_labels_tell(const struct pipeline *p);
 
-/* Filters that a json or logfmt stage at the front (behind line filters at most) asks of the field of their name as soon as it has
- * read it, when neither the stream nor the metadata have a label of that name: a line whose field is refused is
+/* Filters that a json or logfmt stage at the front (behind line filters at most) asks of the field of their name as soon as
+ * it has read it, when neither the stream nor the metadata have a label of that name: a line whose field is refused is
  * dropped there. Names are letters and digits, so that no nesting or sanitising makes them. */
 struct filter_node;
 struct field_filter {
@@ -90,9 +90,9 @@ size_t pipeline_field_filters(const struct pipeline *p, const struct field_filte
 /* Does it refuse the value for certain? Of a string without its quotes, and without escapes. */
 bool field_filter_refuses(const struct field_filter *f, struct str value, bool quoted);
 
-/* Are the labels `names` all that is wanted of the lines, or what is at `paths`, made by a json or logfmt stage with nothing but clauses and label
- * filters in front? Then a line may be given as the fields that make these labels: when has_filter, of a line that passes
- * all clauses. */
+/* Are the labels `names` all that is wanted of the lines, or what is at `paths`, made by a json or logfmt stage with nothing
+ * but clauses and label filters in front? Then a line may be given as the fields that make these labels: when has_filter, of
+ * a line that passes all clauses. */
 struct json_path;
 struct pipeline_fields {
     enum linetab_form form;
@@ -102,7 +102,8 @@ struct pipeline_fields {
     bool has_filter;
 };
 bool pipeline_fields(const struct pipeline *p, struct pipeline_fields *ret);
-/* The number of the label or path among them that a field makes, as linetab_question.wanted; ctx is a struct pipeline_fields. */
+/* The number of the label or path among them that a field makes, as linetab_question.wanted; ctx is a struct
+ * pipeline_fields. */
 uint32_t pipeline_field_number(void *ctx, const struct str *path, size_t depth);
 
 struct pipeline_run *pipeline_run_new(const struct pipeline *p);

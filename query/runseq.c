@@ -28,8 +28,8 @@ static bool share_bytes(const struct byte_set *a, const struct byte_set *b) {
     return (a->low & b->low) != 0 || (a->high & b->high) != 0;
 }
 
-/* May a run be as long as its bytes go, seen from either side? One that may be empty lets its neighbours meet, which must not vary
- * then. */
+/* May a run be as long as its bytes go, seen from either side? One that may be empty lets its neighbours meet, which must
+ * not vary then. */
 static bool ends_by_itself(const struct byte_run *runs, size_t i) {
     const struct byte_run *before = &runs[i - 1], *run = &runs[i], *after = &runs[i + 1];
     return !share_bytes(&before->set, &run->set) && !share_bytes(&run->set, &after->set) &&

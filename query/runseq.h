@@ -1,7 +1,7 @@
-/* runseq: regular expressions with repetitions in the middle, `took [0-9]+ms`, `\d+\.\d+\.\d+\.\d+`, `user=\w* id=\d{2,5} `: a row of
- * runs (byte_runs.h) of which one stretch is a literal, and of which those of more than one length share no byte with their
- * neighbours. Then there is nothing to try: where the literal stands, each run before and behind it is as long as its bytes go,
- * or the pattern is not there. Immutable once made. */
+/* runseq: regular expressions with repetitions in the middle, `took [0-9]+ms`, `\d+\.\d+\.\d+\.\d+`, `user=\w* id=\d{2,5} `:
+ * a row of runs (byte_runs.h) of which one stretch is a literal, and of which those of more than one length share no byte
+ * with their neighbours. Then there is nothing to try: where the literal stands, each run before and behind it is as long as
+ * its bytes go, or the pattern is not there. Immutable once made. */
 #pragma once
 
 #include <stdbool.h>

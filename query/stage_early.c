@@ -4,11 +4,11 @@
  * suffix), so a filter on it may drop the line before the first parser runs. Not one whose name ends in that suffix: what
  * the metadata has under it, for the stream's sake or by itself, gives way to what a parser puts there.
  *
- * The others are of two kinds. Filters that follow a parser stage with nothing in between that changes labels: asking them early
- * only saves time. And what Loki does when no grouping limits the labels: every filter of a single label, wherever
- * it stands, is asked by every parser stage that makes its label, and one filter per label. This shows: after
- * `| json | drop status | status=""` nothing is left of lines that have a status, and after `| json | __error__="" |
- * status > 5` nothing of lines whose status is no number, since asking has set the error. */
+ * The others are of two kinds. Filters that follow a parser stage with nothing in between that changes labels: asking them
+ * early only saves time. And what Loki does when no grouping limits the labels: every filter of a single label, wherever it
+ * stands, is asked by every parser stage that makes its label, and one filter per label. This shows: after `| json | drop
+ * status | status=""` nothing is left of lines that have a status, and after `| json | __error__="" | status > 5` nothing of
+ * lines whose status is no number, since asking has set the error. */
 #include <errno.h>
 #include <string.h>
 

@@ -34,8 +34,8 @@ extern const size_t config_keys_count;
 /* NULL when there is none of that name. */
 const struct config_key *config_key_find(struct str path);
 
-/* config_near.c: what was meant by a name that is no setting, of the same number of parts, or the setting that a name without its
- * section is the end of; .data NULL: nothing comes near. */
+/* config_near.c: what was meant by a name that is no setting, of the same number of parts, or the setting that a name
+ * without its section is the end of; .data NULL: nothing comes near. */
 struct str config_key_near(struct str path);
 
 /* Is `path` a section that holds keys ("limits_config")? */

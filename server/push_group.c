@@ -131,7 +131,8 @@ static void check_labels(const struct push_grouping *p, struct push_group *g) {
     }
 }
 
-/* Sets g->refusal when labels are missing that each stream must have; a stream that is known may be from a time when it did not. */
+/* Sets g->refusal when labels are missing that each stream must have; a stream that is known may be from a time when it did
+ * not. */
 static void check_enforced(const struct push_grouping *p, struct push_group *g) {
     const struct limits *l = p->limits;
     if (labels_get(g->labels, STR("__aggregated_metric__")).data)

@@ -1,5 +1,6 @@
-/* push_group: all parts of a push that name their stream by the same text. What concerns the stream is settled here once for all of
- * them: which labels it has, service_name included, whether they are within the limits, and what they say of the level. */
+/* push_group: all parts of a push that name their stream by the same text. What concerns the stream is settled here once for
+ * all of them: which labels it has, service_name included, whether they are within the limits, and what they say of the
+ * level. */
 #pragma once
 
 #include "decoded.h"

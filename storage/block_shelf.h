@@ -3,8 +3,8 @@
  * what asking it does.
  *
  * A block belongs to its reader while it is off the shelf, so that nothing in it needs a lock; another reader that comes
- * meanwhile opens it for itself. It is put aside when it is read a second time, or for a second time, and the ones that were not
- * used for longest go when the budget is exceeded. What is on the shelf is charged to BUDGET_QUERIES, and nothing is put
+ * meanwhile opens it for itself. It is put aside when it is read a second time, or for a second time, and the ones that were
+ * not used for longest go when the budget is exceeded. What is on the shelf is charged to BUDGET_QUERIES, and nothing is put
  * there while queries are short of memory. Any thread. */
 #pragma once
 

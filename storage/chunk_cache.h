@@ -48,9 +48,9 @@ int chunk_cache_get(struct chunk_cache *c, const struct chunk_id *id, struct cac
 void chunk_cache_put(struct chunk_cache *c, struct cached_chunk *held);
 /* The same of one that will hardly be needed again: closed, unless somebody else holds it. */
 void chunk_cache_drop(struct chunk_cache *c, struct cached_chunk *held);
-/* chunk_cache_get in two steps, for who opens many: *ret is the chunk, held, if it is there already or can be without waiting for
- * the disk. Else it is NULL and the disk has begun to read what the second step looks at. Returns a descriptor of the file,
- * which is the caller's, or a negative number: the chunk was there, or there is nothing to go on with. */
+/* chunk_cache_get in two steps, for who opens many: *ret is the chunk, held, if it is there already or can be without
+ * waiting for the disk. Else it is NULL and the disk has begun to read what the second step looks at. Returns a descriptor
+ * of the file, which is the caller's, or a negative number: the chunk was there, or there is nothing to go on with. */
 int chunk_cache_begin(struct chunk_cache *c, const struct chunk_id *id, struct cached_chunk **ret);
 int chunk_cache_get_begun(struct chunk_cache *c, const struct chunk_id *id, int fd,
                           struct cached_chunk **ret, struct err *reterr);

@@ -18,8 +18,9 @@ struct linetab_encoder;
 struct linetab_encoder *linetab_encoder_new(void);
 void linetab_encoder_free(struct linetab_encoder *e);
 
-/* Appends the encoded lines to `out`. LINETAB_SLACK bytes can be read behind the text. `offsets` has count + 1 elements, line i is [offsets[i], offsets[i + 1] - 1) of
- * text. Returns 1 when done, 0 when it does not pay (nothing is appended), -ENOMEM. */
+/* Appends the encoded lines to `out`. LINETAB_SLACK bytes can be read behind the text. `offsets` has count + 1 elements,
+ * line i is [offsets[i], offsets[i + 1] - 1) of text. Returns 1 when done, 0 when it does not pay (nothing is appended),
+ * -ENOMEM. */
 int linetab_encode(struct linetab_encoder *e, struct str text, const uint32_t *offsets,
                    uint32_t count, struct buf *out);
 

@@ -2,8 +2,9 @@
  * to which its stream is on disk, and the chunks that it has replaced: they lie in the same folder and have lower
  * numbers, so each folder is read from the highest number down. What a crash has left of the replaced ones is not
  * taken in; the orphan sweep removes it. Where deletes have left no chunk that tells a position, DATA/positions does
- * (positions.h), unless a chunk is damaged, for then the WAL is to fill the gap. Members of packs are read as files of their own numbers. The old index is set aside (index.damaged until its delete requests have been taken over, then index.old-<n>), never
- * deleted. */
+ * (positions.h), unless a chunk is damaged, for then the WAL is to fill the gap. Members of packs are read as files of their
+ * own numbers. The old index is set aside (index.damaged until its delete requests have been taken over, then
+ * index.old-<n>), never deleted. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -3,8 +3,9 @@
  * too (slices.h). A first look at all chunks says which block gets which column.
  *
  * Columns lie side by side in a row, a filter's bits one after the other: eight columns are gathered, and turned eight
- * bits at a time. Two blocks of one size share a column. Those of a stream have much in common: their union is 0.64 full where each
- * is 0.46, and 13 grams find a false one among 300; a stream's blocks come one after the other, so they mostly meet. */
+ * bits at a time. Two blocks of one size share a column. Those of a stream have much in common: their union is 0.64 full
+ * where each is 0.46, and 13 grams find a false one among 300; a stream's blocks come one after the other, so they mostly
+ * meet. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>

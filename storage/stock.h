@@ -3,7 +3,8 @@
  * again with its neighbours, under a lock that all threads share (8 % of such a load). Here what is given back goes to a list
  * of its size, and the next one takes it from there.
  *
- * Any thread. What is kept is no longer counted by anybody: STOCK_KEPT_MAX at most, or what stock_limit says, until stock_empty. */
+ * Any thread. What is kept is no longer counted by anybody: STOCK_KEPT_MAX at most, or what stock_limit says, until
+ * stock_empty. */
 #pragma once
 
 #include <stddef.h>

@@ -1,8 +1,9 @@
 /* store_replay: what the WAL has of entries that are in no chunk file goes into the heads again.
  *
- * Two threads do it, behind those that read ahead (wal_ahead.h). One checks records, decompresses them, finds their streams. The
- * other, which has called, appends what they hold to the heads, in the order of the log, and sees to memory. A few records
- * are on the way between them. What has become a block is encoded when the server is up, or when memory demands it. */
+ * Two threads do it, behind those that read ahead (wal_ahead.h). One checks records, decompresses them, finds their
+ * streams. The other, which has called, appends what they hold to the heads, in the order of the log, and sees to
+ * memory. A few records are on the way between them. What has become a block is encoded when the server is up, or when
+ * memory demands it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,10 +1,10 @@
-/* Order: format, index, WAL, positions, chunk files, then what the index knows and is not there. With `repair` the damaged chunk
- * files are replaced on the way, and at the end the index is made anew when it, or any chunk, was damaged.
+/* Order: format, index, WAL, positions, chunk files, then what the index knows and is not there. With `repair` the damaged
+ * chunk files are replaced on the way, and at the end the index is made anew when it, or any chunk, was damaged.
  *
  * Crash states of a repair: (1) NAME.tmp of a salvage: removed by the orphan sweep. (2) the damaged file in quarantine,
  * the saved one still NAME.tmp: nobody reads either, the next verify --repair finds the file missing; what was saved is
- * lost with the .tmp, the original is not. A damaged pack goes as a whole, its members get files of their own. (3) files replaced, the index not yet: its rows are compared by the next
- * verify; the next repair makes the index anew. */
+ * lost with the .tmp, the original is not. A damaged pack goes as a whole, its members get files of their own. (3) files
+ * replaced, the index not yet: its rows are compared by the next verify; the next repair makes the index anew. */
 #include "verify.h"
 
 #include <errno.h>

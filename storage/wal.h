@@ -44,8 +44,8 @@ int wal_open(int dir_fd, const struct wal_options *o, struct wal **ret, struct e
 void wal_close(struct wal *w);
 
 /* Appends one record, whose payload is the parts joined, to the buffer: never blocks on I/O. The bytes are copied.
- * Positions are given in call order. `done` may be NULL (a record that travels with the next one). With WAL_SYNC_OFF done comes after
- * write(2) and no fsync. 0, -EBUSYNOW, -ENOSPC, -EIO, -ENOMEM. */
+ * Positions are given in call order. `done` may be NULL (a record that travels with the next one). With WAL_SYNC_OFF done
+ * comes after write(2) and no fsync. 0, -EBUSYNOW, -ENOSPC, -EIO, -ENOMEM. */
 int wal_append_parts(struct wal *w, uint8_t type, uint8_t codec, uint32_t raw_size,
                      const struct str *parts, size_t n_parts, wal_done *done, void *ctx,
                      uint64_t *ret_lsn);

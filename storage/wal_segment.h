@@ -53,6 +53,7 @@ struct wal_scan {
 };
 
 /* Calls fn (may be NULL) for each valid record of one segment; its non-zero result is returned. A damaged record is
- * left out when its size leads to a valid one; else the segment ends before it. Damage is not an error but counted in *ret. -EFORMAT, -ENOMEM and errors of opening. */
+ * left out when its size leads to a valid one; else the segment ends before it. Damage is not an error but counted in *ret.
+ * -EFORMAT, -ENOMEM and errors of opening. */
 int wal_segment_scan(int dir_fd, uint64_t number, wal_replay_fn *fn, void *ctx,
                      struct wal_scan *ret, struct err *reterr);

@@ -9,9 +9,9 @@
  * part, sectors torn or garbled.
  *
  * What the simulation grants, as SQLite does: a sector (512 bytes) that is being written keeps the bytes around the
- * written ones (those of a page that is written again as they were, too), and a sector written through O_DSYNC (LMDB's root pages) is old or new. All else may happen: the
- * size of a file without its bytes, a rename without the file's content, the later of two names without the
- * earlier one, in any combination over files and folders. */
+ * written ones (those of a page that is written again as they were, too), and a sector written through O_DSYNC (LMDB's root
+ * pages) is old or new. All else may happen: the size of a file without its bytes, a rename without the file's content, the
+ * later of two names without the earlier one, in any combination over files and folders. */
 #pragma once
 
 #include <stddef.h>

@@ -1,8 +1,8 @@
-/* Lost power: a random history of a store (pushes, retries, flushes, merges, sieves, retention, deletes, sweeps, kills, restarts,
- * rebuilt indexes) runs over the simulated disk of disk.h. Then the power fails before each single call of that
- * history in turn, and the store is opened on what the disk may hold: it must open, show each acknowledged entry once
- * and unaltered, and nothing that was never pushed; so after a flush, a sweep, and after the clients have retried.
- * Some histories begin where another one lost its power.
+/* Lost power: a random history of a store (pushes, retries, flushes, merges, sieves, retention, deletes, sweeps, kills,
+ * restarts, rebuilt indexes) runs over the simulated disk of disk.h. Then the power fails before each single call of that
+ * history in turn, and the store is opened on what the disk may hold: it must open, show each acknowledged entry once and
+ * unaltered, and nothing that was never pushed; so after a flush, a sweep, and after the clients have retried. Some
+ * histories begin where another one lost its power.
  *
  * usage: test_power [HISTORIES [SEED]]; a history has about 1 500 places. Without an argument a part of a few seconds. */
 #include <stdio.h>
