@@ -127,6 +127,24 @@ static void few_lines_of_one_gram(void) {
     }
 }
 
+/* A builder is left by many lines as it is by few. */
+static void few_lines_after_many(void) {
+    static char text[4 * GRAM_FEW_BYTES];
+    static uint8_t first[FILTER_MAX];
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < sizeof(text); i++)
+            text[i] = alphabet(round % 4);
+        struct str few = str_make(text, random_below(round % 2 ? 6 : GRAM_FEW_BYTES));
+        struct gram_builder *fresh = gram_builder_new();
+        CHECK(fresh != NULL);
+        size_t size = gram_build(fresh, few, first);
+        gram_builder_free(fresh);
+        build(str_make(text, sizeof(text)));
+        CHECK_INT(build(few), size);
+        CHECK(memcmp(first, filter, size) == 0);
+    }
+}
+
 static void grams_of_needles(void) {
     const struct {
         struct str needle;
@@ -353,6 +371,7 @@ int main(void) {
     RUN(no_false_negatives);
     RUN(few_lines);
     RUN(few_lines_of_one_gram);
+    RUN(few_lines_after_many);
     RUN(spans_of_new_lines);
     RUN(grams_of_needles);
     RUN(hashes_stay_as_they_are);
