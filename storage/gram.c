@@ -8,10 +8,10 @@
  * Of few lines the scratch bitmap is not touched: its 128 KiB are no place for some thousand bits. Their places are listed,
  * each eighth tells how many are distinct, and the map is filled a byte per bit, which needs no look at what is there.
  *
- * The bitmap is the same whatever the processor has: with AVX2 eight neighbouring positions are hashed at a time, with
- * AVX-512 sixteen (the multiplies are 32 bits wide for this reason). Places are hashed some hundred at a time, and their
- * bits set in a loop of its own: setting them out of the vectors, or right behind them, takes longer than both. Measured on
- * one core of an AMD EPYC with bench_block: see docs/format.md. */
+ * The bitmap is the same whatever the processor has: with AVX2 eight neighbouring positions are hashed at a time, with AVX-512
+ * sixteen (the multiplies are 32 bits wide for this reason). Places are hashed some hundred at a time, and their bits set in
+ * a loop of its own: setting them out of the vectors, or right behind them, takes longer than both. Measured on one core of
+ * an AMD EPYC with bench_block: see docs/format.md. */
 #include "gram.h"
 
 #include <assert.h>
@@ -48,7 +48,6 @@ static const uint64_t value_multiply = 0x9e3779b97f4a7c15u;
 
 struct gram_builder {
     enum gram_width width;
-    bool scalar, avx512;
     const uint32_t *places; /* that the next filter has besides its grams */
     size_t n_places;
     bool dirty;                 /* bits is not all zeros */
@@ -81,15 +80,6 @@ struct gram_builder *gram_builder_new(void) {
         double share = class_bits(i) / (double)SCRATCH_BITS;
         b->limits[i] = (uint32_t)(SCRATCH_BITS * (1 - pow(1 - gram_fill_max, share)));
     }
-#if GRAM_AVX2
-    __builtin_cpu_init();
-    b->scalar = !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") ||
-                !__builtin_cpu_supports("popcnt");
-    b->avx512 = !b->scalar && __builtin_cpu_supports("avx512vpopcntdq") &&
-                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi");
-#else
-    b->scalar = true;
-#endif
     return b;
 }
 
@@ -99,8 +89,6 @@ void gram_builder_free(struct gram_builder *b) {
 
 void gram_builder_narrow(struct gram_builder *b, unsigned grams) {
     b->width = grams < (unsigned)b->width ? (enum gram_width)grams : b->width;
-    b->scalar |= b->width == GRAM_ONE;
-    b->avx512 &= b->width == GRAM_SIXTEEN;
 }
 
 static inline void set_bit(uint32_t *bits, uint32_t x) {
@@ -198,7 +186,7 @@ static uint32_t count_distinct(struct gram_builder *b, const uint32_t *places, u
 static uint32_t estimate_distinct(struct gram_builder *b, uint32_t n) {
     uint32_t count;
 #if GRAM_AVX2
-    if (b->avx512)
+    if (b->width == GRAM_SIXTEEN)
         count = sample_avx512(b->list, n, b->sample);
     else
 #endif
@@ -372,10 +360,10 @@ __attribute__((target("avx2,bmi2"))) static void shrink_runs(const uint32_t *bit
 
 static void shrink(const struct gram_builder *b, uint32_t m, uint8_t *out) {
 #if GRAM_AVX2
-    if (!b->scalar && m >= SHRINK_M_MIN) {
+    if (b->width != GRAM_ONE && m >= SHRINK_M_MIN) {
         if (m >= SHRINK_RUNS_MIN)
             shrink_runs(b->bits, m, out);
-        else if (b->avx512)
+        else if (b->width == GRAM_SIXTEEN)
             shrink_avx512(b->bits, m, out);
         else
             shrink_avx2(b->bits, m, out);
@@ -428,7 +416,7 @@ static size_t build_small(struct gram_builder *b, struct str lines, const struct
     unsigned shift = GRAM_HASH_BITS - M_MIN_SHIFT - class / 4;
     memset(b->map, 0, m);
 #if GRAM_AVX2
-    if (!b->scalar)
+    if (b->width != GRAM_ONE)
         set_places_avx2(b->list, n, factor, shift, b->map);
     else
 #endif
@@ -440,9 +428,9 @@ static size_t build_small(struct gram_builder *b, struct str lines, const struct
 
 static uint32_t count_bits(const struct gram_builder *b) {
 #if GRAM_AVX2
-    if (b->avx512)
+    if (b->width == GRAM_SIXTEEN)
         return count_bits_avx512(b->bits);
-    if (!b->scalar)
+    if (b->width != GRAM_ONE)
         return count_bits_popcnt(b->bits);
 #endif
     return count_bits_scalar(b->bits);
@@ -476,7 +464,7 @@ static void add_spans(struct gram_builder *b, struct str lines, const struct gra
     uint32_t n;
     while ((n = gram_places(&source, b->width, b->hashed)) > 0) {
 #if GRAM_AVX2
-        if (!b->scalar) {
+        if (b->width != GRAM_ONE) {
             set_bits_bmi2(b->bits, b->hashed, n);
             continue;
         }

@@ -22,12 +22,15 @@ enum {
 enum gram_width gram_width_best(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw"))
-        return GRAM_SIXTEEN;
-    if (__builtin_cpu_supports("avx2"))
-        return GRAM_EIGHT;
-#endif
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") ||
+        !__builtin_cpu_supports("popcnt"))
+        return GRAM_ONE;
+    bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi") &&
+                __builtin_cpu_supports("avx512vpopcntdq");
+    return wide ? GRAM_SIXTEEN : GRAM_EIGHT;
+#else
     return GRAM_ONE;
+#endif
 }
 
 /* The places of the grams that begin in [at, stop) of a line that ends at `line_end`, while there is room; where it is used

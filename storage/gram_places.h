@@ -32,7 +32,8 @@ static inline bool gram_has_digit(uint32_t four) {
     return ((t - 0x0a0a0a0au) & ~t & 0x80808080u) != 0;
 }
 
-/* How many places are hashed at a time; the places are the same. */
+/* How many places are hashed at a time; the places are the same. It stands for all that the processor has: EIGHT with AVX2,
+ * BMI2 and popcnt, SIXTEEN with AVX-512 BW, VBMI and VPOPCNTDQ, too. */
 enum gram_width { GRAM_ONE = 1, GRAM_EIGHT = 8, GRAM_SIXTEEN = 16 };
 enum gram_width gram_width_best(void);
 
